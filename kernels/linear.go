@@ -1,0 +1,25 @@
+package kernels
+
+// LinearArgs: Y[i, o] = Σ_k X[i, k]·W[o, k] (+ Bias[o]). Y, X, W, Bias f;
+// Bias may be nil. Products and sums are f32.
+type LinearArgs struct {
+	Y, X, W, Bias Buffer
+	Rows, In, Out int
+}
+
+// LinearBackwardInputArgs: DX[i, k] (+)= Σ_o DY[i, o]·W[o, k]. W f, gradients
+// f32. DX is added to when Accumulate.
+type LinearBackwardInputArgs struct {
+	DX, DY, W     Buffer
+	Rows, In, Out int
+	Accumulate    bool
+}
+
+// LinearBackwardWeightArgs: for every sequence s in order,
+// DW[o, k] += Σ DY[i, o]·X[i, k] and DBias[o] += Σ DY[i, o] over its rows i,
+// ascending from zero. X f, gradients f32; DW or DBias may be nil.
+type LinearBackwardWeightArgs struct {
+	DW, DBias, DY, X    Buffer
+	Starts              Buffer // i32 [NSeq+1]
+	NSeq, Rows, In, Out int
+}
