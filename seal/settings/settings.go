@@ -1,0 +1,143 @@
+// Package settings holds every setting of a knowledge-incorporation run as one
+// struct, with the paper's values as defaults, and reads it from YAML files and
+// key=value pairs. Worker counts, devices and progress options are not settings:
+// they change no result. It imports nothing of the project.
+//
+// Source of the defaults: Zweiger et al., "Self-Adapting Language Models",
+// NeurIPS 2025, and its reference implementation.
+package settings
+
+// Settings is a run's whole configuration. Keys in files and on the command line
+// are the yaml names joined by dots, as in inner.rank.
+//
+// Tags: "is" says which values are allowed (an interval, or words separated by
+// bars), "doc" is the line shown in help, with its unit, and "free" marks what
+// may differ when a run is resumed, because no result depends on it.
+type Settings struct {
+	Data  Data  `yaml:"data"`
+	Model Model `yaml:"model"`
+	Edits Edits `yaml:"edits"`
+	Inner Inner `yaml:"inner"`
+	Eval  Eval  `yaml:"eval"`
+	Outer Outer `yaml:"outer"`
+	Run   Run   `yaml:"run"`
+}
+
+// Data says where articles with their questions come from.
+type Data struct {
+	Train        string `yaml:"train" doc:"file of training articles, SQuAD's form as SEAL cuts it: [{title, context, questions}]"`
+	Eval         string `yaml:"eval" doc:"file of evaluation articles, same form"`
+	EvalArticles int    `yaml:"eval_articles" is:"[0,)" doc:"evaluation articles used, from the file's start; 0 for all (paper: 200)"`
+	Shuffle      bool   `yaml:"shuffle" doc:"draw the order of the articles from the seed, rather than keep the file's"`
+}
+
+// Model says which model learns, and how it computes.
+type Model struct {
+	Dir     string `yaml:"dir" doc:"model folder in Hugging Face format"`
+	Compute string `yaml:"compute" is:"auto|f32|bf16" doc:"compute mode; auto: f32 on the CPU, the checkpoint's type on a GPU"`
+	Prompts string `yaml:"prompts" is:"base|chat" doc:"form of all prompts: plain text ending in a cue, or chat messages (paper: base)"`
+}
+
+// Edits says how self-edits are made and cut into training sequences.
+type Edits struct {
+	Kind           string  `yaml:"kind" is:"implications|implications-long|implications-very-long|rewrite|self-qa|none" doc:"what the model is asked to write; none: train on the passage alone"`
+	File           string  `yaml:"file" doc:"file of self-edits made elsewhere, used in place of the model's own"`
+	Prompt         string  `yaml:"prompt" doc:"file that replaces the self-edit prompt"`
+	PerArticle     int     `yaml:"per_article" is:"[1,)" doc:"self-edits sampled per training article (paper: 5)"`
+	EvalPerArticle int     `yaml:"eval_per_article" is:"[1,)" doc:"self-edits sampled per evaluation article (paper: 1)"`
+	Temperature    float64 `yaml:"temperature" is:"[0,)" doc:"sampling temperature; 0 is greedy (paper: 1)"`
+	TopP           float64 `yaml:"top_p" is:"(0,1]" doc:"sample from the smallest set with this probability (paper: 0.95)"`
+	TopK           int     `yaml:"top_k" is:"[0,)" doc:"sample from this many likeliest tokens; 0 for all (paper: 0)"`
+	MaxTokens      int     `yaml:"max_tokens" is:"[1,)" doc:"longest self-edit, in tokens (paper: 8192)"`
+	SplitNewlines  bool    `yaml:"split_newlines" doc:"make every line a training sequence of its own, not every segment (paper: true)"`
+}
+
+// Finetune is a LoRA finetuning with AdamW.
+type Finetune struct {
+	Rank         int      `yaml:"rank" is:"[1,)" doc:"LoRA rank (paper: 32 inner, 64 outer)"`
+	Alpha        float64  `yaml:"alpha" is:"(0,)" doc:"LoRA scale; the update is multiplied by alpha/rank (paper: 64 inner, 128 outer)"`
+	Targets      []string `yaml:"targets" is:"q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj" doc:"linear layers adapted (paper: q_proj and v_proj inner, all seven outer)"`
+	LR           float64  `yaml:"lr" is:"(0,)" doc:"learning rate at its peak (paper: 1e-3 inner, 3e-4 outer)"`
+	Schedule     string   `yaml:"schedule" is:"constant|linear|cosine" doc:"learning rate after warm-up; linear and cosine end at 0 (paper: linear)"`
+	WarmupSteps  int      `yaml:"warmup_steps" is:"[0,)" doc:"steps of linear rise to the learning rate (paper: 0)"`
+	Epochs       int      `yaml:"epochs" is:"[1,)" doc:"passes over the sequences (paper: 10 inner, 2 outer)"`
+	BatchSize    int      `yaml:"batch_size" is:"[1,)" doc:"sequences per optimiser step (paper: 1 inner, 10 outer)"`
+	Shuffle      bool     `yaml:"shuffle" doc:"draw a new order of the sequences for each epoch, rather than keep the given one"`
+	ClipNorm     float64  `yaml:"clip_norm" is:"[0,)" doc:"largest gradient norm; 0 turns clipping off (paper: 1)"`
+	Beta1        float64  `yaml:"beta1" is:"[0,1)" doc:"AdamW's decay of the first moment (paper: 0.9)"`
+	Beta2        float64  `yaml:"beta2" is:"[0,1)" doc:"AdamW's decay of the second moment (paper: 0.999)"`
+	Epsilon      float64  `yaml:"epsilon" is:"(0,)" doc:"AdamW's epsilon (paper: 1e-8)"`
+	WeightDecay  float64  `yaml:"weight_decay" is:"[0,)" doc:"AdamW's decoupled weight decay (paper: 0)"`
+}
+
+// Inner is the update that a self-edit causes and that its reward measures.
+type Inner struct {
+	Finetune  `yaml:",inline"`
+	MaxTokens int    `yaml:"max_tokens" is:"[1,)" doc:"longest training sequence, in tokens; longer ones are cut (paper: 2048)"`
+	EndMask   string `yaml:"end_mask" doc:"train only on what follows the first occurrence of this text in a sequence; empty: on all"`
+	Seeds     int    `yaml:"seeds" is:"[1,)" doc:"updates per training self-edit; its reward is their mean accuracy (paper: 3)"`
+	EvalSeeds int    `yaml:"eval_seeds" is:"[1,)" doc:"updates per evaluation self-edit (paper: 1)"`
+}
+
+// Eval is closed-book answering, grading and the statistics over it.
+type Eval struct {
+	Prompt     string   `yaml:"prompt" doc:"file that replaces the answer prompt"`
+	MaxTokens  int      `yaml:"max_tokens" is:"[1,)" doc:"longest answer, in tokens; answers are greedy (paper: 64)"`
+	Stop       []string `yaml:"stop" doc:"texts that end an answer, besides the end-of-text token"`
+	Grader     string   `yaml:"grader" is:"match" doc:"who judges answers; match: a normalised comparison with the gold answer"`
+	Confidence float64  `yaml:"confidence" is:"(0,1)" doc:"level of the intervals"`
+	Resamples  int      `yaml:"resamples" is:"[100,)" doc:"bootstrap resamples over articles for the intervals"`
+}
+
+// Outer is the reinforcement of the model that writes self-edits (ReST-EM).
+type Outer struct {
+	Rounds   int    `yaml:"rounds" is:"[0,)" doc:"rounds of reinforcement; 0 evaluates the base model alone (paper: 2)"`
+	Articles int    `yaml:"articles" is:"[1,)" doc:"training articles per round (paper: 50)"`
+	Contexts string `yaml:"contexts" is:"same|next" doc:"articles of a later round: the first round's, or the next of the file, starting over at its end"`
+	Keep     int    `yaml:"keep" is:"[1,)" doc:"best self-edits kept per article (paper: 1)"`
+	Ties     string `yaml:"ties" is:"earlier|draw" doc:"of self-edits with equal rewards: the earlier one, or one drawn from the seed (paper: earlier)"`
+	SkipTied bool   `yaml:"skip_tied" doc:"leave out articles whose self-edits all have the same reward"`
+	Finetune `yaml:",inline"`
+}
+
+// Run is what concerns the run as a whole.
+type Run struct {
+	Seed           uint64 `yaml:"seed" doc:"seed of everything drawn"`
+	MaxBatchTokens int    `yaml:"max_batch_tokens" is:"[1,)" free:"true" doc:"tokens computed at once, if no single sequence is longer; bounds memory, changes no result"`
+	MaxAdapters    int    `yaml:"max_adapters" is:"[1,)" free:"true" doc:"adapters trained at once; bounds memory, changes no result"`
+	MaxDecodes     int    `yaml:"max_decodes" is:"[1,)" free:"true" doc:"sequences generated at once; bounds memory, changes no result"`
+}
+
+// Default returns the paper's settings for knowledge incorporation, one passage
+// at a time. Model and data files are left for the user to name.
+func Default() Settings {
+	adamW := Finetune{
+		Schedule: "linear", Shuffle: true, ClipNorm: 1,
+		Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8,
+	}
+	inner := adamW
+	inner.Rank, inner.Alpha = 32, 64
+	inner.Targets = []string{"q_proj", "v_proj"}
+	inner.LR, inner.Epochs, inner.BatchSize = 1e-3, 10, 1
+
+	outer := adamW
+	outer.Rank, outer.Alpha = 64, 128
+	outer.Targets = []string{"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+	outer.LR, outer.Epochs, outer.BatchSize = 3e-4, 2, 10
+
+	return Settings{
+		Data:  Data{EvalArticles: 200},
+		Model: Model{Compute: "auto", Prompts: "base"},
+		Edits: Edits{
+			Kind: "implications", PerArticle: 5, EvalPerArticle: 1,
+			Temperature: 1, TopP: 0.95, MaxTokens: 8192, SplitNewlines: true,
+		},
+		Inner: Inner{Finetune: inner, MaxTokens: 2048, Seeds: 3, EvalSeeds: 1},
+		Eval:  Eval{MaxTokens: 64, Grader: "match", Confidence: 0.95, Resamples: 10000},
+		Outer: Outer{
+			Rounds: 2, Articles: 50, Contexts: "same", Keep: 1, Ties: "earlier",
+			Finetune: outer,
+		},
+		Run: Run{MaxBatchTokens: 4096, MaxAdapters: 16, MaxDecodes: 64},
+	}
+}
