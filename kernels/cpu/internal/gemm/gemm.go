@@ -1,0 +1,146 @@
+// Package gemm is the CPU backend's float32 matrix product, in AVX-512 or AVX2
+// assembly or plain Go. Weights may be stored as float32, bfloat16 or float16;
+// 16-bit values are widened exactly and all arithmetic is float32.
+//
+// Sums are canonical. For one output element, k is cut into chunks of KC; each
+// chunk's sum starts at +0 and takes its products in ascending k; chunk sums
+// are added to the element in ascending order; the bias comes last:
+//
+//	e := dst[i,j] if accumulate, else the first chunk's sum itself
+//	for each (further) chunk: e = e + Σ a[i,k]·b[k,j]
+//	dst[i,j] = e + bias[j]
+//
+// So an element's bits depend on its own row and column and on the length of k
+// alone: not on m and n, the neighbours, alignment, storage, packing, or how
+// the work is spread over goroutines. AVX-512 and AVX2 add each product by a
+// fused multiply-add and agree in every bit; the generic level rounds the
+// product and the sum, and is a numerics class of its own ([vec.Level]).
+//
+// Elements outside dst's m×n are neither read nor written, and without
+// accumulate dst is not read at all. NaN and ±Inf propagate as in the loops.
+//
+// The package starts no goroutines: the caller passes its worker pool as a
+// [Parallel], or nil to run in the calling goroutine. In the steady state a call
+// allocates nothing. It may import vec, and knows nothing of tensors or buffers.
+package gemm
+
+import "fmt"
+
+// KC is the number of products in a chunk. It is part of the numerics: another
+// value gives other bits.
+const KC = 256
+
+// Parallel runs f(0) … f(n-1), in any order and on any goroutines, and returns
+// when all are done.
+type Parallel func(n int, f func(i int))
+
+// Kind is the storage format of a Matrix.
+type Kind uint8
+
+const (
+	KindF32 Kind = iota
+	KindBF16
+	KindF16
+)
+
+func (k Kind) String() string {
+	switch k {
+	case KindF32:
+		return "f32"
+	case KindBF16:
+		return "bf16"
+	case KindF16:
+		return "f16"
+	}
+	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
+
+// Matrix is a row-major matrix whose rows start Ld elements apart. KindF32 uses
+// F32, the others Bits.
+type Matrix struct {
+	F32  []float32
+	Bits []uint16
+	Kind Kind
+	Ld   int
+}
+
+func (b *Matrix) len() int {
+	if b.Kind == KindF32 {
+		return len(b.F32)
+	}
+	return len(b.Bits)
+}
+
+// NT computes dst (+)= a·bᵀ (+ bias): dst [m,n], a [m,k], b [n,k], bias [n] or nil.
+//
+//	dst[i*ldd+j] (+)= Σ_l a[i*lda+l] · b[j*ld+l] (+ bias[j])
+func NT(p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, bias []float32, m, n, k int, accumulate bool) {
+	must("NT", "a", len(a), m, k, lda)
+	must("NT", "b", b.len(), n, k, b.Ld)
+	j := newJob("NT", dst, ldd, bias, m, n, accumulate)
+	j.a, j.as, j.ak = a, lda, 1
+	j.b, j.form = b, FormNT
+	j.whole(k)
+	j.do(p)
+}
+
+// NN computes dst (+)= a·b (+ bias): dst [m,n], a [m,k], b [k,n], bias [n] or nil.
+//
+//	dst[i*ldd+j] (+)= Σ_l a[i*lda+l] · b[l*ld+j] (+ bias[j])
+func NN(p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, bias []float32, m, n, k int, accumulate bool) {
+	must("NN", "a", len(a), m, k, lda)
+	must("NN", "b", b.len(), k, n, b.Ld)
+	j := newJob("NN", dst, ldd, bias, m, n, accumulate)
+	j.a, j.as, j.ak = a, lda, 1
+	j.b, j.form = b, FormNN
+	j.whole(k)
+	j.do(p)
+}
+
+// TN computes dst (+)= aᵀ·b: dst [m,n], a [k,m], b [k,n].
+//
+//	dst[i*ldd+j] (+)= Σ_l a[l*lda+i] · b[l*ldb+j]
+func TN(p Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, n, k int, accumulate bool) {
+	must("TN", "a", len(a), k, m, lda)
+	must("TN", "b", len(b), k, n, ldb)
+	j := newJob("TN", dst, ldd, nil, m, n, accumulate)
+	j.a, j.as, j.ak = a, 1, lda
+	j.b, j.form = Matrix{F32: b, Ld: ldb}, FormNN
+	j.whole(k)
+	j.do(p)
+}
+
+// TNSegments computes what this loop computes, bit for bit, while each part of
+// dst is in cache: weight gradients of a packed batch, one segment a sequence.
+//
+//	for s := range len(starts)-1 {
+//		l0, l1 := starts[s], starts[s+1]
+//		TN(p, dst, ldd, a[l0*lda:], lda, b[l0*ldb:], ldb, m, n, l1-l0, accumulate || s > 0)
+//	}
+//
+// starts ascends from any row to the row after the last; empty segments add nothing.
+func TNSegments(p Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, n int, starts []int32, accumulate bool) {
+	for s := 1; s < len(starts); s++ {
+		if starts[s] < starts[s-1] || starts[0] < 0 {
+			panic(fmt.Sprintf("gemm.TNSegments: starts do not ascend from 0: %v", starts))
+		}
+	}
+	j := newJob("TNSegments", dst, ldd, nil, m, n, accumulate)
+	if len(starts) > 0 {
+		k := int(starts[len(starts)-1])
+		must("TNSegments", "a", len(a), k, m, lda)
+		must("TNSegments", "b", len(b), k, n, ldb)
+	}
+	j.a, j.as, j.ak = a, 1, lda
+	j.b, j.form = Matrix{F32: b, Ld: ldb}, FormNN
+	j.starts = starts
+	j.do(p)
+}
+
+// must panics unless rows×cols elements with leading dimension ld lie within
+// a slice of length have.
+func must(op, name string, have, rows, cols, ld int) {
+	if rows < 0 || cols < 0 || (rows > 1 && ld < cols) || (rows > 0 && cols > 0 && (rows-1)*ld+cols > have) {
+		panic(fmt.Sprintf("gemm.%s: %s [%d, %d] with leading dimension %d does not fit in %d elements", op, name, rows, cols, ld, have))
+	}
+}

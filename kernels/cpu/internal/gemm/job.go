@@ -1,0 +1,188 @@
+package gemm
+
+import (
+	"fmt"
+	"sync"
+)
+
+// A job is one product, cut into tasks: each computes a block of dst, whole k,
+// and packs what it needs of b into scratch of its own. How dst is cut depends
+// on m, n and k and changes no bits.
+type job struct {
+	dst        []float32
+	ldd        int
+	m, n       int
+	accumulate bool
+	bias       []float32
+
+	a      []float32
+	as, ak int // element (i, l) of a is a[i*as + l*ak]
+
+	b      Matrix
+	form   Form
+	packed *Packed // in place of b
+
+	starts []int32 // segments of k
+	two    [2]int32
+
+	rows, cols int // block of one task
+	rowBlocks  int
+	run        func(i int) // the method task, bound once
+}
+
+// scratch holds a block of b, panels one after the other.
+type scratch [KC * maxCols]float32
+
+const (
+	maxCols = 128 // columns of a task: a chunk of them is 128 KiB, half an L2 or less
+	maxRows = 240 // rows of a task: packing b is 1/maxRows of the work
+)
+
+var (
+	jobs      = sync.Pool{New: func() any { j := new(job); j.run = j.task; return j }}
+	scratches = sync.Pool{New: func() any { return new(scratch) }}
+)
+
+func newJob(op string, dst []float32, ldd int, bias []float32, m, n int, accumulate bool) *job {
+	must(op, "dst", len(dst), m, n, ldd)
+	if bias != nil && len(bias) != n {
+		panic(fmt.Sprintf("gemm.%s: bias [%d] does not match dst [%d, %d]", op, len(bias), m, n))
+	}
+	j := jobs.Get().(*job)
+	j.dst, j.ldd, j.m, j.n, j.bias, j.accumulate = dst, ldd, m, n, bias, accumulate
+	return j
+}
+
+// whole makes 0 … k the only segment.
+func (j *job) whole(k int) {
+	j.two = [2]int32{0, int32(k)}
+	j.starts = j.two[:]
+}
+
+// do runs the job and gives it back.
+func (j *job) do(p Parallel) {
+	if k := j.k(); j.m > 0 && j.n > 0 {
+		if k == 0 {
+			j.empty()
+		} else {
+			j.cut(k)
+			tasks := j.rowBlocks * ((j.n + j.cols - 1) / j.cols)
+			if p == nil || tasks == 1 {
+				for i := range tasks {
+					j.task(i)
+				}
+			} else {
+				p(tasks, j.run)
+			}
+		}
+	}
+	*j = job{run: j.run}
+	jobs.Put(j)
+}
+
+// k is the number of products of an element, over all segments.
+func (j *job) k() int {
+	if len(j.starts) == 0 {
+		return 0
+	}
+	return int(j.starts[len(j.starts)-1] - j.starts[0])
+}
+
+// empty is the product of no terms.
+func (j *job) empty() {
+	for i := range j.m {
+		row := j.dst[i*j.ldd:][:j.n]
+		if !j.accumulate {
+			clear(row)
+		}
+		for x, v := range j.bias {
+			row[x] += v
+		}
+	}
+}
+
+// cut chooses the blocks: as large as scratch allows, but enough of them to
+// share out wherever each is still worth a goroutine's while.
+func (j *job) cut(k int) {
+	const (
+		wanted = 32
+		worth  = 1 << 19 // products
+	)
+	j.rows, j.cols = maxRows, maxCols
+	for j.rows > j.m && j.rows > 60 {
+		j.rows /= 2
+	}
+	for (j.m+j.rows-1)/j.rows*((j.n+j.cols-1)/j.cols) < wanted && min(j.rows, j.m)*min(j.cols, j.n)*k > 2*worth {
+		switch {
+		case j.cols > panel && j.n > panel:
+			j.cols /= 2
+		case j.rows > 60 && j.m > 60:
+			j.rows /= 2
+		default:
+			goto done
+		}
+	}
+done:
+	j.rowBlocks = (j.m + j.rows - 1) / j.rows
+}
+
+// task computes block i of dst. Blocks of the same columns follow one another.
+func (j *job) task(i int) {
+	row0, col0 := i%j.rowBlocks*j.rows, i/j.rowBlocks*j.cols
+	row1, col1 := min(row0+j.rows, j.m), min(col0+j.cols, j.n)
+	s := scratches.Get().(*scratch)
+	add := j.accumulate
+	last := int(j.starts[len(j.starts)-1])
+	for seg := 1; seg < len(j.starts); seg++ {
+		hi := int(j.starts[seg])
+		for lo := int(j.starts[seg-1]); lo < hi; lo += KC {
+			kc := min(KC, hi-lo)
+			j.chunk(s, row0, row1, col0, col1, lo, kc, add, lo+kc == last)
+			add = true
+		}
+	}
+	scratches.Put(s)
+}
+
+// chunk adds the products of k0 … k0+kc to a block of dst.
+func (j *job) chunk(s *scratch, row0, row1, col0, col1, k0, kc int, add, last bool) {
+	set := kernels()
+	var at [maxCols / panel]*float32
+	ld := panel
+	for n0 := col0; n0 < col1; n0 += panel {
+		x := (n0 - col0) / panel
+		buf := s[x*panel*KC:][:kc*panel]
+		nc := min(panel, col1-n0)
+		switch {
+		case j.packed != nil && j.packed.kind == KindF32:
+			at[x] = &j.packed.f32[j.packed.at(n0, k0, kc)]
+		case j.packed != nil:
+			widen(buf, j.packed.bits[j.packed.at(n0, k0, kc):], j.packed.kind)
+			at[x] = &buf[0]
+		default:
+			packPanel(buf, &j.b, j.form, n0, nc, k0, kc)
+			at[x] = &buf[0]
+		}
+	}
+	for r := row0; r < row1; {
+		kern := set.forRows(row1 - r)
+		a := &j.a[r*j.as+k0*j.ak]
+		for n0 := col0; n0 < col1; n0 += panel {
+			end := min(n0+panel, col1)
+			for c := n0; c < end; c += set.width {
+				b := add32(at[(n0-col0)/panel], c-n0)
+				var bias *float32
+				if last && j.bias != nil {
+					bias = &j.bias[c]
+				}
+				nc := min(set.width, end-c)
+				f := kern.wide
+				if nc <= set.width/2 {
+					f = kern.narrow
+				}
+				f(kc, a, j.as, j.ak, b, ld, &j.dst[r*j.ldd+c], j.ldd, nc, bias, add)
+			}
+		}
+		r += kern.rows
+	}
+}

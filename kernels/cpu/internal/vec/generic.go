@@ -1,0 +1,167 @@
+package vec
+
+import (
+	"math"
+
+	"github.com/selkie-ml/selkie/internal/f32math"
+)
+
+// The portable forms: the specification that the assembly is tested against.
+// Products that are added carry an explicit conversion, which forbids the
+// compiler to fuse them.
+
+const lanes = 16
+
+func tree(s *[lanes]float32) float32 {
+	for w := lanes / 2; w > 0; w /= 2 {
+		for l := range w {
+			s[l] += s[l+w]
+		}
+	}
+	return s[0]
+}
+
+func dotGeneric(a, b []float32) float32 {
+	var s [lanes]float32
+	i := 0
+	for ; i+lanes <= len(a); i += lanes {
+		x, y := (*[lanes]float32)(a[i:]), (*[lanes]float32)(b[i:])
+		for l := range s {
+			s[l] = f32math.FMA32(x[l], y[l], s[l])
+		}
+	}
+	if i < len(a) {
+		var x, y [lanes]float32
+		copy(x[:], a[i:])
+		copy(y[:], b[i:])
+		for l := range s {
+			s[l] = f32math.FMA32(x[l], y[l], s[l])
+		}
+	}
+	return tree(&s)
+}
+
+func dotRowsGeneric(dst, q, k []float32, stride int, scale float32) {
+	for j := range dst {
+		dst[j] = scale * dotGeneric(q, k[j*stride:][:len(q)])
+	}
+}
+
+func axpyGeneric(a float32, x, y []float32) {
+	for i, v := range x {
+		y[i] = f32math.FMA32(a, v, y[i])
+	}
+}
+
+func axpyRowsGeneric(o, p, v []float32, stride int) {
+	for j, w := range p {
+		axpyGeneric(w, v[j*stride:][:len(o)], o)
+	}
+}
+
+func sumGeneric(x []float32) float32 {
+	var s [lanes]float32
+	for i, v := range x {
+		s[i%lanes] += v
+	}
+	return tree(&s)
+}
+
+func maxGeneric(x []float32) float32 {
+	m := float32(math.Inf(-1))
+	for _, v := range x {
+		if v > m {
+			m = v
+		}
+	}
+	return m
+}
+
+func sumSquaresGeneric(x []float32) float64 {
+	var s [lanes]float64
+	for i, v := range x {
+		s[i%lanes] += float64(v) * float64(v)
+	}
+	for w := lanes / 2; w > 0; w /= 2 {
+		for l := range w {
+			s[l] += s[l+w]
+		}
+	}
+	return s[0]
+}
+
+func expGeneric(dst, x []float32) {
+	for i, v := range x {
+		dst[i] = f32math.Exp32(v)
+	}
+}
+
+func expSubGeneric(dst, x []float32, m float32) float32 {
+	for i, v := range x {
+		dst[i] = f32math.Exp32(v - m)
+	}
+	return sumGeneric(dst)
+}
+
+func addGeneric(dst, a, b []float32) {
+	for i, v := range a {
+		dst[i] = v + b[i]
+	}
+}
+
+func scaleGeneric(dst []float32, a float32, x []float32) {
+	for i, v := range x {
+		dst[i] = a * v
+	}
+}
+
+func rmsNormRowGeneric(dst, x, w []float32, inv float32) {
+	for i, v := range x {
+		dst[i] = v * inv * w[i]
+	}
+}
+
+func swiGLUGeneric(dst, gate, up []float32) {
+	for i, g := range gate {
+		dst[i] = g / (1 + f32math.Exp32(-g)) * up[i]
+	}
+}
+
+func swiGLUBackwardGeneric(dgate, dup, gate, up, dy []float32) {
+	for i, g := range gate {
+		s := 1 / (1 + f32math.Exp32(-g))
+		y := g * s
+		d := dy[i]
+		u := up[i]
+		dup[i] = d * y
+		dgate[i] = d * u * f32math.FMA32(y, 1-s, s)
+	}
+}
+
+// adamCoef holds AdamW's scalars, each rounded to float32 once.
+type adamCoef struct {
+	decay, gscale, beta1, rest1, beta2, rest2, step, root, eps float32
+}
+
+func newAdamCoef(lr, beta1, beta2, eps, wd, gscale, bc1, bc2 float32) *adamCoef {
+	return &adamCoef{
+		decay:  1 - float32(lr*wd),
+		gscale: gscale,
+		beta1:  beta1, rest1: 1 - beta1,
+		beta2: beta2, rest2: 1 - beta2,
+		step: lr / bc1,
+		root: float32(math.Sqrt(float64(bc2))),
+		eps:  eps,
+	}
+}
+
+func adamWGeneric(p, g, m, v []float32, c *adamCoef) {
+	for i := range p {
+		gi := g[i] * c.gscale
+		mi := float32(c.beta1*m[i]) + float32(c.rest1*gi)
+		vi := float32(c.beta2*v[i]) + float32(c.rest2*float32(gi*gi))
+		m[i], v[i] = mi, vi
+		den := float32(math.Sqrt(float64(vi)))/c.root + c.eps
+		p[i] = float32(p[i]*c.decay) - float32(float32(c.step*mi)/den)
+	}
+}

@@ -1,0 +1,14 @@
+package vec
+
+import "github.com/klauspost/cpuid/v2"
+
+func detect() ISA {
+	// cpuid also asks the operating system whether it saves the wide registers.
+	if !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
+		return Generic
+	}
+	if !cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
+		return AVX2
+	}
+	return AVX512
+}
