@@ -26,6 +26,8 @@ package gemm
 
 import "fmt"
 
+//go:generate sh -c "cd _asm && go run . -out ../zgemm_amd64.s -stubs ../zgemm_amd64.go -pkg gemm"
+
 // KC is the number of products in a chunk. It is part of the numerics: another
 // value gives other bits.
 const KC = 256

@@ -41,8 +41,6 @@ func (s *kernelSet) forRows(rows int) *kernel {
 	panic("gemm: no kernel for a single row")
 }
 
-var kernelSets = [...]*kernelSet{vec.Generic: &genericKernels, vec.AVX2: &genericKernels, vec.AVX512: &genericKernels}
-
 func kernels() *kernelSet { return kernelSets[vec.Active()] }
 
 // add32 is &p[n].

@@ -94,20 +94,40 @@ func packAny[T uint16 | float32](dst, b []T, ld int, form Form, n0, nc, k0, kc i
 func packPanel(dst []float32, b *Matrix, form Form, n0, nc, k0, kc int) {
 	dst = dst[:kc*panel]
 	switch {
+	case form == FormNT:
+		packTransposed(dst, b, n0, nc, k0, kc)
 	case b.Kind == KindF32:
 		packAny(dst, b.F32, b.Ld, form, n0, nc, k0, kc)
-	case form == FormNN:
+	default:
 		for l := range kc {
 			row := dst[l*panel : (l+1)*panel]
 			widen(row[:nc], b.Bits[(k0+l)*b.Ld+n0:], b.Kind)
 			clear(row[nc:])
 		}
-	default:
-		for j := range nc {
-			for l, v := range b.Bits[(n0+j)*b.Ld+k0:][:kc] {
-				dst[l*panel+j] = widen1(v, b.Kind)
+	}
+}
+
+// packTransposed is packPanel in FormNT: by blocks of 8×8 where the processor
+// allows, the edges by elements.
+func packTransposed(dst []float32, b *Matrix, n0, nc, k0, kc int) {
+	j0, l0 := packFast(dst, b, n0, nc, k0, kc)
+	for j := range nc {
+		l := 0
+		if j < j0 {
+			l = l0
+		}
+		at := (n0+j)*b.Ld + k0
+		if b.Kind == KindF32 {
+			for x, v := range b.F32[at+l : at+kc] {
+				dst[(l+x)*panel+j] = v
+			}
+		} else {
+			for x, v := range b.Bits[at+l : at+kc] {
+				dst[(l+x)*panel+j] = widen1(v, b.Kind)
 			}
 		}
+	}
+	if nc < panel {
 		for l := range kc {
 			clear(dst[l*panel+nc : (l+1)*panel])
 		}

@@ -5,6 +5,8 @@ import "math"
 // widen expands 16-bit values to float32, exactly.
 func widen(dst []float32, src []uint16, kind Kind) {
 	src = src[:len(dst)]
+	done := widenFast(dst, src, kind)
+	dst, src = dst[done:], src[done:]
 	for i, v := range src {
 		dst[i] = widen1(v, kind)
 	}

@@ -7,7 +7,7 @@ type ISA uint8
 
 const (
 	Generic ISA = iota // plain Go
-	AVX2               // AVX2, FMA3 and F16C
+	AVX2               // AVX2, FMA3, F16C and BMI2
 	AVX512             // AVX-512 F, BW, DQ and VL, besides AVX2's set
 )
 

@@ -4,7 +4,7 @@ import "github.com/klauspost/cpuid/v2"
 
 func detect() ISA {
 	// cpuid also asks the operating system whether it saves the wide registers.
-	if !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C) {
+	if !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C, cpuid.BMI2) {
 		return Generic
 	}
 	if !cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {

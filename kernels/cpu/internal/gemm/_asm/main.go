@@ -1,0 +1,28 @@
+// Command asm writes the assembly of package gemm. Run it by go generate.
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+)
+
+func main() {
+	// Packing and the AVX2 tiles need no more than AVX2, FMA3 and F16C.
+	ConstraintExpr("amd64")
+	for _, kind := range []storage{f32, bf16, f16} {
+		packColumns8(kind)
+	}
+	widen(bf16)
+	widen(f16)
+	for _, set := range []isa{avx2, avx512} {
+		for _, rows := range set.rows {
+			for _, vecs := range []int{2, 1} {
+				tile(set, rows, vecs)
+			}
+		}
+	}
+	Generate()
+}
+
+func name(format string, args ...any) string { return fmt.Sprintf(format, args...) }

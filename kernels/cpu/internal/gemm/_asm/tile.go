@@ -1,0 +1,213 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// isa is an instruction set's vectors and the tile heights made for it. The
+// tallest keeps its sums, two vectors of b and the broadcast of a in registers.
+type isa struct {
+	name  string
+	lanes int
+	rows  []int
+}
+
+var (
+	avx2   = isa{"AVX2", 8, []int{6, 4, 2, 1}}
+	avx512 = isa{"AVX512", 16, []int{12, 8, 4, 2, 1}}
+)
+
+func (s isa) vec() VecVirtual {
+	if s.lanes == 16 {
+		return ZMM()
+	}
+	return YMM()
+}
+
+func (s isa) zero(v VecVirtual) {
+	if s.lanes == 16 {
+		VPXORD(v, v, v)
+	} else {
+		VXORPS(v, v, v)
+	}
+}
+
+// rowPointers addresses rows by one pointer for four of them.
+type rowPointers struct {
+	base         []GPVirtual
+	step, triple Register
+}
+
+func newRowPointers(p, step GPVirtual, rows int) rowPointers {
+	r := rowPointers{base: []GPVirtual{p}, step: step}
+	if rows > 3 {
+		t := GP64()
+		LEAQ(Mem{Base: step, Index: step, Scale: 2}, t)
+		r.triple = t
+	}
+	for i := 4; i < rows; i += 4 {
+		q := GP64()
+		LEAQ(Mem{Base: r.base[len(r.base)-1], Index: step, Scale: 4}, q)
+		r.base = append(r.base, q)
+	}
+	return r
+}
+
+func (r rowPointers) at(row int) Mem {
+	m := Mem{Base: r.base[row/4]}
+	switch row % 4 {
+	case 1, 2:
+		m.Index, m.Scale = r.step, uint8(row%4)
+	case 3:
+		m.Index, m.Scale = r.triple, 1
+	}
+	return m
+}
+
+// tile writes a kernelFunc of rows × vecs vectors.
+func tile(s isa, rows, vecs int) {
+	TEXT(name("tile%s_%dx%d", s.name, rows, vecs*s.lanes), NOSPLIT,
+		"func(k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)")
+	Pragma("noescape")
+	Doc(name("tile%s_%dx%d is a kernelFunc of %d rows and up to %d columns.", s.name, rows, vecs*s.lanes, rows, vecs*s.lanes))
+
+	bytes := func(param string) GPVirtual {
+		r := Load(Param(param), GP64()).(GPVirtual)
+		SHLQ(U8(2), r)
+		return r
+	}
+	k := Load(Param("k"), GP64())
+	a := Load(Param("a"), GP64()).(GPVirtual)
+	b := Load(Param("b"), GP64())
+	as, ak, ldb := bytes("as"), bytes("ak"), bytes("ldb")
+	ap := newRowPointers(a, as, rows)
+
+	acc := make([][]VecVirtual, rows)
+	for i := range acc {
+		for range vecs {
+			v := s.vec()
+			s.zero(v)
+			acc[i] = append(acc[i], v)
+		}
+	}
+
+	loop := name("loop")
+	Label(loop)
+	bv := make([]VecVirtual, vecs)
+	for v := range bv {
+		bv[v] = s.vec()
+		VMOVUPS(Mem{Base: b, Disp: v * s.lanes * 4}, bv[v])
+	}
+	for i := range rows {
+		x := s.vec()
+		VBROADCASTSS(ap.at(i), x)
+		for v := range bv {
+			VFMADD231PS(bv[v], x, acc[i][v])
+		}
+	}
+	for _, p := range ap.base {
+		ADDQ(ak, p)
+	}
+	ADDQ(ldb, b)
+	DECQ(k)
+	JNZ(LabelRef(loop))
+
+	if s.lanes == 16 {
+		finishAVX512(acc)
+	} else {
+		finishAVX2(acc)
+	}
+}
+
+// epilogue adds dst and the bias as asked, and stores: with load and store
+// touching cols columns only.
+func epilogue(acc [][]VecVirtual, suffix string, addMem func(m Mem, v int, acc VecVirtual), store func(acc VecVirtual, m Mem, v int)) {
+	lanes := int(acc[0][0].Size()) / 4
+	c := Load(Param("c"), GP64()).(GPVirtual)
+	ldc := Load(Param("ldc"), GP64()).(GPVirtual)
+	SHLQ(U8(2), ldc)
+	cp := newRowPointers(c, ldc, len(acc))
+	add := Load(Param("add"), GP8())
+	bias := Load(Param("bias"), GP64())
+
+	TESTB(add, add)
+	JZ(LabelRef("bias" + suffix))
+	for i, row := range acc {
+		for v := range row {
+			addMem(cp.at(i).Offset(v*lanes*4), v, row[v])
+		}
+	}
+	Label("bias" + suffix)
+	TESTQ(bias, bias)
+	JZ(LabelRef("store" + suffix))
+	for _, row := range acc {
+		for v := range row {
+			addMem(Mem{Base: bias, Disp: v * lanes * 4}, v, row[v])
+		}
+	}
+	Label("store" + suffix)
+	for i, row := range acc {
+		for v := range row {
+			store(row[v], cp.at(i).Offset(v*lanes*4), v)
+		}
+	}
+	VZEROUPPER()
+	RET()
+}
+
+func finishAVX512(acc [][]VecVirtual) {
+	bits := GP64()
+	MOVQ(I32(-1), bits)
+	cols := Load(Param("cols"), GP64())
+	BZHIQ(cols, bits, bits)
+	var masks []OpmaskVirtual
+	for v := range acc[0] {
+		if v > 0 {
+			SHRQ(U8(16), bits)
+		}
+		m := K()
+		KMOVW(bits.As32(), m)
+		masks = append(masks, m)
+	}
+	epilogue(acc, "",
+		func(m Mem, v int, acc VecVirtual) { VADDPS_Z(m, acc, masks[v], acc) },
+		func(acc VecVirtual, m Mem, v int) { VMOVUPS(acc, masks[v], m) })
+}
+
+var edgeMask Mem
+
+func finishAVX2(acc [][]VecVirtual) {
+	vecs := len(acc[0])
+	cols := Load(Param("cols"), GP64())
+	CMPQ(cols, U8(8*vecs))
+	JNE(LabelRef("edge"))
+	epilogue(acc, "",
+		func(m Mem, _ int, acc VecVirtual) { VADDPS(m, acc, acc) },
+		func(acc VecVirtual, m Mem, _ int) { VMOVUPS(acc, m) })
+
+	Label("edge")
+	if edgeMask.Base == nil {
+		edgeMask = GLOBL("edgeMask", RODATA|NOPTR)
+		for i := range 32 {
+			DATA(4*i, U32(0xffffffff*uint32(1-i/16)))
+		}
+	}
+	table := GP64()
+	LEAQ(edgeMask, table)
+	NEGQ(cols)
+	var masks []VecVirtual
+	for v := range vecs {
+		m := YMM()
+		VMOVUPS(Mem{Base: table, Index: cols, Scale: 4, Disp: 64 + 32*v}, m)
+		masks = append(masks, m)
+	}
+	epilogue(acc, "Edge",
+		func(m Mem, v int, acc VecVirtual) {
+			x := YMM()
+			VMASKMOVPS(m, masks[v], x)
+			VADDPS(x, acc, acc)
+		},
+		func(acc VecVirtual, m Mem, v int) { VMASKMOVPS(acc, masks[v], m) })
+}

@@ -1,0 +1,56 @@
+package gemm
+
+import "github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
+
+var kernelSets = [...]*kernelSet{
+	vec.Generic: &genericKernels,
+	vec.AVX2: {width: 16, tall: []kernel{
+		{6, tileAVX2_6x16, tileAVX2_6x8},
+		{4, tileAVX2_4x16, tileAVX2_4x8},
+		{2, tileAVX2_2x16, tileAVX2_2x8},
+		{1, tileAVX2_1x16, tileAVX2_1x8},
+	}},
+	vec.AVX512: {width: 32, tall: []kernel{
+		{12, tileAVX512_12x32, tileAVX512_12x16},
+		{8, tileAVX512_8x32, tileAVX512_8x16},
+		{4, tileAVX512_4x32, tileAVX512_4x16},
+		{2, tileAVX512_2x32, tileAVX512_2x16},
+		{1, tileAVX512_1x32, tileAVX512_1x16},
+	}},
+}
+
+// packFast transposes what it can in blocks of 8×8: rows below l of the first
+// j columns are done.
+func packFast(dst []float32, b *Matrix, n0, nc, k0, kc int) (j, l int) {
+	blocks := kc / 8
+	if vec.Active() == vec.Generic || blocks == 0 {
+		return 0, 0
+	}
+	for ; j+8 <= nc; j += 8 {
+		at := (n0+j)*b.Ld + k0
+		switch b.Kind {
+		case KindF32:
+			packColumns8F32(&dst[j], &b.F32[at], b.Ld, blocks)
+		case KindBF16:
+			packColumns8BF16(&dst[j], &b.Bits[at], b.Ld, blocks)
+		case KindF16:
+			packColumns8F16(&dst[j], &b.Bits[at], b.Ld, blocks)
+		}
+	}
+	return j, blocks * 8
+}
+
+// widenFast widens what it can in blocks of 16 and returns how many elements it did.
+func widenFast(dst []float32, src []uint16, kind Kind) int {
+	blocks := len(dst) / 16
+	if vec.Active() == vec.Generic || blocks == 0 {
+		return 0
+	}
+	switch kind {
+	case KindBF16:
+		widenBF16(&dst[0], &src[0], blocks)
+	case KindF16:
+		widenF16(&dst[0], &src[0], blocks)
+	}
+	return blocks * 16
+}

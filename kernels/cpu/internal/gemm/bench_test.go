@@ -1,0 +1,67 @@
+package gemm
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
+)
+
+// benchmark reports GFLOP/s of f on one goroutine, at every level.
+func benchmark(b *testing.B, name string, m, n, k int, f func()) {
+	for _, level := range vec.Levels() {
+		b.Run(fmt.Sprintf("%s/%dx%dx%d/%s", name, m, n, k, level), func(b *testing.B) {
+			defer vec.ForceLevel(level)()
+			b.ReportAllocs()
+			for b.Loop() {
+				f()
+			}
+			b.ReportMetric(2*float64(m)*float64(n)*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
+}
+
+// shapes are m, n, k of linear layers: prefill or training, decoding, a small model, LoRA.
+var shapes = [][3]int{
+	{512, 896, 4864}, {512, 4864, 896}, {512, 128, 320}, {128, 320, 128}, {1024, 1024, 1024},
+	{1, 4864, 896}, {8, 4864, 896}, {200, 16, 896}, {200, 896, 16},
+}
+
+func BenchmarkNT(b *testing.B) {
+	for _, s := range shapes {
+		m, n, k := s[0], s[1], s[2]
+		x, w, y := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
+		h := make([]uint16, n*k)
+		benchmark(b, "f32", m, n, k, func() { NT(nil, y, n, x, k, Matrix{F32: w, Ld: k}, nil, m, n, k, false) })
+		benchmark(b, "bf16", m, n, k, func() { NT(nil, y, n, x, k, Matrix{Bits: h, Kind: KindBF16, Ld: k}, nil, m, n, k, false) })
+		p, q := Pack(Matrix{F32: w, Ld: k}, n, k, FormNT), Pack(Matrix{Bits: h, Kind: KindBF16, Ld: k}, n, k, FormNT)
+		benchmark(b, "f32packed", m, n, k, func() { MulPacked(nil, y, n, x, k, p, nil, m, false) })
+		benchmark(b, "bf16packed", m, n, k, func() { MulPacked(nil, y, n, x, k, q, nil, m, false) })
+	}
+}
+
+func BenchmarkNN(b *testing.B) {
+	for _, s := range shapes {
+		m, n, k := s[0], s[1], s[2]
+		x, w, y := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
+		h := make([]uint16, n*k)
+		benchmark(b, "f32", m, n, k, func() { NN(nil, y, n, x, k, Matrix{F32: w, Ld: n}, nil, m, n, k, false) })
+		benchmark(b, "bf16", m, n, k, func() { NN(nil, y, n, x, k, Matrix{Bits: h, Kind: KindBF16, Ld: n}, nil, m, n, k, false) })
+	}
+}
+
+func BenchmarkTN(b *testing.B) {
+	for _, s := range [][3]int{{128, 320, 16}, {128, 320, 512}, {896, 896, 16}, {896, 896, 100}, {896, 4864, 100}, {16, 896, 100}, {896, 16, 100}} {
+		m, n, k := s[0], s[1], s[2]
+		x, dy, dw := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
+		benchmark(b, "f32", m, n, k, func() { TN(nil, dw, n, x, m, dy, n, m, n, k, true) })
+	}
+	// 40 sequences of 50 tokens into one gradient.
+	m, n, k := 896, 896, 2000
+	x, dy, dw := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
+	var starts []int32
+	for r := 0; r <= k; r += 50 {
+		starts = append(starts, int32(r))
+	}
+	benchmark(b, "segments", m, n, k, func() { TNSegments(nil, dw, n, x, m, dy, n, m, n, starts, true) })
+}
