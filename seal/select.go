@@ -1,0 +1,107 @@
+package seal
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Candidate is a self-edit with its reward.
+type Candidate struct {
+	Text  string
+	Score Score
+}
+
+// SelectOptions is the policy of a ReST-EM round.
+type SelectOptions struct {
+	Best int // edits kept per passage
+
+	// Draw orders edits of equal reward, the lowest first. Without it the
+	// earlier edit comes first, as in the paper's loop.
+	Draw func(edit int) uint64
+
+	// SkipTied keeps nothing of a passage whose edits all have the same reward:
+	// they say nothing about what helps.
+	SkipTied bool
+}
+
+// Select returns the indices of the edits to keep, best first. Blank edits are
+// passed over in favour of the next best, and do not count as tied.
+func Select(edits []Candidate, opt SelectOptions) []int {
+	var ranked []int
+	for i, e := range edits {
+		if strings.TrimSpace(e.Text) != "" {
+			ranked = append(ranked, i)
+		}
+	}
+	slices.SortStableFunc(ranked, func(a, b int) int {
+		if c := edits[b].Score.Compare(edits[a].Score); c != 0 || opt.Draw == nil {
+			return c
+		}
+		return cmp.Compare(opt.Draw(a), opt.Draw(b))
+	})
+	if len(ranked) == 0 {
+		return nil
+	}
+	best, worst := ranked[0], ranked[len(ranked)-1]
+	if opt.SkipTied && edits[best].Score.Compare(edits[worst].Score) == 0 {
+		return nil
+	}
+	return ranked[:min(max(opt.Best, 0), len(ranked))]
+}
+
+// Record is one example of the outer finetuning.
+type Record struct {
+	Prompt     string `json:"prompt"`
+	Completion string `json:"completion"`
+}
+
+// Records pairs the selected edits, trimmed of white space, with their prompt.
+func Records(prompt string, edits []Candidate, selected []int) []Record {
+	var records []Record
+	for _, i := range selected {
+		records = append(records, Record{prompt, strings.TrimSpace(edits[i].Text)})
+	}
+	return records
+}
+
+// AppendJSONL appends records to b, one JSON object per line, byte for byte as
+// SEAL writes its files: a blank after colons and commas, and no escapes but
+// those that JSON requires.
+func AppendJSONL(b []byte, records []Record) []byte {
+	for _, r := range records {
+		b = append(b, `{"prompt": `...)
+		b = appendJSONString(b, r.Prompt)
+		b = append(b, `, "completion": `...)
+		b = appendJSONString(b, r.Completion)
+		b = append(b, "}\n"...)
+	}
+	return b
+}
+
+// appendJSONString exists because encoding/json always escapes U+2028 and U+2029.
+func appendJSONString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r == '\n':
+			b = append(b, `\n`...)
+		case r == '\r':
+			b = append(b, `\r`...)
+		case r == '\t':
+			b = append(b, `\t`...)
+		case r == '\b':
+			b = append(b, `\b`...)
+		case r == '\f':
+			b = append(b, `\f`...)
+		case r < ' ':
+			b = fmt.Appendf(b, `\u%04x`, r)
+		default:
+			b = append(b, string(r)...)
+		}
+	}
+	return append(b, '"')
+}
