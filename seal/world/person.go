@@ -1,0 +1,79 @@
+package world
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/selkie-ml/selkie/internal/philox"
+)
+
+// Person is an entity of the world. The two values of a pair of attributes
+// that share a set differ.
+type Person struct {
+	Title   string // surname, three syllables: the passage's title
+	Name    string // first name, two syllables
+	Pronoun string // He or She
+	Values  [AttributeCount]string
+}
+
+// NewPerson returns person number index of a split in the world of a seed.
+func NewPerson(seed uint64, split Split, index int) Person {
+	return drawPerson(philox.NewStream(philox.ID{
+		Seed: seed, Purpose: philox.PurposeWorld, Item: split.String(), Edit: index,
+	}), split)
+}
+
+func drawPerson(s *philox.Stream, split Split) Person {
+	p := Person{Title: drawName(s, split, 3), Name: drawName(s, split, 2), Pronoun: pick(s, "He", "She")}
+	for a := Attribute(0); a < AttributeCount; a += 2 {
+		values := lexicon[a].values
+		i, j := s.IntN(len(values)), s.IntN(len(values)-1)
+		if j >= i {
+			j++
+		}
+		p.Values[a], p.Values[a+1] = values[i], values[j]
+	}
+	return p
+}
+
+// story is a passage's text, sentence by sentence, and what it tells.
+type story struct {
+	sentences []string
+	told      []Attribute
+}
+
+// passageCue opens every passage: a name must follow a space, or it has other
+// tokens at the start of a line than inside a sentence.
+const passageCue = "Story: "
+
+// String returns the passage as one line.
+func (t story) String() string { return passageCue + strings.Join(t.sentences, " ") }
+
+// tell words n sentences about the person, two attributes each, in random order.
+func (p Person) tell(s *philox.Stream, n int) story {
+	if n < 1 || n > int(AttributeCount)/2 {
+		panic(fmt.Sprintf("world: a passage of %d sentences", n))
+	}
+	var t story
+	order := s.Perm(int(AttributeCount))
+	for k := range n {
+		a, b := Attribute(order[2*k]), Attribute(order[2*k+1])
+		subject := p.Pronoun
+		if k == 0 {
+			subject = p.Name
+		}
+		t.told = append(t.told, a, b)
+		t.sentences = append(t.sentences, fill(pick(s, joints...), "{S}", subject, "{a}", p.clause(a), "{b}", p.clause(b)))
+	}
+	return t
+}
+
+func (p Person) clause(a Attribute) string { return fill(lexicon[a].passage, "{v}", p.Values[a]) }
+
+func (p Person) ask(template string) string { return fill(template, "{X}", p.Name) }
+
+func (p Person) state(template, value string) string {
+	return fill(template, "{X}", p.Name, "{v}", value)
+}
+
+func pick[T any](s *philox.Stream, of ...T) T { return of[s.IntN(len(of))] }
