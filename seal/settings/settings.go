@@ -54,20 +54,20 @@ type Edits struct {
 
 // Finetune is a LoRA finetuning with AdamW.
 type Finetune struct {
-	Rank         int      `yaml:"rank" is:"[1,)" doc:"LoRA rank (paper: 32 inner, 64 outer)"`
-	Alpha        float64  `yaml:"alpha" is:"(0,)" doc:"LoRA scale; the update is multiplied by alpha/rank (paper: 64 inner, 128 outer)"`
-	Targets      []string `yaml:"targets" is:"q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj" doc:"linear layers adapted (paper: q_proj and v_proj inner, all seven outer)"`
-	LR           float64  `yaml:"lr" is:"(0,)" doc:"learning rate at its peak (paper: 1e-3 inner, 3e-4 outer)"`
-	Schedule     string   `yaml:"schedule" is:"constant|linear|cosine" doc:"learning rate after warm-up; linear and cosine end at 0 (paper: linear)"`
-	WarmupSteps  int      `yaml:"warmup_steps" is:"[0,)" doc:"steps of linear rise to the learning rate (paper: 0)"`
-	Epochs       int      `yaml:"epochs" is:"[1,)" doc:"passes over the sequences (paper: 10 inner, 2 outer)"`
-	BatchSize    int      `yaml:"batch_size" is:"[1,)" doc:"sequences per optimiser step (paper: 1 inner, 10 outer)"`
-	Shuffle      bool     `yaml:"shuffle" doc:"draw a new order of the sequences for each epoch, rather than keep the given one"`
-	ClipNorm     float64  `yaml:"clip_norm" is:"[0,)" doc:"largest gradient norm; 0 turns clipping off (paper: 1)"`
-	Beta1        float64  `yaml:"beta1" is:"[0,1)" doc:"AdamW's decay of the first moment (paper: 0.9)"`
-	Beta2        float64  `yaml:"beta2" is:"[0,1)" doc:"AdamW's decay of the second moment (paper: 0.999)"`
-	Epsilon      float64  `yaml:"epsilon" is:"(0,)" doc:"AdamW's epsilon (paper: 1e-8)"`
-	WeightDecay  float64  `yaml:"weight_decay" is:"[0,)" doc:"AdamW's decoupled weight decay (paper: 0)"`
+	Rank        int      `yaml:"rank" is:"[1,)" doc:"LoRA rank (paper: 32 inner, 64 outer)"`
+	Alpha       float64  `yaml:"alpha" is:"(0,)" doc:"LoRA scale; the update is multiplied by alpha/rank (paper: 64 inner, 128 outer)"`
+	Targets     []string `yaml:"targets" is:"q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj" doc:"linear layers adapted (paper: q_proj and v_proj inner, all seven outer)"`
+	LR          float64  `yaml:"lr" is:"(0,)" doc:"learning rate at its peak (paper: 1e-3 inner, 3e-4 outer)"`
+	Schedule    string   `yaml:"schedule" is:"constant|linear|cosine" doc:"learning rate after warm-up; linear and cosine end at 0 (paper: linear)"`
+	WarmupSteps int      `yaml:"warmup_steps" is:"[0,)" doc:"steps of linear rise to the learning rate (paper: 0)"`
+	Epochs      int      `yaml:"epochs" is:"[1,)" doc:"passes over the sequences (paper: 10 inner, 2 outer)"`
+	BatchSize   int      `yaml:"batch_size" is:"[1,)" doc:"sequences per optimiser step (paper: 1 inner, 10 outer)"`
+	Shuffle     bool     `yaml:"shuffle" doc:"draw a new order of the sequences for each epoch, rather than keep the given one"`
+	ClipNorm    float64  `yaml:"clip_norm" is:"[0,)" doc:"largest gradient norm; 0 turns clipping off (paper: 1)"`
+	Beta1       float64  `yaml:"beta1" is:"[0,1)" doc:"AdamW's decay of the first moment (paper: 0.9)"`
+	Beta2       float64  `yaml:"beta2" is:"[0,1)" doc:"AdamW's decay of the second moment (paper: 0.999)"`
+	Epsilon     float64  `yaml:"epsilon" is:"(0,)" doc:"AdamW's epsilon (paper: 1e-8)"`
+	WeightDecay float64  `yaml:"weight_decay" is:"[0,)" doc:"AdamW's decoupled weight decay (paper: 0)"`
 }
 
 // Inner is the update that a self-edit causes and that its reward measures.
@@ -93,7 +93,7 @@ type Eval struct {
 type Outer struct {
 	Rounds   int    `yaml:"rounds" is:"[0,)" doc:"rounds of reinforcement; 0 evaluates the base model alone (paper: 2)"`
 	Articles int    `yaml:"articles" is:"[1,)" doc:"training articles per round (paper: 50)"`
-	Contexts string `yaml:"contexts" is:"same|next" doc:"articles of a later round: the first round's, or the next of the file, starting over at its end"`
+	Contexts string `yaml:"contexts" is:"same|next" doc:"articles of a later round: the first round's, or the next ones, starting over at the end (published runs: next)"`
 	Keep     int    `yaml:"keep" is:"[1,)" doc:"best self-edits kept per article (paper: 1)"`
 	Ties     string `yaml:"ties" is:"earlier|draw" doc:"of self-edits with equal rewards: the earlier one, or one drawn from the seed (paper: earlier)"`
 	SkipTied bool   `yaml:"skip_tied" doc:"leave out articles whose self-edits all have the same reward"`
@@ -135,7 +135,7 @@ func Default() Settings {
 		Inner: Inner{Finetune: inner, MaxTokens: 2048, Seeds: 3, EvalSeeds: 1},
 		Eval:  Eval{MaxTokens: 64, Grader: "match", Confidence: 0.95, Resamples: 10000},
 		Outer: Outer{
-			Rounds: 2, Articles: 50, Contexts: "same", Keep: 1, Ties: "earlier",
+			Rounds: 2, Articles: 50, Contexts: "next", Keep: 1, Ties: "earlier",
 			Finetune: outer,
 		},
 		Run: Run{MaxBatchTokens: 4096, MaxAdapters: 16, MaxDecodes: 64},
