@@ -153,3 +153,54 @@ func TestDataStories(t *testing.T) {
 	}
 	t.Logf("%d stories", len(cases))
 }
+
+// chatCase is what HF makes of a chat.
+type chatCase struct {
+	Messages []Message                  `json:"messages"`
+	Generate bool                       `json:"add_generation_prompt"`
+	Kwargs   map[string]json.RawMessage `json:"kwargs"`
+	Text     string                     `json:"text"`
+	IDs      []int32                    `json:"ids"`
+}
+
+func (c chatCase) options() ChatOptions {
+	opts := ChatOptions{AddGenerationPrompt: c.Generate, Vars: map[string]any{}}
+	for key, value := range c.Kwargs {
+		opts.Vars[key] = value
+	}
+	return opts
+}
+
+// TestDataChats runs every NAME.chat.jsonl on tokenizers/NAME.
+func TestDataChats(t *testing.T) {
+	dir := testdata.Dir(t)
+	files, _ := filepath.Glob(filepath.Join(dir, "golden", "tokenizers", "*.chat.jsonl"))
+	if len(files) == 0 {
+		t.Fatalf("no chats in %s", filepath.Join(dir, "golden", "tokenizers"))
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".chat.jsonl")
+		t.Run(name, func(t *testing.T) {
+			tok, err := Load(filepath.Join(dir, "tokenizers", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cases := readLines[chatCase](t, file)
+			for _, c := range cases {
+				opts := c.options()
+				text, err := tok.ApplyChat(c.Messages, opts)
+				if err != nil {
+					t.Errorf("%+v: %v", c.Messages, err)
+					continue
+				}
+				if text != c.Text {
+					t.Errorf("ApplyChat(%+v) = %q\nwant %q", c.Messages, text, c.Text)
+				}
+				if ids, _ := tok.EncodeChat(c.Messages, opts); !slices.Equal(ids, c.IDs) {
+					t.Errorf("EncodeChat(%+v) = %v\nwant %v", c.Messages, ids, c.IDs)
+				}
+			}
+			t.Logf("%d chats", len(cases))
+		})
+	}
+}
