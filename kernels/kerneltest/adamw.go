@@ -1,0 +1,101 @@
+package kerneltest
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// paramTable lays out runs of the given sizes with gaps, in order of their
+// groups' turn; a negative group is a row to be skipped.
+func (t *trial) paramTable(groups, counts []int) (table *array, elements int) {
+	var raw []int32
+	for i, n := range counts {
+		elements += t.between(0, 4)
+		raw = kernels.Param{Group: int32(groups[i]), Offset: int32(elements), Count: int32(n), Decay: t.rng.IntN(2) == 0}.AppendTo(raw)
+		elements += n
+	}
+	return t.ints("table", raw...).per(kernels.ParamColumns), elements + 3
+}
+
+// paramShapes are groups and counts of runs.
+func paramShapes(t *trial) [][2][]int {
+	shapes := [][2][]int{
+		{{0, 1, 0}, {5, 7, 3}}, {{}, {}}, {{0}, {1}}, {{1, -1, 1, 0, 2}, {64, 10, 0, 33, 1}}, {{0, 1}, {4096, 4097}}, {{0, 0}, {9001, 4095}}}
+	if t.opt.Heavy {
+		shapes = append(shapes, [2][]int{{0, 1, 0}, {200_000, 100_003, 30_000}})
+	}
+	return shapes
+}
+
+func testGradNorm(t *trial) {
+	for i, s := range paramShapes(t) {
+		for _, scale := range []float64{1, 1e-4, 1e4} {
+			table, n := t.paramTable(s[0], s[1])
+			sums := t.floats("sumsquares", kernels.F32, 3, 1).as(sum)
+			for g := range 3 {
+				sums.set(g, float64(g)) // a sum of squares is not negative
+			}
+			grad := t.floats("grad", kernels.F32, n, scale)
+			if i == 3 {
+				t.sprinkle(grad)
+			}
+			t.check(&problem{op: "GradNorm", shape: fmt.Sprintf("groups %v, runs %v", s[0], s[1]), rows: len(s[0]), arrays: []*array{sums, grad, table},
+				call: func(c *call) {
+					c.GradNorm(kernels.GradNormArgs{SumSquares: c.at(sums), Grad: c.at(grad), Table: c.at(table), NParam: c.rows, Groups: 3})
+				}})
+		}
+	}
+}
+
+func testAdamW(t *trial) {
+	for _, s := range paramShapes(t) {
+		for _, sumSquares := range [][3]float64{{4, 0, 1e6}, {math.Inf(1), 100, math.NaN()}} {
+			table, n := t.paramTable(s[0], s[1])
+			p := t.floats("p", kernels.F32, n, 1).as(sum)
+			grad := t.floats("grad", kernels.F32, n, 1).as(sum)
+			m := t.floats("m", kernels.F32, n, 0.1).as(sum)
+			v := t.floats("v", kernels.F32, n, 0.1).as(sum)
+			for i := range n { // second moments are not negative; fresh ones are zero
+				v.set(i, math.Abs(decode(kernels.F32, getBits(kernels.F32, v.data, i))))
+				if i%5 == 0 {
+					m.set(i, 0)
+					v.set(i, 0)
+				}
+			}
+			t.sprinkleGrad(grad)
+			sums := t.floats("sumsquares", kernels.F32, 3, 1)
+			settings := t.floats("settings", kernels.F32, 3*kernels.AdamColumns, 1)
+			for g := range 3 {
+				sums.set(g, sumSquares[g])
+				step := float64(t.between(1, 100))
+				for column, x := range map[int]float64{kernels.AdamLR: 1e-3, kernels.AdamBeta1: 0.9, kernels.AdamBeta2: 0.95, kernels.AdamEps: 1e-8,
+					kernels.AdamDecay: 0.1, kernels.AdamBias1: 1 - math.Pow(0.9, step), kernels.AdamBias2: 1 - math.Pow(0.95, step),
+					kernels.AdamMaxNorm: []float64{1, 0, 1e9}[t.rng.IntN(3)], kernels.AdamActive: float64(min(1, t.rng.IntN(4)))} {
+					settings.set(g*kernels.AdamColumns+column, x)
+				}
+			}
+			t.check(&problem{op: "AdamW", shape: fmt.Sprintf("groups %v, runs %v", s[0], s[1]), rows: len(s[0]),
+				arrays: []*array{p, grad, m, v, sums, settings, table},
+				call: func(c *call) {
+					c.AdamW(kernels.AdamWArgs{P: c.at(p), Grad: c.at(grad), M: c.at(m), V: c.at(v), SumSquares: c.at(sums), Settings: c.at(settings),
+						Table: c.at(table), NParam: c.rows, Groups: 3})
+				}})
+		}
+	}
+}
+
+// sprinkleGrad makes some gradients zero, tiny or large.
+func (t *trial) sprinkleGrad(a *array) {
+	for i := range a.len() {
+		switch t.rng.IntN(8) {
+		case 0:
+			a.set(i, 0)
+		case 1:
+			a.set(i, 1e-6)
+		case 2:
+			a.set(i, -1e4)
+		}
+	}
+}

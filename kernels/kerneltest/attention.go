@@ -1,0 +1,138 @@
+package kerneltest
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// heads is the shape of an attention.
+type heads struct{ q, kv, dim int }
+
+// attentionShapes are sequences and heads; tail is a number of rows at the end
+// that belong to no sequence and must be left alone.
+type attentionShape struct {
+	lengths []int
+	heads
+	tail int
+}
+
+func attentionShapes(t *trial) []attentionShape {
+	shapes := []attentionShape{
+		{[]int{3, 1, 4}, heads{4, 2, 8}, 2},
+		{nil, heads{1, 1, 8}, 0},
+		{[]int{0}, heads{1, 1, 8}, 0},
+		{[]int{1}, heads{1, 1, 128}, 0},
+		{[]int{0, 5, 0, 0, 2}, heads{3, 3, 24}, 1},
+		{[]int{63, 64, 65}, heads{4, 1, 16}, 0},
+		{[]int{130, 7}, heads{2, 1, 64}, 3},
+		{[]int{17, 33}, heads{2, 2, 128}, 0},
+		{[]int{9, 20}, heads{6, 2, 40}, 0},
+	}
+	if t.opt.Heavy {
+		shapes = append(shapes, attentionShape{[]int{257, 1, 100}, heads{14, 2, 64}, 0}, attentionShape{[]int{600}, heads{4, 1, 32}, 0})
+	}
+	return shapes
+}
+
+func (s attentionShape) String() string {
+	return fmt.Sprintf("sequences %v, %d/%d heads of %d", s.lengths, s.q, s.kv, s.dim)
+}
+
+func (s attentionShape) starts() (starts []int32, rows int) {
+	starts = startsOf(s.lengths...)
+	return starts, last(starts) + s.tail
+}
+
+func (s attentionShape) scale() float32 { return float32(1 / math.Sqrt(float64(s.dim))) }
+
+// spoilTail writes NaN into the rows that belong to no sequence.
+func (s attentionShape) spoilTail(arrays ...*array) {
+	for _, a := range arrays {
+		for i := a.len() - s.tail*a.row; i < a.len(); i++ {
+			a.set(i, math.NaN())
+		}
+	}
+}
+
+func testAttention(t *trial) {
+	for i, s := range attentionShapes(t) {
+		starts, rows := s.starts()
+		t.combos(3, i == 0, func(dt []kernels.DType) {
+			o := t.output("o", dt[0], rows*s.q*s.dim).per(s.q * s.dim)
+			lse := t.output("lse", kernels.F32, rows*s.q).per(s.q)
+			q := t.floats("q", dt[1], rows*s.q*s.dim, 2).per(s.q * s.dim)
+			k := t.floats("k", dt[2], rows*s.kv*s.dim, 1).per(s.kv * s.dim)
+			v := t.floats("v", dt[2], rows*s.kv*s.dim, 1).per(s.kv * s.dim)
+			s.spoilTail(q, k, v)
+			try := func(lse *array) {
+				t.check(&problem{op: "Attention", shape: s.String(), rows: rows, starts: starts, arrays: []*array{o, lse, q, k, v},
+					call: func(c *call) {
+						c.Attention(kernels.AttentionArgs{O: c.at(o), LSE: c.at(lse), Q: c.at(q), K: c.at(k), V: c.at(v), Starts: c.starts(),
+							NSeq: c.nseq(), Rows: c.rows, Heads: s.q, KVHeads: s.kv, HeadDim: s.dim, Scale: s.scale()})
+					}})
+			}
+			try(lse)
+			if dt[0] == dt[1] && dt[1] == dt[2] {
+				try(nil)
+			}
+			if last(starts) > 1 { // a NaN reaches the rows after it in its sequence, and no others
+				v.set(v.row*(last(starts)-1), math.NaN())
+				k.set(k.row*t.rng.IntN(last(starts)), math.NaN())
+				try(lse)
+			}
+		})
+	}
+}
+
+func testAttentionBackward(t *trial) {
+	for i, s := range attentionShapes(t) {
+		starts, rows := s.starts()
+		t.combos(2, i == 0, func(dt []kernels.DType) {
+			q := t.floats("q", dt[0], rows*s.q*s.dim, 1.5).per(s.q * s.dim)
+			k := t.floats("k", dt[1], rows*s.kv*s.dim, 1).per(s.kv * s.dim)
+			v := t.floats("v", dt[1], rows*s.kv*s.dim, 1).per(s.kv * s.dim)
+			do := t.floats("do", kernels.F32, rows*s.q*s.dim, 1).per(s.q * s.dim)
+			o := t.output("o", dt[0], rows*s.q*s.dim).per(s.q * s.dim)
+			lse := t.output("lse", kernels.F32, rows*s.q).per(s.q)
+			s.spoilTail(q, k, v, do)
+			t.solveInto(&problem{op: "Attention", rows: rows, starts: starts, arrays: []*array{o, lse, q, k, v},
+				call: func(c *call) {
+					c.Attention(kernels.AttentionArgs{O: c.at(o), LSE: c.at(lse), Q: c.at(q), K: c.at(k), V: c.at(v), Starts: c.starts(),
+						NSeq: c.nseq(), Rows: c.rows, Heads: s.q, KVHeads: s.kv, HeadDim: s.dim, Scale: s.scale()})
+				}})
+			dq := t.output("dq", kernels.F32, rows*s.q*s.dim).per(s.q * s.dim)
+			dk := t.output("dk", kernels.F32, rows*s.kv*s.dim).per(s.kv * s.dim)
+			dv := t.output("dv", kernels.F32, rows*s.kv*s.dim).per(s.kv * s.dim)
+			try := func() {
+				t.check(&problem{op: "AttentionBackward", shape: s.String(), rows: rows, starts: starts, arrays: []*array{dq, dk, dv, do, o, lse, q, k, v},
+					call: func(c *call) {
+						a := kernels.AttentionBackwardArgs{DQ: c.at(dq), DK: c.at(dk), DV: c.at(dv), DO: c.at(do), O: c.at(o), LSE: c.at(lse),
+							Q: c.at(q), K: c.at(k), V: c.at(v), Starts: c.starts(), NSeq: c.nseq(), Rows: c.rows,
+							Heads: s.q, KVHeads: s.kv, HeadDim: s.dim, Scale: s.scale()}
+						a.Scratch = c.scratch(c.AttentionBackwardScratch(a))
+						c.AttentionBackward(a)
+					}})
+			}
+			try()
+			if last(starts) > 1 {
+				do.set(do.row*t.rng.IntN(last(starts)), math.NaN())
+				try()
+			}
+		})
+	}
+}
+
+// solveInto runs a problem on ref and turns its results into inputs.
+func (t *trial) solveInto(p *problem) {
+	after, err := t.solve(t.ref, p, false, false)
+	if err != nil {
+		t.Fatalf("%v: ref: %v", p, err)
+	}
+	for a, data := range after {
+		if a.role != input {
+			a.data, a.role = data, input
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package kerneltest
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// paging is a KV cache with room for sequences, its pages in no order.
+type paging struct {
+	heads
+	kernels.PagedShape // without buffers
+	table              []int32
+	cache, pageTable   *array
+}
+
+// paging returns a cache in which n sequences own shuffled pages for maxPages·PageSize positions.
+func (t *trial) paging(h heads, dt kernels.DType, n, maxPages int) *paging {
+	p := &paging{heads: h, PagedShape: kernels.PagedShape{Pages: n*maxPages + 1, Layers: 2, Layer: t.rng.IntN(2), MaxPages: maxPages, NSeq: n, KVHeads: h.kv, HeadDim: h.dim}}
+	for i, page := range t.rng.Perm(p.Pages) {
+		if i < n*maxPages {
+			p.table = append(p.table, int32(page))
+		}
+	}
+	p.cache = t.output("cache", dt, p.Pages*p.Layers*2*h.kv*kernels.PageSize*h.dim).as(sum)
+	p.pageTable = t.ints("pagetable", p.table...)
+	return p
+}
+
+// on returns the cache's shape with the buffers of a call.
+func (p *paging) on(c *call) kernels.PagedShape {
+	s := p.PagedShape
+	s.Cache, s.PageTable = c.at(p.cache), c.at(p.pageTable)
+	return s
+}
+
+func testKVStore(t *trial) {
+	for _, h := range []heads{{1, 1, 8}, {1, 2, 64}, {1, 3, 24}} {
+		t.combos(3, h.dim == 8, func(dt []kernels.DType) {
+			p := t.paging(h, dt[0], 3, 2)
+			// Rows of three sequences at different positions, and some of none.
+			var seqs, positions []int32
+			for i := range 9 {
+				seqs = append(seqs, int32(i%3))
+				positions = append(positions, []int32{0, 63, 64, 127, 1, 70, 5, 126, 64}[i])
+				if i%4 == 1 {
+					seqs[i], positions[i] = -1, 1<<20
+				}
+			}
+			rows := len(seqs)
+			k := t.sprinkle(t.floats("k", dt[1], rows*h.kv*h.dim, 1)).per(h.kv * h.dim)
+			v := t.sprinkle(t.floats("v", dt[2], rows*h.kv*h.dim, 1)).per(h.kv * h.dim)
+			rowSeq, rowPos := t.ints("rowseq", seqs...).per(1), t.ints("rowpos", positions...).per(1)
+			t.check(&problem{op: "KVStore", shape: fmt.Sprintf("%d rows, %d heads of %d", rows, h.kv, h.dim), rows: rows, exact: true,
+				arrays: []*array{p.cache, p.pageTable, k, v, rowSeq, rowPos},
+				call: func(c *call) {
+					c.KVStore(kernels.KVStoreArgs{PagedShape: p.on(c), K: c.at(k), V: c.at(v), RowSeq: c.at(rowSeq), RowPos: c.at(rowPos), Rows: c.rows})
+				}})
+		})
+	}
+}
+
+func testAttentionPaged(t *trial) {
+	for i, h := range []heads{{4, 2, 8}, {2, 1, 64}, {3, 3, 24}, {6, 2, 128}} {
+		t.combos(3, i == 0, func(dt []kernels.DType) {
+			p := t.paging(h, dt[2], 2, 3)
+			p.cache = t.floats("cache", dt[2], p.cache.len(), 1) // every position holds something
+			seqs := []int32{0, 1, -1, 0, 1, 1, -1, 0}
+			positions := []int32{0, 63, -7, 64, 127, 128, 1 << 20, 130}
+			rows := len(seqs)
+			o := t.output("o", dt[0], rows*h.q*h.dim).per(h.q * h.dim)
+			q := t.floats("q", dt[1], rows*h.q*h.dim, 1).per(h.q * h.dim)
+			rowSeq, rowPos := t.ints("rowseq", seqs...).per(1), t.ints("rowpos", positions...).per(1)
+			t.check(&problem{op: "AttentionPaged", shape: fmt.Sprintf("%d rows, %d/%d heads of %d", rows, h.q, h.kv, h.dim), rows: rows,
+				arrays: []*array{o, q, p.cache, p.pageTable, rowSeq, rowPos},
+				call: func(c *call) {
+					c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: p.on(c), O: c.at(o), Q: c.at(q), RowSeq: c.at(rowSeq), RowPos: c.at(rowPos),
+						Rows: c.rows, Heads: h.q, Scale: 0.3})
+				}})
+		})
+	}
+}
+
+// testPagedEqualsPrefill asks that attention over the cache has the bits of
+// attention over the packed batch: in one go, in chunks of any size, token by
+// token, and with a page that two sequences share.
+func testPagedEqualsPrefill(t *trial) {
+	type shape struct {
+		heads
+		lengths []int // the first two sequences have their first page in common
+	}
+	shapes := []shape{{heads{2, 1, 16}, []int{70, 131, 1, 64}}, {heads{4, 2, 64}, []int{66, 65}}, {heads{3, 3, 8}, []int{129, 64, 128}}}
+	if t.opt.Heavy {
+		shapes = append(shapes, shape{heads{14, 2, 64}, []int{200, 300, 64}})
+	}
+	for _, s := range shapes {
+		for _, dt := range t.opt.DTypes {
+			t.problems++
+			starts := startsOf(s.lengths...)
+			rows := last(starts)
+			o := t.output("o", dt, rows*s.q*s.dim).per(s.q * s.dim)
+			q := t.floats("q", dt, rows*s.q*s.dim, 1.5).per(s.q * s.dim)
+			k := t.floats("k", dt, rows*s.kv*s.dim, 1).per(s.kv * s.dim)
+			v := t.floats("v", dt, rows*s.kv*s.dim, 1).per(s.kv * s.dim)
+			for _, a := range []*array{k, v} { // the shared page holds equal keys and values
+				n := a.row * dt.Size()
+				copy(a.data[int(starts[1])*n:][:kernels.PageSize*n], a.data[:kernels.PageSize*n])
+			}
+			prefill := &problem{op: "Attention", shape: fmt.Sprint(s), rows: rows, starts: starts, arrays: []*array{o, q, k, v},
+				call: func(c *call) {
+					c.Attention(kernels.AttentionArgs{O: c.at(o), Q: c.at(q), K: c.at(k), V: c.at(v), Starts: c.starts(),
+						NSeq: c.nseq(), Rows: c.rows, Heads: s.q, KVHeads: s.kv, HeadDim: s.dim, Scale: 0.25})
+				}}
+			want, err := t.solve(t.dev, prefill, false, false)
+			if err != nil {
+				t.Errorf("%v: %v", prefill, err)
+				return
+			}
+			for name, chunk := range map[string]func() int{
+				"at once":         func() int { return rows },
+				"in chunks":       func() int { return t.between(1, 50) },
+				"token by token":  func() int { return 1 },
+				"page after page": func() int { return kernels.PageSize },
+			} {
+				got, err := t.pagedRun(s.heads, dt, starts, q, k, v, chunk)
+				if err == nil {
+					if i := differ(dt, got, want[o]); i >= 0 {
+						err = fmt.Errorf("o[%d] (row %d) is %s, from Attention it is %s", i, i/o.row, at(dt, got, i), at(dt, want[o], i))
+					}
+				}
+				if err != nil {
+					t.Errorf("AttentionPaged %s, sequences %v, %d/%d heads of %d, %v: %v", name, s.lengths, s.q, s.kv, s.dim, dt, err)
+				}
+			}
+		}
+	}
+}
+
+// pagedRun decodes all sequences side by side, chunk() rows of each at a time.
+func (t *trial) pagedRun(h heads, dt kernels.DType, starts []int32, q, k, v *array, chunk func() int) ([]byte, error) {
+	n := len(starts) - 1
+	p := t.paging(h, dt, n, 5)
+	p.table[5] = p.table[0] // the first page of sequences 0 and 1
+	p.pageTable = t.ints("pagetable", p.table...)
+	out := bytes.Repeat([]byte{0xEE}, len(q.data))
+	keep := map[*array]*region{p.cache: t.region(t.dev, "cache", dt, p.cache.data), p.pageTable: t.region(t.dev, "pagetable", kernels.I32, p.pageTable.data)}
+	defer func() {
+		for _, r := range keep {
+			t.dev.Free(r.buf.Mem)
+		}
+	}()
+	done := make([]int, n)
+	for {
+		var seqs, positions []int32
+		var from []int // packed rows
+		for s := range n {
+			length := int(starts[s+1] - starts[s])
+			for range min(chunk(), length-done[s]) {
+				seqs, positions = append(seqs, int32(s)), append(positions, int32(done[s]))
+				from = append(from, int(starts[s])+done[s])
+				done[s]++
+			}
+		}
+		if len(seqs) == 0 {
+			return out, nil
+		}
+		seqs, positions, from = append(seqs, -1), append(positions, 0), append(from, 0) // padding
+		rows := len(seqs)
+		take := func(a *array) *array {
+			part := &array{name: a.name, dt: a.dt, row: a.row}
+			for _, row := range from {
+				size := a.row * a.dt.Size()
+				part.data = append(part.data, a.data[row*size:][:size]...)
+			}
+			return part
+		}
+		o, q, k, v := t.output("o", dt, rows*q.row).per(q.row), take(q), take(k), take(v)
+		rowSeq, rowPos := t.ints("rowseq", seqs...).per(1), t.ints("rowpos", positions...).per(1)
+		step := &problem{op: "AttentionPaged", rows: rows, arrays: []*array{p.cache, p.pageTable, o, q, k, v, rowSeq, rowPos},
+			call: func(c *call) {
+				c.KVStore(kernels.KVStoreArgs{PagedShape: p.on(c), K: c.at(k), V: c.at(v), RowSeq: c.at(rowSeq), RowPos: c.at(rowPos), Rows: c.rows})
+				c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: p.on(c), O: c.at(o), Q: c.at(q), RowSeq: c.at(rowSeq), RowPos: c.at(rowPos),
+					Rows: c.rows, Heads: h.q, Scale: 0.25})
+			}}
+		c := t.stage(t.dev, step, 0, rows, keep, false)
+		after, err := c.run()
+		c.free(keep)
+		if err != nil {
+			return nil, err
+		}
+		size := o.row * dt.Size()
+		for i, row := range from[:rows-1] {
+			copy(out[row*size:][:size], after[o][i*size:][:size])
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package kerneltest
+
+import (
+	"fmt"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+func testEmbedding(t *trial) {
+	for _, s := range [][3]int{{5, 7, 3}, {0, 4, 1}, {1, 1, 1}, {33, 64, 500}} {
+		rows, dim, vocab := s[0], s[1], s[2]
+		t.combos(2, true, func(dt []kernels.DType) {
+			y := t.output("y", dt[0], rows*dim).per(dim)
+			table := t.sprinkle(t.floats("table", dt[1], vocab*dim, 1))
+			ids := t.ints("ids", t.indices(rows, vocab)...).per(1)
+			t.check(&problem{op: "Embedding", shape: fmt.Sprintf("%d rows of %d, vocab %d", rows, dim, vocab), rows: rows, exact: true,
+				arrays: []*array{y, table, ids},
+				call: func(c *call) {
+					c.Embedding(kernels.EmbeddingArgs{Y: c.at(y), Table: c.at(table), IDs: c.at(ids), Rows: c.rows, Dim: dim, Vocab: vocab})
+				}})
+		})
+	}
+}
+
+func testEmbeddingBackward(t *trial) {
+	for _, lengths := range batches {
+		for _, s := range [][2]int{{1, 1}, {7, 3}, {33, 100}} {
+			dim, vocab := s[0], s[1]
+			starts := startsOf(lengths...)
+			rows := last(starts)
+			dtable := t.floats("dtable", kernels.F32, vocab*dim, 1).as(sum)
+			dy := t.floats("dy", kernels.F32, rows*dim, 1).per(dim)
+			if dim == 7 {
+				t.sprinkle(dy)
+			}
+			ids := t.ints("ids", t.indices(rows, vocab)...).per(1)
+			t.check(&problem{op: "EmbeddingBackward", shape: fmt.Sprintf("sequences %v, dim %d, vocab %d", lengths, dim, vocab), rows: rows, starts: starts,
+				arrays: []*array{dtable, dy, ids},
+				call: func(c *call) {
+					c.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: c.at(dtable), DY: c.at(dy), IDs: c.at(ids), Starts: c.starts(),
+						NSeq: c.nseq(), Rows: c.rows, Dim: dim, Vocab: vocab})
+				}})
+		}
+	}
+}

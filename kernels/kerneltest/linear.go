@@ -1,0 +1,107 @@
+package kerneltest
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// linearShapes are rows, in, out: the first is tried in every combination of
+// storages and with NaN and infinities.
+func linearShapes(t *trial) [][3]int {
+	shapes := [][3]int{{5, 33, 17}, {0, 8, 8}, {1, 1, 1}, {1, 64, 48}, {3, 7, 5}, {17, 130, 67}, {9, 256, 3}, {64, 96, 32}, {2, 1000, 1}}
+	if t.opt.Heavy {
+		shapes = append(shapes, [3]int{70, 896, 1152}, [3]int{1, 896, 4864}, [3]int{33, 4864, 128})
+	}
+	return shapes
+}
+
+func testLinear(t *trial) {
+	for i, s := range linearShapes(t) {
+		rows, in, out := s[0], s[1], s[2]
+		t.combos(4, i == 0, func(dt []kernels.DType) {
+			y := t.output("y", dt[0], rows*out).per(out)
+			x := t.floats("x", dt[1], rows*in, 1).per(in)
+			w := t.floats("w", dt[2], out*in, 1/math.Sqrt(float64(in)))
+			bias := t.floats("bias", dt[3], out, 1)
+			try := func(bias *array) {
+				t.check(&problem{op: "Linear", shape: fmt.Sprintf("%d×%d→%d", rows, in, out), rows: rows, arrays: []*array{y, x, w, bias},
+					call: func(c *call) {
+						c.Linear(kernels.LinearArgs{Y: c.at(y), X: c.at(x), W: c.at(w), Bias: c.at(bias), Rows: c.rows, In: in, Out: out})
+					}})
+			}
+			try(bias)
+			if dt[3] == dt[2] {
+				try(nil)
+			}
+			if i == 0 && dt[3] == dt[0] {
+				t.sprinkle(x)
+				t.sprinkle(w)
+				try(bias)
+			}
+		})
+	}
+}
+
+func testLinearBackwardInput(t *trial) {
+	for i, s := range linearShapes(t) {
+		rows, in, out := s[0], s[1], s[2]
+		t.combos(1, true, func(dt []kernels.DType) {
+			for _, accumulate := range []bool{false, true} {
+				dx := t.output("dx", kernels.F32, rows*in).per(in)
+				if accumulate {
+					dx = t.floats("dx", kernels.F32, rows*in, 1).per(in).as(sum)
+				}
+				dy := t.floats("dy", kernels.F32, rows*out, 1).per(out)
+				w := t.floats("w", dt[0], out*in, 1/math.Sqrt(float64(out)))
+				if i == 0 && accumulate {
+					t.sprinkle(dy)
+					t.sprinkle(w)
+				}
+				t.check(&problem{op: "LinearBackwardInput", shape: fmt.Sprintf("%d×%d→%d, accumulate %t", rows, in, out, accumulate),
+					rows: rows, arrays: []*array{dx, dy, w},
+					call: func(c *call) {
+						c.LinearBackwardInput(kernels.LinearBackwardInputArgs{DX: c.at(dx), DY: c.at(dy), W: c.at(w),
+							Rows: c.rows, In: in, Out: out, Accumulate: accumulate})
+					}})
+			}
+		})
+	}
+}
+
+func testLinearBackwardWeight(t *trial) {
+	lists := batches
+	if t.opt.Heavy {
+		lists = append(lists[:len(lists):len(lists)], []int{200, 1, 120})
+	}
+	for i, lengths := range lists {
+		for _, s := range [][2]int{{1, 1}, {33, 17}, {130, 67}} {
+			in, out := s[0], s[1]
+			t.combos(1, true, func(dt []kernels.DType) {
+				starts := startsOf(lengths...)
+				rows := last(starts)
+				dw := t.floats("dw", kernels.F32, out*in, 1).as(sum)
+				dbias := t.floats("dbias", kernels.F32, out, 1).as(sum)
+				dy := t.floats("dy", kernels.F32, rows*out, 1).per(out)
+				x := t.floats("x", dt[0], rows*in, 1).per(in)
+				try := func(dw, dbias *array) {
+					t.check(&problem{op: "LinearBackwardWeight", shape: fmt.Sprintf("sequences %v, %d→%d", lengths, in, out), rows: rows, starts: starts,
+						arrays: []*array{dw, dbias, dy, x},
+						call: func(c *call) {
+							c.LinearBackwardWeight(kernels.LinearBackwardWeightArgs{DW: c.at(dw), DBias: c.at(dbias), DY: c.at(dy), X: c.at(x),
+								Starts: c.starts(), NSeq: c.nseq(), Rows: c.rows, In: in, Out: out})
+						}})
+				}
+				try(dw, dbias)
+				try(dw, nil)
+				try(nil, dbias)
+				if i == 4 {
+					t.sprinkle(x)
+					t.sprinkle(dy)
+					try(dw, dbias)
+				}
+			})
+		}
+	}
+}
