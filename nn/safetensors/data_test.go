@@ -12,9 +12,18 @@ import (
 	"github.com/selkie-ml/selkie/internal/testdata"
 )
 
-// Every weight file found opens, and what Write makes of it opens to the same.
-func TestDataFiles(t *testing.T) {
-	root := filepath.Join(testdata.Dir(t), "golden")
+// own is the repository's own small golden set.
+var own = filepath.Join("..", "testdata", "golden")
+
+func TestDataFiles(t *testing.T)  { expectFiles(t, filepath.Join(testdata.Dir(t), "golden")) }
+func TestDataModels(t *testing.T) { expectModels(t, filepath.Join(testdata.Dir(t), "golden")) }
+func TestOwnFiles(t *testing.T)   { expectFiles(t, own) }
+func TestOwnModels(t *testing.T)  { expectModels(t, own) }
+
+// expectFiles: every weight file found opens, and what Write makes of it opens
+// to the same.
+func expectFiles(t *testing.T, root string) {
+	t.Helper()
 	files, tensors := 0, 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".safetensors") {
@@ -88,9 +97,9 @@ func sameTensor(a, b Tensor) bool {
 		(len(a.Shape) == len(b.Shape)) && cmp.Equal(append([]int{}, a.Shape...), append([]int{}, b.Shape...))
 }
 
-// Every folder with weights opens as a model, and gives its files' tensors.
-func TestDataModels(t *testing.T) {
-	root := filepath.Join(testdata.Dir(t), "golden")
+// expectModels: every model folder opens, and gives its files' tensors.
+func expectModels(t *testing.T, root string) {
+	t.Helper()
 	models := 0
 	err := filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() || !exists(filepath.Join(dir, "config.json")) {
