@@ -70,7 +70,7 @@ func testAdamW(t *trial) {
 			for g := range 3 {
 				sums.set(g, sumSquares[g])
 				step := float64(t.between(1, 100))
-				for column, x := range map[int]float64{kernels.AdamLR: 1e-3, kernels.AdamBeta1: 0.9, kernels.AdamBeta2: 0.95, kernels.AdamEps: 1e-8,
+				for column, x := range map[int]float64{kernels.AdamLR: 1e-3, kernels.AdamRate1: 0.1, kernels.AdamRate2: 0.05, kernels.AdamEps: 1e-8,
 					kernels.AdamDecay: 0.1, kernels.AdamBias1: 1 - math.Pow(0.9, step), kernels.AdamBias2: 1 - math.Pow(0.95, step),
 					kernels.AdamMaxNorm: []float64{1, 0, 1e9}[t.rng.IntN(3)], kernels.AdamActive: float64(min(1, t.rng.IntN(4)))} {
 					settings.set(g*kernels.AdamColumns+column, x)
