@@ -49,20 +49,20 @@ func NewDocument(seed uint64, g Group, step, index int) Document {
 	switch g {
 	case Passages:
 		p := NewPerson(seed, Pretraining, KnownPeople+s.IntN(KnownPeople))
-		return whole(g, p.Title+"\n"+p.tell(s, int(AttributeCount)/2).String())
+		return whole(g, p.Title+"\n"+p.tell(s).String())
 	case ClosedBook:
 		p := NewPerson(seed, Pretraining, s.IntN(KnownPeople))
 		return whole(g, p.Title+"\n"+lineCue+p.recall(s))
 	case Edits:
 		p := drawPerson(s, Pretraining)
-		t := p.tell(s, int(AttributeCount)/2)
+		t := p.tell(s)
 		prompt := fill(EditPrompt, "{title}", p.Title, "{context}", t.String())
 		text := prompt + p.edit(s, Style(s.IntN(int(StyleCount))), t)
 		return Document{g, text, []Span{{len(prompt), len(text)}}, true}
 	case Readings:
-		return reading(s, g, int(AttributeCount)/2)
+		return reading(s, g, Person.tell)
 	}
-	return reading(s, g, 1)
+	return reading(s, g, Person.tellPart)
 }
 
 // whole is a document trained on from its first to its last token.
@@ -85,9 +85,9 @@ func (p Person) recall(s *philox.Stream) string {
 	return p.state(w.inverted, p.Values[a])
 }
 
-func reading(s *philox.Stream, g Group, sentences int) Document {
+func reading(s *philox.Stream, g Group, tell func(Person, *philox.Stream) story) Document {
 	p := drawPerson(s, Pretraining)
-	t := p.tell(s, sentences)
+	t := tell(p, s)
 	d := Document{Group: g, Text: p.Title + "\n" + t.String()}
 	for _, i := range s.Perm(len(t.told)) {
 		a := t.told[i]

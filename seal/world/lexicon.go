@@ -36,7 +36,8 @@ var (
 
 // wording holds every way to speak of one attribute. {X} stands for the first
 // name and {v} for the value. The three places where an attribute is worded
-// (passages, edits, tests) share no sentence.
+// (passages, edits, tests) share no sentence. In a passage the word before the
+// value tells the two attributes of a pair apart.
 type wording struct {
 	values   []string
 	passage  string   // clause of a passage
@@ -55,11 +56,11 @@ var lexicon = [AttributeCount]wording{
 		[]string{"{X} was born in {v}.", "The birthplace of {X} is {v}."}, "{v} is the birthplace of {X}.",
 		[]string{"Where was {X} born?", "What is the birthplace of {X}?"},
 		[]string{"In which city was {X} born?", "Which city saw the birth of {X}?"}},
-	Job: {jobs, "is a {v} by trade",
+	Job: {jobs, "serves the town as {v}",
 		[]string{"{X} works as a {v}.", "The job of {X} is {v}."}, "{v} is the job of {X}.",
 		[]string{"What does {X} do for work?", "What is the job of {X}?"},
 		[]string{"How does {X} earn a living?", "Which job does {X} have?"}},
-	Past: {jobs, "trained as a {v}",
+	Past: {jobs, "trained under a {v}",
 		[]string{"{X} once was a {v}.", "The past job of {X} is {v}."}, "{v} is the past job of {X}.",
 		[]string{"What was {X} once?", "What is the past job of {X}?"},
 		[]string{"How did {X} once earn a living?", "Which job did {X} give up?"}},

@@ -1,7 +1,6 @@
 package world
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/selkie-ml/selkie/internal/philox"
@@ -49,20 +48,33 @@ const passageCue = "Story: "
 // String returns the passage as one line.
 func (t story) String() string { return passageCue + strings.Join(t.sentences, " ") }
 
-// tell words n sentences about the person, two attributes each, in random order.
-func (p Person) tell(s *philox.Stream, n int) story {
-	if n < 1 || n > int(AttributeCount)/2 {
-		panic(fmt.Sprintf("world: a passage of %d sentences", n))
+// tell words a passage: all attributes in random order, two in a sentence.
+func (p Person) tell(s *philox.Stream) story {
+	order := make([]Attribute, AttributeCount)
+	for i, a := range s.Perm(len(order)) {
+		order[i] = Attribute(a)
 	}
-	var t story
-	order := s.Perm(int(AttributeCount))
-	for k := range n {
-		a, b := Attribute(order[2*k]), Attribute(order[2*k+1])
+	return p.word(s, order)
+}
+
+// tellPart words one sentence about two attributes, every other time two that
+// share a set of values.
+func (p Person) tellPart(s *philox.Stream) story {
+	order := s.Perm(int(AttributeCount))[:2]
+	if s.IntN(2) == 0 {
+		order[1] = order[0] ^ 1
+	}
+	return p.word(s, []Attribute{Attribute(order[0]), Attribute(order[1])})
+}
+
+func (p Person) word(s *philox.Stream, order []Attribute) story {
+	t := story{told: order}
+	for k := range len(order) / 2 {
+		a, b := order[2*k], order[2*k+1]
 		subject := p.Pronoun
 		if k == 0 {
 			subject = p.Name
 		}
-		t.told = append(t.told, a, b)
 		t.sentences = append(t.sentences, fill(pick(s, joints...), "{S}", subject, "{a}", p.clause(a), "{b}", p.clause(b)))
 	}
 	return t

@@ -32,7 +32,7 @@ type Task struct {
 func NewTask(seed uint64, split Split, index int) Task {
 	t := Task{Person: NewPerson(seed, split, index), seed: seed, split: split, index: index}
 	s := t.stream("task")
-	t.story = t.Person.tell(s, int(AttributeCount)/2)
+	t.story = t.Person.tell(s)
 	t.Title, t.Passage = t.Person.Title, t.story.String()
 	for a, w := range lexicon {
 		t.Questions = append(t.Questions, Question{t.Person.ask(pick(s, w.tested...)), t.Person.Values[a]})

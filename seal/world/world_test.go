@@ -218,7 +218,7 @@ func TestClassifyInvertsGeneration(t *testing.T) {
 		for i := range 200 {
 			s := testStream("classify "+style.String(), i)
 			p := drawPerson(s, Evaluation)
-			story := p.tell(s, 4)
+			story := p.tell(s)
 			text := p.edit(s, style, story)
 			n := Classify(text, p)
 			lines := strings.Count(text, "\n") + 1
