@@ -51,8 +51,8 @@ func (d *Backend) AdamW(a kernels.AdamWArgs) {
 				if run.Decay {
 					p[e] -= s[kernels.AdamLR] * s[kernels.AdamDecay] * p[e]
 				}
-				m[e] = s[kernels.AdamBeta1]*m[e] + (1-s[kernels.AdamBeta1])*g
-				v[e] = s[kernels.AdamBeta2]*v[e] + (1-s[kernels.AdamBeta2])*g*g
+				m[e] = (1-s[kernels.AdamRate1])*m[e] + s[kernels.AdamRate1]*g
+				v[e] = (1-s[kernels.AdamRate2])*v[e] + s[kernels.AdamRate2]*g*g
 				p[e] -= s[kernels.AdamLR] / s[kernels.AdamBias1] * m[e] /
 					(math.Sqrt(v[e])/math.Sqrt(s[kernels.AdamBias2]) + s[kernels.AdamEps])
 			}

@@ -73,7 +73,7 @@ func TestByHand(t *testing.T) {
 
 	// The first step of Adam moves a parameter by the learning rate, whatever the gradient.
 	p, g, ss := f(1), f(5), f(0)
-	table, set := i(0, 0, 1, 1), f(0.1, 0.9, 0.99, 0, 0.5, 0.1, 0.01, 1, 1)
+	table, set := i(0, 0, 1, 1), f(0.1, 0.1, 0.01, 0, 0.5, 0.1, 0.01, 1, 1)
 	d.GradNorm(kernels.GradNormArgs{SumSquares: ss, Grad: g, Table: table, NParam: 1, Groups: 1})
 	same(t, "SumSquares", load(ss, 1), 25)
 	m, v := f(0), f(0)
