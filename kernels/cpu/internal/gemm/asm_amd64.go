@@ -11,7 +11,7 @@ var kernelSets = [...]*kernelSet{
 		{1, tileAVX2_1x16, tileAVX2_1x8},
 	}},
 	vec.AVX512: {width: 32, tall: []kernel{
-		{12, tileAVX512_12x32, tileAVX512_12x16},
+		{maxTile, tileAVX512_12x32, tileAVX512_12x16},
 		{8, tileAVX512_8x32, tileAVX512_8x16},
 		{4, tileAVX512_4x32, tileAVX512_4x16},
 		{2, tileAVX512_2x32, tileAVX512_2x16},

@@ -30,10 +30,16 @@ type job struct {
 	run        func(i int) // the method task, bound once
 }
 
-// scratch holds a block of b, panels one after the other.
-type scratch [KC * maxCols]float32
+// scratch holds a block of b, panels one after the other, and a tile's rows of a.
+type scratch struct {
+	b [KC * maxCols]float32
+	a [maxTile * aliasedLd]float32
+}
 
 const (
+	maxTile   = 12      // rows of the tallest tile
+	aliasedLd = KC + 16 // leading dimension of a's copy: an odd number of cache lines
+
 	maxCols = 128 // columns of a task: a chunk of them is 128 KiB, half an L2 or less
 	maxRows = 240 // rows of a task: packing b is 1/maxRows of the work
 )
@@ -147,30 +153,24 @@ func (j *job) task(i int) {
 // chunk adds the products of k0 … k0+kc to a block of dst.
 func (j *job) chunk(s *scratch, row0, row1, col0, col1, k0, kc int, add, last bool) {
 	set := kernels()
-	var at [maxCols / panel]*float32
-	ld := panel
-	for n0 := col0; n0 < col1; n0 += panel {
-		x := (n0 - col0) / panel
-		buf := s[x*panel*KC:][:kc*panel]
-		nc := min(panel, col1-n0)
-		switch {
-		case j.packed != nil && j.packed.kind == KindF32:
-			at[x] = &j.packed.f32[j.packed.at(n0, k0, kc)]
-		case j.packed != nil:
-			widen(buf, j.packed.bits[j.packed.at(n0, k0, kc):], j.packed.kind)
-			at[x] = &buf[0]
-		default:
-			packPanel(buf, &j.b, j.form, n0, nc, k0, kc)
-			at[x] = &buf[0]
-		}
-	}
+	panels := j.panels(s, col0, col1, k0, kc)
+	// Rows a multiple of 2 KiB apart fall into the same few sets of the L1
+	// cache and push one another out: such rows are copied first.
+	aliased := j.ak == 1 && j.as%512 == 0 && j.as > 512 && kc >= 64
 	for r := row0; r < row1; {
 		kern := set.forRows(row1 - r)
-		a := &j.a[r*j.as+k0*j.ak]
+		a, as := &j.a[r*j.as+k0*j.ak], j.as
+		if aliased && kern.rows >= 4 {
+			as = aliasedLd
+			for i := range kern.rows {
+				copy(s.a[i*as:i*as+kc], j.a[(r+i)*j.as+k0:])
+			}
+			a = &s.a[0]
+		}
 		for n0 := col0; n0 < col1; n0 += panel {
 			end := min(n0+panel, col1)
 			for c := n0; c < end; c += set.width {
-				b := add32(at[(n0-col0)/panel], c-n0)
+				b := add32(panels[(n0-col0)/panel], c-n0)
 				var bias *float32
 				if last && j.bias != nil {
 					bias = &j.bias[c]
@@ -180,9 +180,29 @@ func (j *job) chunk(s *scratch, row0, row1, col0, col1, k0, kc int, add, last bo
 				if nc <= set.width/2 {
 					f = kern.narrow
 				}
-				f(kc, a, j.as, j.ak, b, ld, &j.dst[r*j.ldd+c], j.ldd, nc, bias, add)
+				f(kc, a, as, j.ak, b, panel, &j.dst[r*j.ldd+c], j.ldd, nc, bias, add)
 			}
 		}
 		r += kern.rows
 	}
+}
+
+// panels gives a chunk of b's columns col0 … col1, packed.
+func (j *job) panels(s *scratch, col0, col1, k0, kc int) (p [maxCols / panel]*float32) {
+	size := kc * panel
+	for i := range (col1 - col0 + panel - 1) / panel {
+		p[i] = &s.b[i*size]
+	}
+	switch w := j.packed; {
+	case w == nil:
+		packBlock(s.b[:], &j.b, j.form, col0, col1, k0, kc)
+	case w.kind == KindF32:
+		for i := range (col1 - col0 + panel - 1) / panel {
+			p[i] = &w.f32[w.at(col0+i*panel, k0, kc)]
+		}
+	default:
+		n := roundUp(col1-col0, panel) * kc
+		widen(s.b[:n], w.bits[w.at(col0, k0, kc):], w.kind)
+	}
+	return p
 }

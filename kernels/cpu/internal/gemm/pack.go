@@ -90,25 +90,38 @@ func packAny[T uint16 | float32](dst, b []T, ld int, form Form, n0, nc, k0, kc i
 	}
 }
 
-// packPanel writes columns n0 … n0+nc of rows k0 … k0+kc of b, widened, as one panel.
-func packPanel(dst []float32, b *Matrix, form Form, n0, nc, k0, kc int) {
-	dst = dst[:kc*panel]
-	switch {
-	case form == FormNT:
-		packTransposed(dst, b, n0, nc, k0, kc)
-	case b.Kind == KindF32:
-		packAny(dst, b.F32, b.Ld, form, n0, nc, k0, kc)
-	default:
-		for l := range kc {
-			row := dst[l*panel : (l+1)*panel]
-			widen(row[:nc], b.Bits[(k0+l)*b.Ld+n0:], b.Kind)
+// packBlock writes columns col0 … col1 of rows k0 … k0+kc of b, widened, as
+// panels one after the other.
+func packBlock(dst []float32, b *Matrix, form Form, col0, col1, k0, kc int) {
+	size := kc * panel
+	if form == FormNT {
+		for n0 := col0; n0 < col1; n0 += panel {
+			packTransposed(dst[:size], b, n0, min(panel, col1-n0), k0, kc)
+			dst = dst[size:]
+		}
+		return
+	}
+	for l := range kc {
+		at := (k0+l)*b.Ld + col0
+		for x := l * panel; at < (k0+l)*b.Ld+col1; x += size {
+			row := (*[panel]float32)(dst[x:])
+			nc := min(panel, (k0+l)*b.Ld+col1-at)
+			switch {
+			case b.Kind != KindF32:
+				widen(row[:nc], b.Bits[at:], b.Kind)
+			case nc == panel:
+				*row = *(*[panel]float32)(b.F32[at:])
+			default:
+				copy(row[:nc], b.F32[at:])
+			}
 			clear(row[nc:])
+			at += panel
 		}
 	}
 }
 
-// packTransposed is packPanel in FormNT: by blocks of 8×8 where the processor
-// allows, the edges by elements.
+// packTransposed writes columns n0 … n0+nc of a b in FormNT as one panel: by
+// blocks of 8×8 where the processor allows, the edges by elements.
 func packTransposed(dst []float32, b *Matrix, n0, nc, k0, kc int) {
 	j0, l0 := packFast(dst, b, n0, nc, k0, kc)
 	for j := range nc {
