@@ -1,0 +1,168 @@
+package cpu
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/selkie-ml/selkie/internal/half"
+	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/kernels/host"
+)
+
+// elems is an op's view of a buffer in any float storage. f32 is worked on in
+// place; bf16 and f16 pass through a worker's scratch.
+type elems struct {
+	f32   []float32
+	u16   []uint16
+	dtype kernels.DType
+}
+
+// product returns the number of elements of a shape. It panics on a negative
+// dimension.
+func product(op, name string, dims []int) int {
+	n := 1
+	for _, d := range dims {
+		if d < 0 {
+			panic(fmt.Sprintf("kernels/cpu: %s: %s has the shape %v", op, name, slices.Clone(dims)))
+		}
+		n *= d
+	}
+	return n
+}
+
+// check panics unless the buffer is present and holds the shape's n elements.
+func check(op, name string, b kernels.Buffer, n int, dims []int) {
+	if n == 0 {
+		return
+	}
+	if b.IsNil() {
+		panic(fmt.Sprintf("kernels/cpu: %s: %s %v is missing", op, name, slices.Clone(dims)))
+	}
+	if have := (b.Mem.Size() - b.Offset) / int64(b.DType.Size()); b.Offset < 0 || have < int64(n) {
+		panic(fmt.Sprintf("kernels/cpu: %s: %s is %v = %d elements, but its buffer has %d", op, name, slices.Clone(dims), n, have))
+	}
+}
+
+// floats opens a buffer of any float storage.
+func floats(op, name string, b kernels.Buffer, dims ...int) elems {
+	n := product(op, name, dims)
+	check(op, name, b, n, dims)
+	switch {
+	case n == 0:
+		return elems{dtype: kernels.F32}
+	case b.DType == kernels.F32:
+		return elems{f32: host.F32(b, n), dtype: b.DType}
+	case b.DType.IsFloat():
+		return elems{u16: host.U16(b, n), dtype: b.DType}
+	}
+	panic(fmt.Sprintf("kernels/cpu: %s: %s is %v, want f32, bf16 or f16", op, name, b.DType))
+}
+
+// f32s opens a buffer that is f32 by definition.
+func f32s(op, name string, b kernels.Buffer, dims ...int) []float32 {
+	n := product(op, name, dims)
+	check(op, name, b, n, dims)
+	if n > 0 && b.DType != kernels.F32 {
+		panic(fmt.Sprintf("kernels/cpu: %s: %s is %v, want f32", op, name, b.DType))
+	}
+	if n == 0 {
+		return nil
+	}
+	return host.F32(b, n)
+}
+
+// slab opens all that an f32 buffer holds, for ops that address it by a table.
+func slab(op, name string, b kernels.Buffer) []float32 {
+	if b.IsNil() {
+		panic(fmt.Sprintf("kernels/cpu: %s: %s is missing", op, name))
+	}
+	return f32s(op, name, b, int((b.Mem.Size()-b.Offset)/4))
+}
+
+// i32s opens a buffer of integers.
+func i32s(op, name string, b kernels.Buffer, dims ...int) []int32 {
+	n := product(op, name, dims)
+	check(op, name, b, n, dims)
+	if n > 0 && b.DType != kernels.I32 {
+		panic(fmt.Sprintf("kernels/cpu: %s: %s is %v, want i32", op, name, b.DType))
+	}
+	if n == 0 {
+		return nil
+	}
+	return host.I32(b, n)
+}
+
+// starts opens sequence starts. It keeps the error and reports false unless
+// they ascend within rows.
+func (b *Backend) starts(op string, buf kernels.Buffer, nseq, rows int) (starts []int32, ok bool) {
+	starts = i32s(op, "Starts", buf, nseq+1)
+	last := int32(0)
+	for s, v := range starts {
+		if v < last || int(v) > rows {
+			b.Fail(op, "starts[%d] is %d, want %d…%d", s, v, last, rows)
+			return nil, false
+		}
+		last = v
+	}
+	return starts, true
+}
+
+// load returns elements at…at+n-1 as float32, in place where they are.
+func (e elems) load(w *worker, at, n int) []float32 {
+	if e.dtype == kernels.F32 {
+		return e.f32[at : at+n : at+n]
+	}
+	x := w.floats(n)
+	e.widen(x, at)
+	return x
+}
+
+// widen copies elements from at on to x.
+func (e elems) widen(x []float32, at int) {
+	switch e.dtype {
+	case kernels.F32:
+		copy(x, e.f32[at:at+len(x)])
+	case kernels.BF16:
+		for i, h := range e.u16[at : at+len(x)] {
+			x[i] = half.BF16ToFloat32(h)
+		}
+	default:
+		for i, h := range e.u16[at : at+len(x)] {
+			x[i] = half.F16ToFloat32(h)
+		}
+	}
+}
+
+// out returns a place for n elements that belong at at: their own for f32,
+// scratch otherwise. flush must follow.
+func (e elems) out(w *worker, at, n int) []float32 {
+	if e.dtype == kernels.F32 {
+		return e.f32[at : at+n : at+n]
+	}
+	return w.floats(n)
+}
+
+// flush rounds what was computed in the place that out gave to its storage.
+func (e elems) flush(x []float32, at int) {
+	if e.dtype != kernels.F32 {
+		e.narrow(x, at)
+	}
+}
+
+// narrow rounds x to the elements from at on.
+func (e elems) narrow(x []float32, at int) {
+	switch e.dtype {
+	case kernels.F32:
+		copy(e.f32[at:at+len(x)], x)
+	case kernels.BF16:
+		u := e.u16[at : at+len(x)]
+		for i, v := range x {
+			u[i] = half.BF16FromFloat32(v)
+		}
+	default:
+		u := e.u16[at : at+len(x)]
+		for i, v := range x {
+			u[i] = half.F16FromFloat32(v)
+		}
+	}
+}
