@@ -80,6 +80,9 @@ type ChatOptions struct {
 // the model has none, if the template refuses the messages (raise_exception) or
 // uses something that gonja, the Jinja implementation, does not know.
 func (t *Tokenizer) ApplyChat(messages []Message, opts ChatOptions) (string, error) {
+	if len(messages) == 0 {
+		return "", errors.New("chat template: there are no messages; at least one is needed")
+	}
 	name, source, err := t.chat.choose(opts)
 	if err != nil {
 		return "", err

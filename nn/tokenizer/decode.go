@@ -68,7 +68,11 @@ func (s *Stream) push(id int32) {
 	if s.SkipSpecial && s.t.special[id] {
 		return
 	}
-	if token := s.t.Token(id); token != "" {
+	token, ok := s.t.shown[id]
+	if !ok {
+		token = s.t.Token(id)
+	}
+	if token != "" {
 		s.first.text(token)
 		s.first.end()
 	}

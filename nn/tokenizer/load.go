@@ -114,13 +114,17 @@ func (t *Tokenizer) parseFile(data []byte) error {
 	if t.decode, err = parseDecoder("decoder", f.Decoder); err != nil {
 		return err
 	}
-	t.special = make(map[int32]bool)
+	t.special, t.shown = map[int32]bool{}, map[int32]string{}
 	for _, a := range t.added {
 		if a.Special {
 			t.special[a.ID] = true
 		}
 		if a.Normalized {
-			t.normalised.add(t.normalize(a.Content), a)
+			content := t.normalize(a.Content)
+			t.normalised.add(content, a)
+			if content != a.Content {
+				t.shown[a.ID] = content
+			}
 		} else {
 			t.raw.add(a.Content, a)
 		}

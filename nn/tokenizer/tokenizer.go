@@ -22,8 +22,9 @@ type Tokenizer struct {
 
 	added      []AddedToken
 	special    map[int32]bool
-	raw        matcher // added tokens sought in the text as given
-	normalised matcher // added tokens sought after normalisation
+	shown      map[int32]string // how added tokens decode where normalisation changes them, as in HF
+	raw        matcher          // added tokens sought in the text as given
+	normalised matcher          // added tokens sought after normalisation
 
 	norm    normalizer // nil: none
 	pre     []preTokenizer
