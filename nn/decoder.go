@@ -1,0 +1,49 @@
+package nn
+
+import "github.com/selkie-ml/selkie/tensor"
+
+// pass is what one forward pass shares across layers.
+type pass struct {
+	rope     *tensor.RopeTable
+	adapters *adapterBatch // nil: base model
+	cache    *tensor.PagedCache
+	rows     tensor.PagedRows // with cache
+}
+
+// hidden runs the decoder over token ids [rows] and returns the normed hidden
+// state [rows, hidden] that the output projection reads.
+func (m *Model) hidden(tp *tensor.Tape, ids *tensor.Tensor, ps *pass) *tensor.Tensor {
+	x := tensor.Embedding(tp, m.embed.Tensor, ids)
+	for i := range m.layers {
+		block := func(tp *tensor.Tape, x *tensor.Tensor) *tensor.Tensor { return m.block(tp, x, i, ps) }
+		if m.Recompute {
+			x = tp.Checkpoint(x, block)
+		} else {
+			x = tp.Scope(func() *tensor.Tensor { return block(tp, x) })
+		}
+	}
+	return tensor.RMSNorm(tp, x, m.norm.Tensor, m.Config.NormEps)
+}
+
+// block is one decoder layer: attention and feed-forward, each added to the
+// residual stream x.
+func (m *Model) block(tp *tensor.Tape, x *tensor.Tensor, i int, ps *pass) *tensor.Tensor {
+	l := &m.layers[i]
+	h := tensor.RMSNorm(tp, x, l.inputNorm.Tensor, m.Config.NormEps)
+	x = tensor.Add(tp, x, m.attention(tp, h, i, ps))
+
+	h = tensor.RMSNorm(tp, x, l.postNorm.Tensor, m.Config.NormEps)
+	gate := m.project(tp, h, i, GateProj, ps)
+	up := m.project(tp, h, i, UpProj, ps)
+	return tensor.Add(tp, x, m.project(tp, tensor.SwiGLU(tp, gate, up), i, DownProj, ps))
+}
+
+// project applies a layer's linear projection with each sequence's adapter.
+func (m *Model) project(tp *tensor.Tape, x *tensor.Tensor, i int, p Projection, ps *pass) *tensor.Tensor {
+	l := &m.layers[i]
+	var bias *tensor.Tensor
+	if l.bias[p] != nil {
+		bias = l.bias[p].Tensor
+	}
+	return tensor.LoRALinear(tp, x, l.weight[p].Tensor, bias, ps.adapters.lora(i, p))
+}

@@ -1,0 +1,579 @@
+package nn
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/selkie-ml/selkie/internal/philox"
+	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/tensor"
+)
+
+// Sampling says how a token is chosen. The zero value is greedy.
+type Sampling struct {
+	Temperature float64 // 0: greedy
+	TopP        float64 // smallest set of this probability; 0 or 1: off
+	TopK        int     // this many likeliest; 0: off
+}
+
+// Validate reports settings that cannot be sampled with.
+func (s Sampling) Validate() error {
+	switch {
+	case !(s.Temperature >= 0) || !finite(s.Temperature):
+		return fmt.Errorf("temperature is %v: want 0 or more", s.Temperature)
+	case !(s.TopP >= 0 && s.TopP <= 1):
+		return fmt.Errorf("top-p is %v: want 0 … 1", s.TopP)
+	case s.TopK < 0:
+		return fmt.Errorf("top-k is %d: want 0 or more", s.TopK)
+	}
+	return nil
+}
+
+// Request is one text to continue.
+type Request struct {
+	Prompt  []int32
+	MaxNew  int // most tokens to generate
+	Stop    []int32
+	Adapter int // index in the generator's pool, or NoAdapter
+	Sampling
+	// Key of the draws; token i of the text uses counter i, whatever else runs.
+	Key philox.Key
+	// Until, when not nil, ends the text when it returns true for the tokens
+	// generated so far; see StopAtText.
+	Until func(generated []int32) bool
+}
+
+// FinishReason tells why a text ended.
+type FinishReason string
+
+// Reasons to finish.
+const (
+	FinishStop   FinishReason = "stop"   // a stop token or Until
+	FinishLength FinishReason = "length" // MaxNew, or the end of the context
+	FinishFailed FinishReason = "failed" // logits were not numbers
+)
+
+// Completion is what a request gave.
+type Completion struct {
+	Tokens   []int32   // without the stop token
+	LogProbs []float32 // of Tokens, at temperature 1
+	Finish   FinishReason
+}
+
+// GeneratorOptions bound what is computed at once; they change no result.
+type GeneratorOptions struct {
+	MaxSequences int   // running at the same time; 0: 64
+	MaxTokens    int   // computed per step; 0: 2048
+	CacheBytes   int64 // of the KV cache; 0: what the requests need, at most 1 GiB
+}
+
+// Generator continues texts by continuous batching over a paged KV cache: a
+// finished text leaves the batch and a waiting one joins, and texts with a
+// common beginning share its pages.
+type Generator struct {
+	// Progress, when not nil, is called after every step with the number of
+	// tokens sampled in it.
+	Progress func(tokens int)
+	// Stats counts what was done.
+	Stats GeneratorStats
+
+	model   *Model
+	pool    *AdapterPool
+	opt     GeneratorOptions
+	cache   *kvCache
+	version uint64 // of the weights the cache was computed with
+	run     *generation
+}
+
+// GeneratorStats counts a generator's work.
+type GeneratorStats struct {
+	Computed  int // token positions run through the model
+	Sampled   int // tokens drawn
+	Shared    int // positions found in the cache instead
+	Preempted int // times a running text gave up its pages
+}
+
+// NewGenerator returns a generator for a model and, unless nil, a pool of
+// adapters.
+func NewGenerator(m *Model, pool *AdapterPool, opt GeneratorOptions) *Generator {
+	if opt.MaxSequences == 0 {
+		opt.MaxSequences = 64
+	}
+	if opt.MaxTokens == 0 {
+		opt.MaxTokens = 2048
+	}
+	opt.MaxTokens = max(opt.MaxTokens, opt.MaxSequences)
+	return &Generator{model: m, pool: pool, opt: opt}
+}
+
+// Close frees the KV cache.
+func (g *Generator) Close() {
+	if g.cache != nil {
+		g.cache.Data.Free()
+		g.cache = nil
+	}
+}
+
+// running is a text in work.
+type running struct {
+	index   int
+	req     *Request
+	tokens  []int32 // prompt and what was generated
+	cached  int     // positions whose keys and values are in pages
+	pages   []int32
+	keys    []pageKey // of the full pages, from the start
+	tailKey pageKey   // of the prompt without its last token
+	out     Completion
+}
+
+// tail is the cached beginning that texts of the same prompt share: all of the
+// prompt but its last token.
+type tail struct {
+	pages   []int32
+	length  int
+	waiting int  // requests that have yet to start from it
+	ready   bool // computed
+}
+
+// generation is the state of one Run.
+type generation struct {
+	waiting []*running
+	active  []*running // by adapter, then index
+	tails   map[pageKey]*tail
+	results []Completion
+}
+
+// Run continues all requests and returns their completions in order. Each
+// depends on its own request and the weights alone.
+func (g *Generator) Run(ctx context.Context, requests []Request) (_ []Completion, err error) {
+	defer tensor.Recover(&err)
+	if err := g.prepare(requests); err != nil {
+		return nil, err
+	}
+	defer g.abandon()
+	for len(g.run.waiting)+len(g.run.active) > 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		g.admit()
+		if err := g.step(); err != nil {
+			return nil, err
+		}
+	}
+	return g.run.results, nil
+}
+
+// prepare checks requests, makes room, and queues them.
+func (g *Generator) prepare(requests []Request) error {
+	c := &g.model.Config
+	run := &generation{tails: map[pageKey]*tail{}, results: make([]Completion, len(requests))}
+	adapters := 0
+	if g.pool != nil {
+		adapters = g.pool.Len()
+	}
+	total, largest := 0, 1
+	for i := range requests {
+		r := &requests[i]
+		if err := r.check(c, adapters); err != nil {
+			return fmt.Errorf("request %d: %w", i, err)
+		}
+		pages := pagesFor(min(len(r.Prompt)+r.MaxNew, c.MaxPositions))
+		largest = max(largest, pages)
+		total += pages
+		s := &running{index: i, req: r, tokens: slices.Clone(r.Prompt)}
+		if r.MaxNew == 0 {
+			run.results[i] = Completion{Finish: FinishLength}
+			continue
+		}
+		s.tailKey = g.rootKey(r.Adapter).extend(r.Prompt[:len(r.Prompt)-1])
+		t := run.tails[s.tailKey]
+		if t == nil {
+			t = &tail{length: len(r.Prompt) - 1}
+			run.tails[s.tailKey] = t
+		}
+		t.waiting++
+		run.waiting = append(run.waiting, s)
+	}
+	g.run = run
+	return g.ensureCache(total, largest)
+}
+
+func (r *Request) check(c *Config, adapters int) error {
+	switch {
+	case len(r.Prompt) == 0:
+		return fmt.Errorf("the prompt has no tokens")
+	case len(r.Prompt) > c.MaxPositions:
+		return fmt.Errorf("prompt of %d tokens: the model's context is %d (max_position_embeddings)", len(r.Prompt), c.MaxPositions)
+	case r.MaxNew < 0:
+		return fmt.Errorf("%d new tokens: want 0 or more", r.MaxNew)
+	case r.Adapter < NoAdapter || r.Adapter >= adapters:
+		return fmt.Errorf("adapter %d: there are %d", r.Adapter, adapters)
+	}
+	for i, t := range r.Prompt {
+		if t < 0 || int(t) >= c.VocabSize {
+			return fmt.Errorf("token %d at position %d is outside the vocabulary of %d: is this the model's own tokenizer?", t, i, c.VocabSize)
+		}
+	}
+	return r.Sampling.Validate()
+}
+
+func pagesFor(positions int) int { return (positions + kernels.PageSize - 1) / kernels.PageSize }
+
+// ensureCache allocates the cache, or drops contents of older weights.
+func (g *Generator) ensureCache(total, largest int) error {
+	page := int64(g.model.Config.Layers*2*g.model.Config.KVHeads*kernels.PageSize*g.model.Config.HeadDim) * int64(g.model.Compute.Size())
+	limit := g.opt.CacheBytes
+	if limit == 0 {
+		limit = 1 << 30
+	}
+	pages := int(min(limit/page, int64(total)))
+	if pages < largest {
+		if g.opt.CacheBytes > 0 {
+			return fmt.Errorf("KV cache of %d bytes holds %d pages, but the longest request needs %d pages of %d bytes: allow more memory or fewer new tokens",
+				g.opt.CacheBytes, pages, largest, page)
+		}
+		pages = largest
+	}
+	if g.cache != nil && g.cache.Pages < pages {
+		g.Close()
+	}
+	if g.cache == nil {
+		var err error
+		if g.cache, err = newKVCache(g.model, pages); err != nil {
+			return err
+		}
+	}
+	if g.version != g.model.version {
+		g.cache.clear()
+		g.version = g.model.version
+	}
+	return nil
+}
+
+// rootKey is the key of an empty prefix.
+func (g *Generator) rootKey(adapter int) pageKey {
+	generation := uint64(0)
+	if adapter != NoAdapter {
+		generation = g.pool.generations[adapter]
+	}
+	return pageKey{}.extend([]int32{int32(g.model.version), int32(g.model.version >> 32), int32(adapter), int32(generation), int32(generation >> 32)})
+}
+
+// abandon releases the pages of texts that an error left unfinished.
+func (g *Generator) abandon() {
+	for _, s := range g.run.active {
+		g.drop(s)
+	}
+	for _, t := range g.run.tails {
+		g.dropTail(t)
+	}
+	g.run = nil
+}
+
+func (g *Generator) drop(s *running) {
+	for _, p := range s.pages {
+		g.cache.release(p)
+	}
+	s.pages, s.keys, s.cached = nil, nil, 0
+}
+
+func (g *Generator) dropTail(t *tail) {
+	for _, p := range t.pages {
+		g.cache.release(p)
+	}
+	t.pages, t.ready = nil, false
+}
+
+// dropTails gives up all kept prompts and tells whether there were any.
+func (g *Generator) dropTails() (any bool) {
+	for _, t := range g.run.tails {
+		any = any || len(t.pages) > 0
+		g.dropTail(t)
+	}
+	return any
+}
+
+// admit starts waiting texts while there is room. A text whose prompt another
+// one is just computing waits for it.
+func (g *Generator) admit() {
+	var still []*running
+	for i, s := range g.run.waiting {
+		if len(g.run.active) >= g.opt.MaxSequences {
+			still = append(still, g.run.waiting[i:]...)
+			break
+		}
+		t := g.run.tails[s.tailKey]
+		if !t.ready && slices.ContainsFunc(g.run.active, func(a *running) bool { return a.tailKey == s.tailKey && a.cached < t.length }) {
+			still = append(still, s)
+			continue
+		}
+		if len(g.run.active) > 0 && g.cache.available() < pagesFor(len(s.tokens)+1)-len(t.pages) {
+			still = append(still, g.run.waiting[i:]...)
+			break
+		}
+		g.begin(s, t)
+		g.run.active = append(g.run.active, s)
+	}
+	g.run.waiting = still
+	slices.SortStableFunc(g.run.active, func(a, b *running) int {
+		if a.req.Adapter != b.req.Adapter {
+			return a.req.Adapter - b.req.Adapter
+		}
+		return a.index - b.index
+	})
+}
+
+// begin gives a text the cached beginning it can share.
+func (g *Generator) begin(s *running, t *tail) {
+	if t.waiting > 0 && len(s.tokens) == len(s.req.Prompt) {
+		t.waiting--
+	}
+	if t.ready {
+		full := t.length / kernels.PageSize
+		for _, p := range t.pages[:full] {
+			g.cache.share(p)
+			s.pages = append(s.pages, p)
+		}
+		s.cached = full * kernels.PageSize
+		if t.length > s.cached {
+			if p, ok := g.cache.clone(t.pages[full]); ok {
+				s.pages = append(s.pages, p)
+				s.cached = t.length
+			}
+		}
+		if t.waiting == 0 {
+			g.dropTail(t)
+		}
+	} else {
+		// Full pages of the same beginning, at most up to the last token.
+		for k := g.rootKey(s.req.Adapter); s.cached+kernels.PageSize < len(s.tokens); s.cached += kernels.PageSize {
+			k = k.extend(s.tokens[s.cached : s.cached+kernels.PageSize])
+			p, ok := g.cache.index[k]
+			if !ok {
+				break
+			}
+			g.cache.share(p)
+			s.pages = append(s.pages, p)
+		}
+	}
+	g.Stats.Shared += s.cached
+	g.nameFullPages(s)
+}
+
+// nameFullPages publishes the pages of s that are full.
+func (g *Generator) nameFullPages(s *running) {
+	for n := len(s.keys); (n+1)*kernels.PageSize <= s.cached; n++ {
+		k := g.rootKey(s.req.Adapter)
+		if n > 0 {
+			k = s.keys[n-1]
+		}
+		k = k.extend(s.tokens[n*kernels.PageSize : (n+1)*kernels.PageSize])
+		s.keys = append(s.keys, k)
+		g.cache.publish(s.pages[n], k)
+	}
+}
+
+// part is what one step computes of one text.
+type part struct {
+	*running
+	n int // tokens from cached on
+}
+
+// schedule chooses the tokens of the next step and gives them pages. Texts that
+// sample come first; a text that finds no page makes the youngest one wait.
+func (g *Generator) schedule() ([]part, error) {
+	budget := g.opt.MaxTokens
+	var parts []part
+	byAge := slices.Clone(g.run.active)
+	slices.SortFunc(byAge, func(a, b *running) int {
+		if pa, pb := len(a.tokens)-a.cached > 1, len(b.tokens)-b.cached > 1; pa != pb {
+			if pa {
+				return 1
+			}
+			return -1
+		}
+		return a.index - b.index
+	})
+	scheduled := map[*running]int{}
+	for _, s := range byAge {
+		if budget == 0 {
+			break
+		}
+		if !slices.Contains(g.run.active, s) {
+			continue // preempted meanwhile
+		}
+		n := min(len(s.tokens)-s.cached, budget)
+		for len(s.pages) < pagesFor(s.cached+n) {
+			p, ok := g.cache.take()
+			if ok {
+				s.pages = append(s.pages, p)
+				continue
+			}
+			if g.dropTails() {
+				continue
+			}
+			victim := g.preempt(scheduled)
+			if victim == nil {
+				return nil, fmt.Errorf("KV cache of %d pages is too small for a text of %d tokens: allow more memory", g.cache.Pages, len(s.tokens))
+			}
+			if victim == s {
+				n = 0
+				break
+			}
+		}
+		if n > 0 {
+			scheduled[s] = n
+			budget -= n
+		}
+	}
+	for _, s := range g.run.active {
+		if n := scheduled[s]; n > 0 {
+			parts = append(parts, part{s, n})
+		}
+	}
+	return parts, nil
+}
+
+// preempt makes room: the youngest text gives up its pages and waits; it will be
+// computed again, with the same bits. It returns nil when only one is left.
+func (g *Generator) preempt(scheduled map[*running]int) *running {
+	if len(g.run.active) < 2 {
+		return nil
+	}
+	youngest := slices.MaxFunc(g.run.active, func(a, b *running) int { return a.index - b.index })
+	g.Stats.Preempted++
+	g.drop(youngest)
+	delete(scheduled, youngest)
+	g.run.active = slices.DeleteFunc(g.run.active, func(a *running) bool { return a == youngest })
+	g.run.waiting = append([]*running{youngest}, g.run.waiting...)
+	return youngest
+}
+
+// step runs the model once over the scheduled tokens and samples where a text's
+// last token was among them.
+func (g *Generator) step() error {
+	parts, err := g.schedule()
+	if err != nil {
+		return err
+	}
+	sampling, ids, logprobs, err := g.compute(parts)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		p.cached += p.n
+		g.nameFullPages(p.running)
+		if t := g.run.tails[p.tailKey]; t.waiting > 0 && !t.ready && p.cached >= t.length && t.length > 0 {
+			t.pages = slices.Clone(p.pages[:pagesFor(t.length)])
+			for _, page := range t.pages {
+				g.cache.share(page)
+			}
+			t.ready = true
+		}
+	}
+	for i, s := range sampling {
+		if g.accept(s, ids[i], logprobs[i]) {
+			g.drop(s)
+			g.run.results[s.index] = s.out
+			g.run.active = slices.DeleteFunc(g.run.active, func(a *running) bool { return a == s })
+		}
+	}
+	if g.Progress != nil {
+		g.Progress(len(sampling))
+	}
+	return nil
+}
+
+// accept adds a sampled token to a text and tells whether the text is finished.
+func (g *Generator) accept(s *running, id int32, logprob float32) bool {
+	g.Stats.Sampled++
+	switch {
+	case id < 0:
+		s.out.Finish = FinishFailed
+		return true
+	case slices.Contains(s.req.Stop, id):
+		s.out.Finish = FinishStop
+		return true
+	}
+	s.tokens = append(s.tokens, id)
+	s.out.Tokens = append(s.out.Tokens, id)
+	s.out.LogProbs = append(s.out.LogProbs, logprob)
+	switch {
+	case s.req.Until != nil && s.req.Until(s.out.Tokens):
+		s.out.Finish = FinishStop
+		return true
+	case len(s.out.Tokens) >= s.req.MaxNew || len(s.tokens) >= g.model.Config.MaxPositions:
+		s.out.Finish = FinishLength
+		return true
+	}
+	return false
+}
+
+// compute runs the decoder over the parts' tokens and draws the next token of
+// every text whose last token is among them.
+func (g *Generator) compute(parts []part) (sampling []*running, ids []int32, logprobs []float32, err error) {
+	m := g.model
+	var tokens, rowSeq, rowPos, last, draws, table []int32
+	var settings []float32
+	var runs []rowRun
+	maxPages, longest := 1, 0
+	for _, p := range parts {
+		maxPages = max(maxPages, len(p.pages))
+		longest = max(longest, p.cached+p.n)
+	}
+	for i, p := range parts {
+		runs = append(runs, rowRun{start: len(tokens), end: len(tokens) + p.n, adapter: p.req.Adapter})
+		for pos := p.cached; pos < p.cached+p.n; pos++ {
+			tokens = append(tokens, p.tokens[pos])
+			rowSeq, rowPos = append(rowSeq, int32(i)), append(rowPos, int32(pos))
+		}
+		row := make([]int32, maxPages)
+		copy(row, p.pages)
+		table = append(table, row...)
+		if p.cached+p.n == len(p.tokens) {
+			sampling = append(sampling, p.running)
+			last = append(last, int32(len(tokens)-1))
+			topP := float32(p.req.TopP)
+			if topP == 0 {
+				topP = 1
+			}
+			settings = append(settings, float32(p.req.Temperature), topP, float32(p.req.TopK))
+			draws = append(draws, int32(p.req.Key[0]), int32(p.req.Key[1]), int32(len(p.tokens)))
+		}
+	}
+	g.Stats.Computed += len(tokens)
+
+	tp := tensor.NewTape(m.dev, m.Compute, false)
+	defer tp.Free()
+	put := func(data []int32, shape ...int) *tensor.Tensor {
+		t, e := m.dev.FromInt32s(data, shape...)
+		if e != nil {
+			panic(&tensor.DeviceError{Err: e})
+		}
+		return tp.Own(t)
+	}
+	ps := &pass{cache: &g.cache.PagedCache}
+	ps.rows = tensor.PagedRows{Seq: put(rowSeq, len(tokens)), Pos: put(rowPos, len(tokens)), PageTable: put(table, len(parts), maxPages)}
+	if ps.rope, err = m.ropeFor(longest); err != nil {
+		return nil, nil, nil, err
+	}
+	if ps.adapters, err = g.pool.bind(tp, runs); err != nil {
+		return nil, nil, nil, err
+	}
+	hidden := m.hidden(tp, put(tokens, len(tokens)), ps)
+	if len(sampling) == 0 {
+		return nil, nil, nil, m.dev.Sync()
+	}
+	logits := tensor.Logits(tp, tensor.Gather(tp, hidden, put(last, len(last))), m.head.Tensor)
+	set, err := m.dev.FromFloat32s(settings, len(sampling), kernels.SampleColumns)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	idTensor, lpTensor := tensor.Sample(tp, logits, tp.Own(set), put(draws, len(sampling), kernels.DrawColumns))
+	if ids, err = idTensor.Int32s(); err != nil {
+		return nil, nil, nil, err
+	}
+	logprobs, err = lpTensor.Float32s()
+	return sampling, ids, logprobs, err
+}

@@ -1,0 +1,45 @@
+package nn
+
+import "github.com/selkie-ml/selkie/tensor"
+
+// Logits returns the logits of every position of each sequence of tokens,
+// [len(tokens)·vocab] row-major: for inspection and comparison; training and
+// generation never hold them all. pool and the sequences' adapters may be nil
+// and NoAdapter.
+func (m *Model) Logits(seqs []Sequence, pool *AdapterPool) (_ [][]float32, err error) {
+	defer tensor.Recover(&err)
+	adapters := 0
+	if pool != nil {
+		adapters = pool.Len()
+	}
+	longest := 0
+	for _, s := range seqs {
+		if err := s.check(m.Config, adapters); err != nil {
+			return nil, err
+		}
+		longest = max(longest, len(s.Tokens))
+	}
+	tp := tensor.NewTape(m.dev, m.Compute, false)
+	defer tp.Free()
+	batch, err := pack(tp, seqs)
+	if err != nil {
+		return nil, err
+	}
+	ps := &pass{}
+	if ps.rope, err = m.ropeFor(longest); err != nil {
+		return nil, err
+	}
+	if ps.adapters, err = pool.bind(tp, batch.runs); err != nil {
+		return nil, err
+	}
+	all, err := tensor.Logits(tp, m.hidden(tp, batch.ids, ps), m.head.Tensor).Float32s()
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]float32, len(seqs))
+	for i, s := range seqs {
+		n := len(s.Tokens) * m.Config.VocabSize
+		out[i], all = all[:n:n], all[n:]
+	}
+	return out, nil
+}

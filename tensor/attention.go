@@ -1,0 +1,90 @@
+package tensor
+
+import (
+	"fmt"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// Attention is causal self-attention within each sequence of the tape's batch:
+// q [rows, heads, headDim], k and v [rows, kvHeads, headDim], the result like q.
+// Scores are multiplied by scale.
+func Attention(tp *Tape, q, k, v *Tensor, scale float32) *Tensor {
+	if len(q.shape) != 3 || len(k.shape) != 3 || len(v.shape) != 3 ||
+		q.Dim(0) != k.Dim(0) || k.Dim(0) != v.Dim(0) || q.Dim(2) != k.Dim(2) || k.Dim(2) != v.Dim(2) ||
+		k.Dim(1) != v.Dim(1) || k.Dim(1) == 0 || q.Dim(1)%k.Dim(1) != 0 {
+		panic(fmt.Sprintf("attention: q %v, k %v, v %v; want [rows, heads, headDim] with heads a multiple of the KV heads", q.shape, k.shape, v.shape))
+	}
+	mustContiguous("attention", q, k, v)
+	rows, heads, kvHeads, headDim := q.Dim(0), q.Dim(1), k.Dim(1), q.Dim(2)
+	o := tp.new(tp.Compute, q.shape...)
+	args := kernels.AttentionArgs{
+		O: o.buf, Q: q.buf, K: k.buf, V: v.buf, Starts: tp.Seqs.Starts.buf, NSeq: tp.Seqs.N,
+		Rows: rows, Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Scale: scale,
+	}
+	var lse *Tensor
+	if tp.grad {
+		lse = tp.new(F32, rows, heads)
+		args.LSE = lse.buf
+	}
+	tp.dev.backend.Attention(args)
+	tp.record("attention", o, []*Tensor{q, k, v}, []*Tensor{o, lse, q, k, v}, func(do *Tensor) {
+		dq, dk, dv := tp.dev.new(F32, q.shape...), tp.dev.new(F32, k.shape...), tp.dev.new(F32, v.shape...)
+		back := kernels.AttentionBackwardArgs{
+			DQ: dq.buf, DK: dk.buf, DV: dv.buf, DO: do.buf, O: o.buf, LSE: lse.buf, Q: q.buf, K: k.buf, V: v.buf,
+			Starts: tp.Seqs.Starts.buf, NSeq: tp.Seqs.N,
+			Rows: rows, Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Scale: scale,
+		}
+		tp.scratch(tp.dev.backend.AttentionBackwardScratch(back), func(s kernels.Buffer) {
+			back.Scratch = s
+			tp.dev.backend.AttentionBackward(back)
+		})
+		for _, p := range []struct{ x, dx *Tensor }{{q, dq}, {k, dk}, {v, dv}} {
+			tp.addGrad(p.x, p.dx)
+			p.dx.store.release()
+		}
+	})
+	return o
+}
+
+// PagedCache is a KV cache of pages of kernels.PageSize positions:
+// [pages][layers][K, V][kvHeads][PageSize][headDim].
+type PagedCache struct {
+	Data                            *Tensor // in the compute type
+	Pages, Layers, KVHeads, HeadDim int
+}
+
+// PagedRows tells which sequence and position each row of a step has.
+type PagedRows struct {
+	Seq, Pos  *Tensor // i32 [rows]
+	PageTable *Tensor // i32 [sequences, maxPages]
+}
+
+func (c *PagedCache) shape(layer int, r PagedRows) kernels.PagedShape {
+	return kernels.PagedShape{
+		Cache: c.Data.buf, PageTable: r.PageTable.buf, Pages: c.Pages, Layers: c.Layers, Layer: layer,
+		MaxPages: r.PageTable.Dim(1), NSeq: r.PageTable.Dim(0), KVHeads: c.KVHeads, HeadDim: c.HeadDim,
+	}
+}
+
+// PageElements returns the number of elements of one page.
+func (c *PagedCache) PageElements() int {
+	return c.Layers * 2 * c.KVHeads * kernels.PageSize * c.HeadDim
+}
+
+// AttentionPaged stores k and v [rows, kvHeads, headDim] in the cache and
+// returns the attention of q [rows, heads, headDim] over each row's sequence up
+// to its own position, with the bits of Attention. It records no gradient.
+func AttentionPaged(tp *Tape, q, k, v *Tensor, cache *PagedCache, layer int, r PagedRows, scale float32) *Tensor {
+	if len(q.shape) != 3 || len(k.shape) != 3 || k.Dim(1) != cache.KVHeads || k.Dim(2) != cache.HeadDim || q.Dim(2) != cache.HeadDim {
+		panic(fmt.Sprintf("attention: q %v, k %v, cache of %d KV heads × %d", q.shape, k.shape, cache.KVHeads, cache.HeadDim))
+	}
+	shape := cache.shape(layer, r)
+	rows := q.Dim(0)
+	tp.dev.backend.KVStore(kernels.KVStoreArgs{PagedShape: shape, K: k.buf, V: v.buf, RowSeq: r.Seq.buf, RowPos: r.Pos.buf, Rows: rows})
+	o := tp.new(tp.Compute, q.shape...)
+	tp.dev.backend.AttentionPaged(kernels.AttentionPagedArgs{
+		PagedShape: shape, O: o.buf, Q: q.buf, RowSeq: r.Seq.buf, RowPos: r.Pos.buf, Rows: rows, Heads: q.Dim(1), Scale: scale,
+	})
+	return o
+}

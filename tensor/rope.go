@@ -1,0 +1,110 @@
+package tensor
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// RopeScaling is the "llama3" rule for contexts longer than those of
+// pretraining (Llama 3.1's release): frequencies of long wavelength are divided
+// by Factor, those between the two limits are interpolated.
+type RopeScaling struct {
+	Factor, LowFreqFactor, HighFreqFactor float64
+	OriginalMaxPosition                   int
+}
+
+// InverseFrequencies returns the headDim/2 rotation rates of RoPE with base
+// theta; scaling may be nil. Every step is rounded to f32, as in the models' own
+// code: at position 1,000 a rate's last bit is worth many of the angle's.
+func InverseFrequencies(headDim int, theta float64, scaling *RopeScaling) []float32 {
+	out := make([]float32, headDim/2)
+	for i := range out {
+		exponent := float32(2*i) / float32(headDim)
+		out[i] = 1 / float32(math.Pow(theta, float64(exponent)))
+		if scaling != nil {
+			out[i] = scaling.apply(out[i])
+		}
+	}
+	return out
+}
+
+func (s *RopeScaling) apply(f float32) float32 {
+	context, low, high := float32(s.OriginalMaxPosition), float32(s.LowFreqFactor), float32(s.HighFreqFactor)
+	wavelength := float32(2*math.Pi) / f
+	switch {
+	case wavelength > context/low:
+		return f / float32(s.Factor)
+	case wavelength < context/high:
+		return f
+	}
+	smooth := (context/wavelength - low) / (high - low)
+	slow := float32((1-smooth)*f) / float32(s.Factor)
+	return slow + float32(smooth*f)
+}
+
+// RopeTable holds the cosines and sines of positions 0…MaxPos-1.
+type RopeTable struct {
+	Cos, Sin *Tensor // f32 [MaxPos, headDim/2]
+	MaxPos   int
+}
+
+// NewRopeTable computes the table for given inverse frequencies. Angles are
+// f32 products, as in the models' own code.
+func NewRopeTable(d *Device, invFreq []float32, maxPos int) (*RopeTable, error) {
+	half := len(invFreq)
+	cos, sin := make([]float32, maxPos*half), make([]float32, maxPos*half)
+	for p := range maxPos {
+		for j, f := range invFreq {
+			s, c := math.Sincos(float64(float32(p) * f))
+			cos[p*half+j], sin[p*half+j] = float32(c), float32(s)
+		}
+	}
+	t := &RopeTable{MaxPos: maxPos}
+	var err error
+	if t.Cos, err = d.FromFloat32s(cos, maxPos, half); err != nil {
+		return nil, err
+	}
+	if t.Sin, err = d.FromFloat32s(sin, maxPos, half); err != nil {
+		t.Cos.Free()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Free gives the table's memory back.
+func (t *RopeTable) Free() {
+	t.Cos.Free()
+	t.Sin.Free()
+}
+
+// Rope rotates the heads of x [rows, heads, headDim] by the tape's positions.
+func Rope(tp *Tape, x *Tensor, table *RopeTable) *Tensor {
+	return RopeAt(tp, x, table, tp.Seqs.Positions)
+}
+
+// RopeAt is Rope with positions [rows] given.
+func RopeAt(tp *Tape, x *Tensor, table *RopeTable, positions *Tensor) *Tensor {
+	if len(x.shape) != 3 || x.Dim(2) != 2*table.Cos.Dim(1) || positions.Len() != x.Dim(0) {
+		panic(fmt.Sprintf("rope: x %v, table %v, positions %v; want [rows, heads, headDim], [positions, headDim/2], [rows]",
+			x.shape, table.Cos.shape, positions.shape))
+	}
+	mustContiguous("rope", x)
+	args := kernels.RopeArgs{
+		Positions: positions.buf, Cos: table.Cos.buf, Sin: table.Sin.buf,
+		Rows: x.Dim(0), Heads: x.Dim(1), HeadDim: x.Dim(2), MaxPos: table.MaxPos,
+	}
+	y := tp.new(tp.Compute, x.shape...)
+	forward := args
+	forward.Y, forward.X = y.buf, x.buf
+	tp.dev.backend.Rope(forward)
+	tp.record("rope", y, []*Tensor{x}, []*Tensor{positions}, func(dy *Tensor) {
+		dx := tp.dev.new(F32, x.shape...)
+		args.Y, args.X = dx.buf, dy.buf
+		tp.dev.backend.RopeBackward(args)
+		tp.addGrad(x, dx)
+		dx.store.release()
+	})
+	return y
+}

@@ -1,0 +1,235 @@
+package tensor
+
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// Tensor is a typed, shaped view of device memory. A tensor made by a Device
+// belongs to the caller until Free; one made by an op belongs to its tape.
+type Tensor struct {
+	shape   []int
+	strides []int // elements
+	buf     kernels.Buffer
+	store   *storage
+
+	needsGrad bool    // some trained parameter lies upstream
+	grad      *Tensor // of a parameter: the caller's; of an op's output: the tape's
+}
+
+// New returns a tensor of undefined contents.
+func (d *Device) New(dtype DType, shape ...int) (t *Tensor, err error) {
+	defer Recover(&err)
+	return d.new(dtype, shape...), nil
+}
+
+// new is New that raises a DeviceError.
+func (d *Device) new(dtype DType, shape ...int) *Tensor {
+	n := count(shape)
+	s := d.alloc(int64(n) * int64(dtype.Size()))
+	return &Tensor{
+		shape: slices.Clone(shape), strides: dense(shape), store: s,
+		buf: kernels.Buffer{Mem: s.mem, DType: dtype},
+	}
+}
+
+// Zeros returns a tensor of zeros.
+func (d *Device) Zeros(dtype DType, shape ...int) (*Tensor, error) {
+	t, err := d.New(dtype, shape...)
+	if err == nil {
+		t.Fill(0)
+	}
+	return t, err
+}
+
+// FromFloat32s returns an f32 tensor with a copy of data.
+func (d *Device) FromFloat32s(data []float32, shape ...int) (*Tensor, error) {
+	return d.fromBytes(F32, asBytes(data), shape)
+}
+
+// FromInt32s returns an i32 tensor with a copy of data.
+func (d *Device) FromInt32s(data []int32, shape ...int) (*Tensor, error) {
+	return d.fromBytes(I32, asBytes(data), shape)
+}
+
+// FromBytes returns a tensor with a copy of little-endian elements.
+func (d *Device) FromBytes(dtype DType, data []byte, shape ...int) (*Tensor, error) {
+	return d.fromBytes(dtype, data, shape)
+}
+
+func (d *Device) fromBytes(dtype DType, data []byte, shape []int) (*Tensor, error) {
+	if want := count(shape) * dtype.Size(); len(data) != want {
+		panic(fmt.Sprintf("tensor: %d bytes for %v of shape %v, want %d", len(data), dtype, shape, want))
+	}
+	t, err := d.New(dtype, shape...)
+	if err == nil {
+		d.backend.CopyIn(t.buf, data)
+	}
+	return t, err
+}
+
+// Map returns a read-only tensor over host memory, a mapped weight file, used
+// in place where the backend can. data must stay valid until Free. Data not
+// aligned to its elements is copied.
+func (d *Device) Map(dtype DType, data []byte, shape ...int) (*Tensor, error) {
+	if want := count(shape) * dtype.Size(); len(data) != want {
+		panic(fmt.Sprintf("tensor: %d bytes for %v of shape %v, want %d", len(data), dtype, shape, want))
+	}
+	if uintptr(unsafe.Pointer(unsafe.SliceData(data)))%uintptr(dtype.Size()) != 0 {
+		return d.fromBytes(dtype, data, shape)
+	}
+	m, err := d.backend.MapHost(data)
+	if err != nil {
+		return nil, err
+	}
+	return &Tensor{
+		shape: slices.Clone(shape), strides: dense(shape), store: &storage{dev: d, mem: m, refs: 1},
+		buf: kernels.Buffer{Mem: m, DType: dtype},
+	}, nil
+}
+
+// Free gives the tensor's memory back. Views of it keep the memory alive.
+func (t *Tensor) Free() { t.store.release() }
+
+// Share returns another owner of the same memory, to be freed on its own.
+func (t *Tensor) Share() *Tensor {
+	t.store.retain()
+	return &Tensor{shape: t.shape, strides: t.strides, buf: t.buf, store: t.store}
+}
+
+// Device returns where the tensor lives.
+func (t *Tensor) Device() *Device { return t.store.dev }
+
+// DType returns the storage type.
+func (t *Tensor) DType() DType { return t.buf.DType }
+
+// Shape returns the sizes; the caller must not change them.
+func (t *Tensor) Shape() []int { return t.shape }
+
+// Dim returns the size of dimension i; negative i counts from the end.
+func (t *Tensor) Dim(i int) int {
+	if i < 0 {
+		i += len(t.shape)
+	}
+	return t.shape[i]
+}
+
+// Len returns the number of elements.
+func (t *Tensor) Len() int { return count(t.shape) }
+
+// rows returns the product of all dimensions but the last.
+func (t *Tensor) rows() int { return count(t.shape[:len(t.shape)-1]) }
+
+// Buffer returns the tensor's memory for calls to the backend.
+func (t *Tensor) Buffer() kernels.Buffer { return t.buf }
+
+// Grad returns the gradient that a backward pass adds to, nil for none.
+func (t *Tensor) Grad() *Tensor { return t.grad }
+
+// SetGrad makes t a parameter: backward passes add its gradient to g, an f32
+// tensor of the same shape that the caller owns. nil ends that.
+func (t *Tensor) SetGrad(g *Tensor) {
+	if g != nil && (g.DType() != F32 || !slices.Equal(g.shape, t.shape)) {
+		panic(fmt.Sprintf("tensor: gradient %v of shape %v for a parameter of shape %v", g.DType(), g.shape, t.shape))
+	}
+	t.grad, t.needsGrad = g, g != nil
+}
+
+// Float32s copies the elements of a float tensor to the host.
+func (t *Tensor) Float32s() ([]float32, error) {
+	if t.DType() != F32 {
+		if !t.DType().IsFloat() {
+			panic(fmt.Sprintf("tensor: Float32s of %v", t.DType()))
+		}
+		c, err := t.Device().New(F32, t.shape...)
+		if err != nil {
+			return nil, err
+		}
+		defer c.Free()
+		copyView(c, t)
+		return c.Float32s()
+	}
+	out := make([]float32, t.Len())
+	return out, t.copyOut(asBytes(out))
+}
+
+// Int32s copies the elements of an i32 tensor to the host.
+func (t *Tensor) Int32s() ([]int32, error) {
+	if t.DType() != I32 {
+		panic(fmt.Sprintf("tensor: Int32s of %v", t.DType()))
+	}
+	out := make([]int32, t.Len())
+	return out, t.copyOut(asBytes(out))
+}
+
+// Bytes copies the elements to the host as stored, little-endian.
+func (t *Tensor) Bytes() ([]byte, error) {
+	out := make([]byte, t.Len()*t.DType().Size())
+	return out, t.copyOut(out)
+}
+
+func (t *Tensor) copyOut(dst []byte) error {
+	if !t.IsContiguous() {
+		c, err := t.Device().New(t.DType(), t.shape...)
+		if err != nil {
+			return err
+		}
+		defer c.Free()
+		copyView(c, t)
+		return c.copyOut(dst)
+	}
+	return t.Device().backend.CopyOut(dst, t.buf)
+}
+
+// SetFloat32s overwrites an f32 tensor from the host.
+func (t *Tensor) SetFloat32s(data []float32) { t.setBytes(F32, asBytes(data)) }
+
+// SetInt32s overwrites an i32 tensor from the host.
+func (t *Tensor) SetInt32s(data []int32) { t.setBytes(I32, asBytes(data)) }
+
+// SetBytes overwrites a tensor from its stored form.
+func (t *Tensor) SetBytes(data []byte) { t.setBytes(t.DType(), data) }
+
+func (t *Tensor) setBytes(dtype DType, data []byte) {
+	if t.DType() != dtype || len(data) != t.Len()*dtype.Size() || !t.IsContiguous() {
+		panic(fmt.Sprintf("tensor: %d bytes of %v for %v of shape %v", len(data), dtype, t.DType(), t.shape))
+	}
+	if len(data) > 0 {
+		t.Device().backend.CopyIn(t.buf, data)
+	}
+}
+
+// Fill sets every element to v.
+func (t *Tensor) Fill(v float32) {
+	mustContiguous("fill", t)
+	t.Device().backend.Fill(kernels.FillArgs{Dst: t.buf, N: t.Len(), Value: v})
+}
+
+// CopyFrom overwrites t with src, converting the storage type.
+func (t *Tensor) CopyFrom(src *Tensor) {
+	if !slices.Equal(t.shape, src.shape) {
+		panic(fmt.Sprintf("copy: destination %v, source %v", t.shape, src.shape))
+	}
+	copyView(t, src)
+}
+
+func count(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		if d < 0 {
+			panic(fmt.Sprintf("tensor: negative size in shape %v", shape))
+		}
+		n *= d
+	}
+	return n
+}
+
+func asBytes[T float32 | int32](x []T) []byte {
+	if len(x) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
+}
