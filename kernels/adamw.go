@@ -29,8 +29,8 @@ func ParamAt(table []int32, i int) Param {
 // Columns of a row of AdamW's settings, one row per group, all f32.
 const (
 	AdamLR      = iota // learning rate of this step
-	AdamBeta1          // decay of the first moment
-	AdamBeta2          // decay of the second moment
+	AdamRate1          // 1 − beta1: how fast the first moment follows
+	AdamRate2          // 1 − beta2, the second; beta2 itself would lose these digits
 	AdamEps            // added to the root of the second moment
 	AdamDecay          // decoupled weight decay
 	AdamBias1          // 1 − beta1^t, t = 1 in the first step
@@ -55,8 +55,8 @@ type GradNormArgs struct {
 //	c = MaxNorm > 0 ? min(1, MaxNorm/(√SumSquares + 1e-6)) : 1
 //	g = c·Grad[e]
 //	P[e] −= LR·Decay·P[e]                          where the run decays
-//	M[e]  = Beta1·M[e] + (1−Beta1)·g
-//	V[e]  = Beta2·V[e] + (1−Beta2)·g²
+//	M[e]  = (1−Rate1)·M[e] + Rate1·g
+//	V[e]  = (1−Rate2)·V[e] + Rate2·g²
 //	P[e] −= LR/Bias1·M[e]/(√V[e]/√Bias2 + Eps)
 //
 // and Grad[e] = 0 afterwards. A group that is inactive, or whose SumSquares is

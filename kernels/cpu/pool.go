@@ -16,6 +16,12 @@ type task interface {
 	do(lo, hi int, w *worker)
 }
 
+// elemGrain is how many elements of cheap work are worth handing to a worker.
+const elemGrain = 1 << 14
+
+// rowGrain is elemGrain in rows of dim elements.
+func rowGrain(dim int) int { return max(1, elemGrain/max(1, dim)) }
+
 // worker is one of the goroutines that compute, with scratch of its own.
 type worker struct {
 	buf    []float32

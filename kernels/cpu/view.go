@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"github.com/selkie-ml/selkie/internal/half"
 	"github.com/selkie-ml/selkie/kernels"
@@ -43,32 +44,33 @@ func check(op, name string, b kernels.Buffer, n int, dims []int) {
 	}
 }
 
+// view returns the shape's elements in place; want says which storage is right.
+func view[T float32 | uint16 | int32](op, name string, b kernels.Buffer, n int, ok bool, want string) []T {
+	if n == 0 {
+		return nil
+	}
+	if !ok {
+		panic(fmt.Sprintf("kernels/cpu: %s: %s is %v, want %s", op, name, b.DType, want))
+	}
+	data := host.Bytes(b, n*int(unsafe.Sizeof(T(0))))
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(data))), n)
+}
+
 // floats opens a buffer of any float storage.
 func floats(op, name string, b kernels.Buffer, dims ...int) elems {
 	n := product(op, name, dims)
 	check(op, name, b, n, dims)
-	switch {
-	case n == 0:
-		return elems{dtype: kernels.F32}
-	case b.DType == kernels.F32:
-		return elems{f32: host.F32(b, n), dtype: b.DType}
-	case b.DType.IsFloat():
-		return elems{u16: host.U16(b, n), dtype: b.DType}
+	if n == 0 || b.DType == kernels.F32 {
+		return elems{f32: view[float32](op, name, b, n, true, ""), dtype: kernels.F32}
 	}
-	panic(fmt.Sprintf("kernels/cpu: %s: %s is %v, want f32, bf16 or f16", op, name, b.DType))
+	return elems{u16: view[uint16](op, name, b, n, b.DType.IsFloat(), "f32, bf16 or f16"), dtype: b.DType}
 }
 
 // f32s opens a buffer that is f32 by definition.
 func f32s(op, name string, b kernels.Buffer, dims ...int) []float32 {
 	n := product(op, name, dims)
 	check(op, name, b, n, dims)
-	if n > 0 && b.DType != kernels.F32 {
-		panic(fmt.Sprintf("kernels/cpu: %s: %s is %v, want f32", op, name, b.DType))
-	}
-	if n == 0 {
-		return nil
-	}
-	return host.F32(b, n)
+	return view[float32](op, name, b, n, b.DType == kernels.F32, "f32")
 }
 
 // slab opens all that an f32 buffer holds, for ops that address it by a table.
@@ -83,13 +85,7 @@ func slab(op, name string, b kernels.Buffer) []float32 {
 func i32s(op, name string, b kernels.Buffer, dims ...int) []int32 {
 	n := product(op, name, dims)
 	check(op, name, b, n, dims)
-	if n > 0 && b.DType != kernels.I32 {
-		panic(fmt.Sprintf("kernels/cpu: %s: %s is %v, want i32", op, name, b.DType))
-	}
-	if n == 0 {
-		return nil
-	}
-	return host.I32(b, n)
+	return view[int32](op, name, b, n, b.DType == kernels.I32, "i32")
 }
 
 // starts opens sequence starts. It keeps the error and reports false unless

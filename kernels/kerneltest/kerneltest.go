@@ -32,6 +32,9 @@ type Options struct {
 	SpreadNaN bool
 	// Heavy adds problems of realistic size.
 	Heavy bool
+	// Limit leaves out problems with more elements than this, for backends that
+	// compute slowly (an emulator); 0: none.
+	Limit int
 	// Seed chooses the problems; 0 means 1.
 	Seed uint64
 }
@@ -116,7 +119,8 @@ type trial struct {
 	dev, ref kernels.Backend
 	opt      Options
 	rng      *philox.Stream
-	problems int
+	problems int // tried
+	skipped  int // over the limit
 }
 
 func runCase(t tb, c testCase, k kernels.Backend, opt Options) {
@@ -136,5 +140,8 @@ func runCase(t tb, c testCase, k kernels.Backend, opt Options) {
 	if after := k.Stats().InUse; after != before {
 		t.Errorf("%d bytes in use after everything was freed, %d before", after, before)
 	}
-	t.Logf("%s on %s: %d problems, seed %d", c.name, k.NumericsID(), tr.problems, opt.Seed)
+	t.Logf("%s on %s: %d problems, %d left out, seed %d", c.name, k.NumericsID(), tr.problems, tr.skipped, opt.Seed)
+	if tr.problems == 0 {
+		t.Errorf("%s: every problem is larger than the limit of %d elements", c.name, opt.Limit)
+	}
 }

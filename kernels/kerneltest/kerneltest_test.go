@@ -12,7 +12,7 @@ import (
 
 // Ref itself must pass, on problems of another seed than other backends see.
 func TestRef(t *testing.T) {
-	Run(t, func(*testing.T) kernels.Backend { return ref.New(ref.Options{Poison: true}) }, Options{Seed: 2, Heavy: !testing.Short()})
+	Run(t, func(*testing.T) kernels.Backend { return ref.New(ref.Options{Poison: true}) }, Options{Seed: 2})
 }
 
 // An op that is added to the interface must be put on trial.
@@ -42,7 +42,7 @@ func (v *verdict) Errorf(format string, args ...any) {
 func (v *verdict) Fatalf(format string, args ...any) { v.Errorf(format, args...) }
 
 // judge runs one case and returns its first failure, "" if there is none.
-func judge(name string, k kernels.Backend) (failure string) {
+func judge(name string, k kernels.Backend, opt Options) (failure string) {
 	v := new(verdict)
 	defer func() {
 		failure = v.failure
@@ -51,7 +51,7 @@ func judge(name string, k kernels.Backend) (failure string) {
 		}
 	}()
 	i := slices.IndexFunc(cases, func(c testCase) bool { return c.name == name })
-	runCase(v, cases[i], k, Options{})
+	runCase(v, cases[i], k, opt)
 	return
 }
 
@@ -59,12 +59,32 @@ func judge(name string, k kernels.Backend) (failure string) {
 func TestMutantsAreCaught(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.fault, func(t *testing.T) {
-			failure := judge(m.caught, m.backend(ref.New()))
+			failure := judge(m.caught, m.backend(ref.New()), Options{})
 			if failure == "" {
 				t.Errorf("the case %s does not notice", m.caught)
 			}
 			t.Logf("%s", failure)
 		})
+	}
+}
+
+func TestOptions(t *testing.T) {
+	if failure := judge("Attention", attentionSpreads{ref.New()}, Options{SpreadNaN: true}); failure != "" {
+		t.Errorf("SpreadNaN does not excuse: %s", failure)
+	}
+	if failure := judge("Attention", attentionCrosses{ref.New()}, Options{SpreadNaN: true}); failure == "" {
+		t.Error("SpreadNaN excuses attention across sequences")
+	}
+	if failure := judge("Linear", linearOff{ref.New()}, Options{Loose: 1e3, DTypes: []kernels.DType{kernels.F32}}); failure != "" {
+		t.Errorf("Loose does not loosen: %s", failure)
+	}
+	if failure := judge("Linear", linearPadding{ref.New()}, Options{Limit: 2000}); failure == "" {
+		t.Error("small problems do not notice a read beyond the end")
+	}
+	for _, c := range cases {
+		if failure := judge(c.name, ref.New(), Options{Limit: 16_000, DTypes: []kernels.DType{kernels.F32}}); failure != "" {
+			t.Errorf("%s with small problems only: %s", c.name, failure)
+		}
 	}
 }
 

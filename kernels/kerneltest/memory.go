@@ -11,6 +11,7 @@ import (
 
 func testMemory(t *trial) {
 	k := t.dev
+	t.problems++
 	base := k.Stats()
 	k.ResetPeak()
 	var mems []kernels.Mem

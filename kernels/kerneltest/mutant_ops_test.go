@@ -333,6 +333,24 @@ func (m attentionTail) Attention(a kernels.AttentionArgs) {
 	m.Backend.Attention(a)
 }
 
+// attentionSpreads makes a sequence's output NaN when one of its rows is.
+type attentionSpreads struct{ *ref.Backend }
+
+func (m attentionSpreads) Attention(a kernels.AttentionArgs) {
+	m.Backend.Attention(a)
+	if a.O.DType != kernels.F32 {
+		return
+	}
+	starts, row := host.I32(a.Starts, a.NSeq+1), a.Heads*a.HeadDim
+	for s := range a.NSeq {
+		n := int(starts[s+1]-starts[s]) * row
+		o := host.F32(a.O.At(int(starts[s])*row), n)
+		if slices.ContainsFunc(o, func(x float32) bool { return x != x }) {
+			set(m.Backend, a.O.At(int(starts[s])*row), n, float32(math.NaN()))
+		}
+	}
+}
+
 type attentionDelta struct{ *ref.Backend }
 
 func (m attentionDelta) AttentionBackward(a kernels.AttentionBackwardArgs) {

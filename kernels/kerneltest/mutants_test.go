@@ -51,6 +51,7 @@ var mutants = []struct {
 	{"Attention deals KV heads in turn", "Attention", func(r *ref.Backend) kernels.Backend { return attentionHeads{r} }},
 	{"Attention forgets LSE", "Attention", func(r *ref.Backend) kernels.Backend { return attentionLSE{r} }},
 	{"Attention writes rows of no sequence", "Attention", func(r *ref.Backend) kernels.Backend { return attentionTail{r} }},
+	{"Attention spreads a NaN within its sequence", "Attention", func(r *ref.Backend) kernels.Backend { return attentionSpreads{r} }},
 	{"AttentionBackward forgets δ", "AttentionBackward", func(r *ref.Backend) kernels.Backend { return attentionDelta{r} }},
 	{"AttentionBackward forgets the scale", "AttentionBackward", func(r *ref.Backend) kernels.Backend { return attentionScale{r} }},
 	{"KVStore writes the first layer", "KVStore", func(r *ref.Backend) kernels.Backend { return kvLayer{r} }},

@@ -30,7 +30,11 @@ import "fmt"
 
 // KC is the number of products in a chunk. It is part of the numerics: another
 // value gives other bits.
-const KC = 256
+//
+// 64 and not a longer chain: the error of a sum grows with its chain, and with
+// 256 gradients were further from float64 than PyTorch's f32 (1.5e-6 against
+// 1.1e-6 relative, on the golden models), with 64 nearer (1.0e-6).
+const KC = 64
 
 // Parallel runs f(0) … f(n-1), in any order and on any goroutines, and returns
 // when all are done.

@@ -6,14 +6,14 @@ package vec
 //	return tree(lane)
 func Dot(a, b []float32) float32 {
 	mustMatch("Dot", len(a), len(b))
-	return dotGeneric(a, b)
+	return dot(a, b)
 }
 
 // DotRows sets dst[j] = scale · Dot(q, k[j·stride : j·stride+len(q)]) for j < n.
 func DotRows(dst, q, k []float32, stride, n int, scale float32) {
 	mustRows("DotRows", len(k), n, len(q), stride)
 	mustRows("DotRows", len(dst), n, 1, 1)
-	dotRowsGeneric(dst[:n], q, k, stride, scale)
+	dotRows(dst[:n], q, k, stride, scale)
 }
 
 // AxpyRows adds to o the rows of v weighted by p, in ascending order:
@@ -22,11 +22,11 @@ func DotRows(dst, q, k []float32, stride, n int, scale float32) {
 func AxpyRows(o, p, v []float32, stride, n int) {
 	mustRows("AxpyRows", len(v), n, len(o), stride)
 	mustRows("AxpyRows", len(p), n, 1, 1)
-	axpyRowsGeneric(o, p[:n], v, stride)
+	axpyRows(o, p[:n], v, stride)
 }
 
 // Axpy sets y[i] = fma(a, x[i], y[i]).
 func Axpy(a float32, x, y []float32) {
 	mustMatch("Axpy", len(y), len(x))
-	axpyGeneric(a, x, y)
+	axpy(a, x, y)
 }

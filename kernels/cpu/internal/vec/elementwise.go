@@ -3,19 +3,19 @@ package vec
 // Add sets dst[i] = a[i] + b[i].
 func Add(dst, a, b []float32) {
 	mustMatch("Add", len(dst), len(a), len(b))
-	addGeneric(dst, a, b)
+	add(dst, a, b)
 }
 
 // Scale sets dst[i] = a · x[i].
 func Scale(dst []float32, a float32, x []float32) {
 	mustMatch("Scale", len(dst), len(x))
-	scaleGeneric(dst, a, x)
+	scale(dst, a, x)
 }
 
 // RMSNormRow sets dst[i] = (x[i] · inv) · w[i], inv being the row's 1/√(mean square + ε).
 func RMSNormRow(dst, x, w []float32, inv float32) {
 	mustMatch("RMSNormRow", len(dst), len(x), len(w))
-	rmsNormRowGeneric(dst, x, w, inv)
+	rmsNormRow(dst, x, w, inv)
 }
 
 // SwiGLU sets dst[i] = silu(gate[i]) · up[i], with
@@ -23,7 +23,7 @@ func RMSNormRow(dst, x, w []float32, inv float32) {
 //	silu(g) = g / (1 + Exp32(-g))
 func SwiGLU(dst, gate, up []float32) {
 	mustMatch("SwiGLU", len(dst), len(gate), len(up))
-	swiGLUGeneric(dst, gate, up)
+	swiGLU(dst, gate, up)
 }
 
 // SwiGLUBackward sets the gradients of SwiGLU's inputs, given dy of its output:
@@ -33,7 +33,7 @@ func SwiGLU(dst, gate, up []float32) {
 //	dgate[i] = (dy · up) · fma(g·s, 1-s, s)
 func SwiGLUBackward(dgate, dup, gate, up, dy []float32) {
 	mustMatch("SwiGLUBackward", len(dgate), len(dup), len(gate), len(up), len(dy))
-	swiGLUBackwardGeneric(dgate, dup, gate, up, dy)
+	swiGLUBackward(dgate, dup, gate, up, dy)
 }
 
 // AdamW applies one step of AdamW (Loshchilov and Hutter 2019, in PyTorch's form)
@@ -41,13 +41,14 @@ func SwiGLUBackward(dgate, dup, gate, up, dy []float32) {
 //
 //	g' = gscale·g
 //	p  = p · (1 - lr·wd)
-//	m  = beta1·m + (1-beta1)·g'
-//	v  = beta2·v + (1-beta2)·(g'·g')
+//	m  = (1-rate1)·m + rate1·g'
+//	v  = (1-rate2)·v + rate2·(g'·g')
 //	p  = p - (lr/bc1) · m / (√v/√bc2 + eps)
 //
-// bc1 and bc2 are the bias corrections 1-beta1ᵗ and 1-beta2ᵗ. Every operation
+// bc1 and bc2 are the bias corrections 1-beta1ᵗ and 1-beta2ᵗ; rate1 and
+// rate2 are 1-beta1 and 1-beta2, which beta in float32 would not give exactly. Every operation
 // is rounded to float32; there is no fma in it.
-func AdamW(p, g, m, v []float32, lr, beta1, beta2, eps, wd, gscale, bc1, bc2 float32) {
+func AdamW(p, g, m, v []float32, lr, rate1, rate2, eps, wd, gscale, bc1, bc2 float32) {
 	mustMatch("AdamW", len(p), len(g), len(m), len(v))
-	adamWGeneric(p, g, m, v, newAdamCoef(lr, beta1, beta2, eps, wd, gscale, bc1, bc2))
+	adamW(p, g, m, v, newAdamCoef(lr, rate1, rate2, eps, wd, gscale, bc1, bc2))
 }

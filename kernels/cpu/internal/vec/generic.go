@@ -68,13 +68,23 @@ func sumGeneric(x []float32) float32 {
 }
 
 func maxGeneric(x []float32) float32 {
-	m := float32(math.Inf(-1))
-	for _, v := range x {
-		if v > m {
-			m = v
+	var s [lanes]float32
+	for l := range s {
+		s[l] = float32(math.Inf(-1))
+	}
+	for i, v := range x {
+		if v > s[i%lanes] {
+			s[i%lanes] = v
 		}
 	}
-	return m
+	for w := lanes / 2; w > 0; w /= 2 {
+		for l := range w {
+			if s[l+w] > s[l] {
+				s[l] = s[l+w]
+			}
+		}
+	}
+	return s[0]
 }
 
 func sumSquaresGeneric(x []float32) float64 {
@@ -138,17 +148,18 @@ func swiGLUBackwardGeneric(dgate, dup, gate, up, dy []float32) {
 	}
 }
 
-// adamCoef holds AdamW's scalars, each rounded to float32 once.
+// adamCoef holds AdamW's scalars, each rounded to float32 once. The assembly
+// reads them in this order.
 type adamCoef struct {
 	decay, gscale, beta1, rest1, beta2, rest2, step, root, eps float32
 }
 
-func newAdamCoef(lr, beta1, beta2, eps, wd, gscale, bc1, bc2 float32) *adamCoef {
+func newAdamCoef(lr, rate1, rate2, eps, wd, gscale, bc1, bc2 float32) *adamCoef {
 	return &adamCoef{
 		decay:  1 - float32(lr*wd),
 		gscale: gscale,
-		beta1:  beta1, rest1: 1 - beta1,
-		beta2: beta2, rest2: 1 - beta2,
+		beta1:  1 - rate1, rest1: rate1,
+		beta2: 1 - rate2, rest2: rate2,
 		step: lr / bc1,
 		root: float32(math.Sqrt(float64(bc2))),
 		eps:  eps,

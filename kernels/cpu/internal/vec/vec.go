@@ -23,6 +23,8 @@ package vec
 
 import "fmt"
 
+//go:generate sh -c "cd _asm && go run . -out ../zvec_amd64.s -stubs ../zvec_amd64.go -pkg vec"
+
 func mustMatch(op string, n int, others ...int) {
 	for _, m := range others {
 		if m != n {
