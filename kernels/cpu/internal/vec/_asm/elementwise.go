@@ -1,0 +1,162 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// element is a function of equally long slices, computed element by element.
+type element struct {
+	name, doc string
+	slices    []string // in the order of the signature
+	reads     int      // index of the first that is read
+	scalars   string   // further parameters
+	// prepare loads constants; the function it returns turns the values read
+	// into those to be written.
+	prepare func(s isa) func(in []VecVirtual) []VecVirtual
+}
+
+func (e element) write(s isa) {
+	sig := ""
+	for _, name := range e.slices {
+		sig += name + ", "
+	}
+	sig = sig[:len(sig)-2] + " *float32, n int"
+	if e.scalars != "" {
+		sig += ", " + e.scalars
+	}
+	s.function(e.name, sig, e.doc)
+	var p []GPVirtual
+	for _, name := range e.slices {
+		p = append(p, gp(name))
+	}
+	n := gp("n")
+	body := e.prepare(s)
+	step := func(mask Op) {
+		var in []VecVirtual
+		for _, q := range p[e.reads:] {
+			in = append(in, s.load(Mem{Base: q}, mask))
+		}
+		for i, v := range body(in) {
+			s.store(v, Mem{Base: p[i]}, mask)
+		}
+	}
+	loop(n, s.lanes, p, func() { step(nil) }, func(left GPVirtual) { step(s.masks(left, 1)[0]) })
+	VZEROUPPER()
+	RET()
+}
+
+var elementwise = []element{
+	{name: "exp", doc: "Exp.", slices: []string{"dst", "x"}, reads: 1,
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			e := newExponential(s)
+			return func(in []VecVirtual) []VecVirtual { return []VecVirtual{e.of(in[0])} }
+		}},
+	{name: "add", doc: "Add.", slices: []string{"dst", "a", "b"}, reads: 1,
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			return func(in []VecVirtual) []VecVirtual {
+				VADDPS(in[1], in[0], in[0])
+				return in[:1]
+			}
+		}},
+	{name: "scale", doc: "Scale.", slices: []string{"dst", "x"}, reads: 1, scalars: "a float32",
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			a := s.broadcast("a")
+			return func(in []VecVirtual) []VecVirtual {
+				VMULPS(a, in[0], in[0])
+				return in
+			}
+		}},
+	{name: "axpy", doc: "Axpy.", slices: []string{"y", "x"}, reads: 0, scalars: "a float32",
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			a := s.broadcast("a")
+			return func(in []VecVirtual) []VecVirtual {
+				VFMADD231PS(in[1], a, in[0])
+				return in[:1]
+			}
+		}},
+	{name: "rmsNormRow", doc: "RMSNormRow.", slices: []string{"dst", "x", "w"}, reads: 1, scalars: "inv float32",
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			inv := s.broadcast("inv")
+			return func(in []VecVirtual) []VecVirtual {
+				VMULPS(inv, in[0], in[0])
+				VMULPS(in[1], in[0], in[0])
+				return in[:1]
+			}
+		}},
+	{name: "swiGLU", doc: "SwiGLU.", slices: []string{"dst", "gate", "up"}, reads: 1,
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			e, one, sign := newExponential(s), s.constant(1), s.bits(1<<31)
+			return func(in []VecVirtual) []VecVirtual {
+				g, u := in[0], in[1]
+				d := e.of(s.flipped(g, sign))
+				VADDPS(one, d, d)
+				VDIVPS(d, g, d)
+				VMULPS(u, d, d)
+				return []VecVirtual{d}
+			}
+		}},
+	{name: "swiGLUBackward", doc: "SwiGLUBackward.", slices: []string{"dgate", "dup", "gate", "up", "dy"}, reads: 2,
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			e, one, sign := newExponential(s), s.constant(1), s.bits(1<<31)
+			return func(in []VecVirtual) []VecVirtual {
+				g, u, dy := in[0], in[1], in[2]
+				d := e.of(s.flipped(g, sign))
+				VADDPS(one, d, d)
+				sig := s.load(one, nil)
+				VDIVPS(d, sig, sig)
+				y, dup, rest := s.vec(), s.vec(), s.load(one, nil)
+				VMULPS(sig, g, y)
+				VMULPS(y, dy, dup)
+				VSUBPS(sig, rest, rest)
+				VFMADD213PS(sig, rest, y)
+				VMULPS(u, dy, dy)
+				VMULPS(y, dy, dy)
+				return []VecVirtual{dy, dup}
+			}
+		}},
+	{name: "adamW", doc: "AdamW; c points to an adamCoef.", slices: []string{"p", "m", "v", "grad"}, scalars: "c *float32", reads: 0,
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			base := gp("c")
+			var c []VecVirtual
+			for i := range 9 {
+				v := s.vec()
+				VBROADCASTSS(Mem{Base: base, Disp: 4 * i}, v)
+				c = append(c, v)
+			}
+			decay, gscale, beta1, rest1, beta2, rest2, step, root, eps := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
+			return func(in []VecVirtual) []VecVirtual {
+				p, m, v, g := in[0], in[1], in[2], in[3]
+				VMULPS(gscale, g, g)
+				t := s.vec()
+				VMULPS(rest1, g, t)
+				VMULPS(beta1, m, m)
+				VADDPS(t, m, m)
+				VMULPS(g, g, g)
+				VMULPS(rest2, g, g)
+				VMULPS(beta2, v, v)
+				VADDPS(g, v, v)
+				VSQRTPS(v, t)
+				VDIVPS(root, t, t)
+				VADDPS(eps, t, t)
+				u := s.vec()
+				VMULPS(step, m, u)
+				VDIVPS(t, u, u)
+				VMULPS(decay, p, p)
+				VSUBPS(u, p, p)
+				return []VecVirtual{p, m, v}
+			}
+		}},
+}
+
+// flipped is x with the bits of sign inverted.
+func (s isa) flipped(x VecVirtual, sign Op) VecVirtual {
+	v := s.load(x, nil)
+	if s.lanes == 16 {
+		VPXORD(sign, v, v)
+	} else {
+		VXORPS(sign, v, v)
+	}
+	return v
+}

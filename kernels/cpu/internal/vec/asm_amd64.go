@@ -1,0 +1,181 @@
+package vec
+
+// The choice between assembly and plain Go. An empty slice has no first
+// element to point at, and goes to plain Go.
+
+func level(n int) ISA {
+	if n == 0 {
+		return Generic
+	}
+	return active
+}
+
+// dotRows leaves the last rows, fewer than four, to dot: the same sums.
+func dotRows(dst, q, k []float32, stride int, scale float32) {
+	done := 0
+	if groups := len(dst) / 4; groups > 0 {
+		switch level(len(q)) {
+		case AVX512:
+			dotRowsAVX512(&dst[0], &q[0], &k[0], stride, len(q), groups, scale)
+			done = 4 * groups
+		case AVX2:
+			dotRowsAVX2(&dst[0], &q[0], &k[0], stride, len(q), groups, scale)
+			done = 4 * groups
+		}
+	}
+	for j := done; j < len(dst); j++ {
+		dst[j] = scale * dot(q, k[j*stride:][:len(q)])
+	}
+}
+
+func axpyRows(o, p, v []float32, stride int) {
+	if len(p) == 0 {
+		return
+	}
+	switch level(len(o)) {
+	case AVX512:
+		axpyRowsAVX512(&o[0], &p[0], &v[0], stride, len(o), len(p))
+	case AVX2:
+		axpyRowsAVX2(&o[0], &p[0], &v[0], stride, len(o), len(p))
+	default:
+		axpyRowsGeneric(o, p, v, stride)
+	}
+}
+
+func dot(a, b []float32) float32 {
+	switch level(len(a)) {
+	case AVX512:
+		return dotAVX512(&a[0], &b[0], len(a))
+	case AVX2:
+		return dotAVX2(&a[0], &b[0], len(a))
+	}
+	return dotGeneric(a, b)
+}
+
+func axpy(a float32, x, y []float32) {
+	switch level(len(x)) {
+	case AVX512:
+		axpyAVX512(&y[0], &x[0], len(x), a)
+	case AVX2:
+		axpyAVX2(&y[0], &x[0], len(x), a)
+	default:
+		axpyGeneric(a, x, y)
+	}
+}
+
+func sum(x []float32) float32 {
+	switch level(len(x)) {
+	case AVX512:
+		return sumAVX512(&x[0], len(x))
+	case AVX2:
+		return sumAVX2(&x[0], len(x))
+	}
+	return sumGeneric(x)
+}
+
+func maximum(x []float32) float32 {
+	switch level(len(x)) {
+	case AVX512:
+		return maxAVX512(&x[0], len(x))
+	case AVX2:
+		return maxAVX2(&x[0], len(x))
+	}
+	return maxGeneric(x)
+}
+
+func sumSquares(x []float32) float64 {
+	switch level(len(x)) {
+	case AVX512:
+		return sumSquaresAVX512(&x[0], len(x))
+	case AVX2:
+		return sumSquaresAVX2(&x[0], len(x))
+	}
+	return sumSquaresGeneric(x)
+}
+
+func exp(dst, x []float32) {
+	switch level(len(x)) {
+	case AVX512:
+		expAVX512(&dst[0], &x[0], len(x))
+	case AVX2:
+		expAVX2(&dst[0], &x[0], len(x))
+	default:
+		expGeneric(dst, x)
+	}
+}
+
+func expSub(dst, x []float32, m float32) float32 {
+	switch level(len(x)) {
+	case AVX512:
+		return expSubAVX512(&dst[0], &x[0], len(x), m)
+	case AVX2:
+		return expSubAVX2(&dst[0], &x[0], len(x), m)
+	}
+	return expSubGeneric(dst, x, m)
+}
+
+func add(dst, a, b []float32) {
+	switch level(len(a)) {
+	case AVX512:
+		addAVX512(&dst[0], &a[0], &b[0], len(a))
+	case AVX2:
+		addAVX2(&dst[0], &a[0], &b[0], len(a))
+	default:
+		addGeneric(dst, a, b)
+	}
+}
+
+func scale(dst []float32, a float32, x []float32) {
+	switch level(len(x)) {
+	case AVX512:
+		scaleAVX512(&dst[0], &x[0], len(x), a)
+	case AVX2:
+		scaleAVX2(&dst[0], &x[0], len(x), a)
+	default:
+		scaleGeneric(dst, a, x)
+	}
+}
+
+func rmsNormRow(dst, x, w []float32, inv float32) {
+	switch level(len(x)) {
+	case AVX512:
+		rmsNormRowAVX512(&dst[0], &x[0], &w[0], len(x), inv)
+	case AVX2:
+		rmsNormRowAVX2(&dst[0], &x[0], &w[0], len(x), inv)
+	default:
+		rmsNormRowGeneric(dst, x, w, inv)
+	}
+}
+
+func swiGLU(dst, gate, up []float32) {
+	switch level(len(gate)) {
+	case AVX512:
+		swiGLUAVX512(&dst[0], &gate[0], &up[0], len(gate))
+	case AVX2:
+		swiGLUAVX2(&dst[0], &gate[0], &up[0], len(gate))
+	default:
+		swiGLUGeneric(dst, gate, up)
+	}
+}
+
+func swiGLUBackward(dgate, dup, gate, up, dy []float32) {
+	switch level(len(gate)) {
+	case AVX512:
+		swiGLUBackwardAVX512(&dgate[0], &dup[0], &gate[0], &up[0], &dy[0], len(gate))
+	case AVX2:
+		swiGLUBackwardAVX2(&dgate[0], &dup[0], &gate[0], &up[0], &dy[0], len(gate))
+	default:
+		swiGLUBackwardGeneric(dgate, dup, gate, up, dy)
+	}
+}
+
+func adamW(p, g, m, v []float32, c *adamCoef) {
+	switch level(len(p)) {
+	case AVX512:
+		adamWAVX512(&p[0], &m[0], &v[0], &g[0], len(p), &c.decay)
+	case AVX2:
+		adamWAVX2(&p[0], &m[0], &v[0], &g[0], len(p), &c.decay)
+	default:
+		adamWGeneric(p, g, m, v, c)
+	}
+}
