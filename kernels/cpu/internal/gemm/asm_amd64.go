@@ -19,9 +19,27 @@ var kernelSets = [...]*kernelSet{
 	}},
 }
 
-// packFast transposes what it can in blocks of 8×8: rows below l of the first
+// packRowsFast packs full panels of a b in FormNN and returns how many it did.
+func packRowsFast(dst []float32, b *Matrix, col0, col1, k0, kc int) int {
+	panels := (col1 - col0) / panel
+	if vec.Active() == vec.Generic || panels == 0 {
+		return 0
+	}
+	at := k0*b.Ld + col0
+	switch b.Kind {
+	case KindF32:
+		packRowsF32(&dst[0], &b.F32[at], b.Ld, kc, panels)
+	case KindBF16:
+		packRowsBF16(&dst[0], &b.Bits[at], b.Ld, kc, panels)
+	case KindF16:
+		packRowsF16(&dst[0], &b.Bits[at], b.Ld, kc, panels)
+	}
+	return panels
+}
+
+// packColumnsFast transposes what it can in blocks of 8×8: rows below l of the first
 // j columns are done.
-func packFast(dst []float32, b *Matrix, n0, nc, k0, kc int) (j, l int) {
+func packColumnsFast(dst []float32, b *Matrix, n0, nc, k0, kc int) (j, l int) {
 	blocks := kc / 8
 	if vec.Active() == vec.Generic || blocks == 0 {
 		return 0, 0

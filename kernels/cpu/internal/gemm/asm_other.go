@@ -6,6 +6,8 @@ import "github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 
 var kernelSets = [...]*kernelSet{vec.Generic: &genericKernels}
 
-func packFast([]float32, *Matrix, int, int, int, int) (j, l int) { return 0, 0 }
+func packColumnsFast([]float32, *Matrix, int, int, int, int) (j, l int) { return 0, 0 }
+
+func packRowsFast([]float32, *Matrix, int, int, int, int) int { return 0 }
 
 func widenFast([]float32, []uint16, Kind) int { return 0 }

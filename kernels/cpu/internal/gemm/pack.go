@@ -1,7 +1,5 @@
 package gemm
 
-import "fmt"
-
 // Form says which way round b is stored.
 type Form uint8
 
@@ -94,36 +92,37 @@ func packAny[T uint16 | float32](dst, b []T, ld int, form Form, n0, nc, k0, kc i
 // panels one after the other.
 func packBlock(dst []float32, b *Matrix, form Form, col0, col1, k0, kc int) {
 	size := kc * panel
-	if form == FormNT {
-		for n0 := col0; n0 < col1; n0 += panel {
-			packTransposed(dst[:size], b, n0, min(panel, col1-n0), k0, kc)
-			dst = dst[size:]
-		}
-		return
+	if form == FormNN {
+		done := packRowsFast(dst, b, col0, col1, k0, kc)
+		dst, col0 = dst[done*size:], col0+done*panel
 	}
-	for l := range kc {
-		at := (k0+l)*b.Ld + col0
-		for x := l * panel; at < (k0+l)*b.Ld+col1; x += size {
-			row := (*[panel]float32)(dst[x:])
-			nc := min(panel, (k0+l)*b.Ld+col1-at)
-			switch {
-			case b.Kind != KindF32:
-				widen(row[:nc], b.Bits[at:], b.Kind)
-			case nc == panel:
-				*row = *(*[panel]float32)(b.F32[at:])
-			default:
-				copy(row[:nc], b.F32[at:])
+	for n0 := col0; n0 < col1; n0 += panel {
+		nc := min(panel, col1-n0)
+		if form == FormNT {
+			packTransposed(dst[:size], b, n0, nc, k0, kc)
+		} else {
+			for l := range kc {
+				at, row := (k0+l)*b.Ld+n0, dst[l*panel:][:nc]
+				if b.Kind == KindF32 {
+					copy(row, b.F32[at:])
+				} else {
+					widen(row, b.Bits[at:], b.Kind)
+				}
 			}
-			clear(row[nc:])
-			at += panel
 		}
+		if nc < panel {
+			for l := range kc {
+				clear(dst[l*panel+nc : (l+1)*panel])
+			}
+		}
+		dst = dst[size:]
 	}
 }
 
-// packTransposed writes columns n0 … n0+nc of a b in FormNT as one panel: by
+// packTransposed writes columns n0 … n0+nc of a b in FormNT into a panel: by
 // blocks of 8×8 where the processor allows, the edges by elements.
 func packTransposed(dst []float32, b *Matrix, n0, nc, k0, kc int) {
-	j0, l0 := packFast(dst, b, n0, nc, k0, kc)
+	j0, l0 := packColumnsFast(dst, b, n0, nc, k0, kc)
 	for j := range nc {
 		l := 0
 		if j < j0 {
@@ -140,13 +139,6 @@ func packTransposed(dst []float32, b *Matrix, n0, nc, k0, kc int) {
 			}
 		}
 	}
-	if nc < panel {
-		for l := range kc {
-			clear(dst[l*panel+nc : (l+1)*panel])
-		}
-	}
 }
 
 func roundUp(x, to int) int { return (x + to - 1) / to * to }
-
-func badKind(k Kind) string { return fmt.Sprintf("gemm: unknown storage %v", k) }

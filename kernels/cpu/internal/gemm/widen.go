@@ -1,6 +1,9 @@
 package gemm
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // widen expands 16-bit values to float32, exactly.
 func widen(dst []float32, src []uint16, kind Kind) {
@@ -19,7 +22,7 @@ func widen1(v uint16, kind Kind) float32 {
 	case KindF16:
 		return f16(v)
 	}
-	panic(badKind(kind))
+	panic(fmt.Sprintf("gemm: %v is no 16-bit storage", kind))
 }
 
 // f16 is the value of an IEEE 754 binary16. A signalling NaN is made quiet, as

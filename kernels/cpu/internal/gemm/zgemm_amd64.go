@@ -9,15 +9,30 @@ package gemm
 //go:noescape
 func packColumns8F32(dst *float32, src *float32, ld int, blocks int)
 
+// packRowsF32 sets dst[(x*rows+l)*panel+j] = src[l*ld+x*panel+j] for x < panels, l < rows and j < panel.
+//
+//go:noescape
+func packRowsF32(dst *float32, src *float32, ld int, rows int, panels int)
+
 // packColumns8BF16 sets dst[l*panel+j] = src[j*ld+l] for j < 8 and l < 8*blocks.
 //
 //go:noescape
 func packColumns8BF16(dst *float32, src *uint16, ld int, blocks int)
 
+// packRowsBF16 sets dst[(x*rows+l)*panel+j] = src[l*ld+x*panel+j] for x < panels, l < rows and j < panel.
+//
+//go:noescape
+func packRowsBF16(dst *float32, src *uint16, ld int, rows int, panels int)
+
 // packColumns8F16 sets dst[l*panel+j] = src[j*ld+l] for j < 8 and l < 8*blocks.
 //
 //go:noescape
 func packColumns8F16(dst *float32, src *uint16, ld int, blocks int)
+
+// packRowsF16 sets dst[(x*rows+l)*panel+j] = src[l*ld+x*panel+j] for x < panels, l < rows and j < panel.
+//
+//go:noescape
+func packRowsF16(dst *float32, src *uint16, ld int, rows int, panels int)
 
 // widenBF16 widens 16*blocks elements of src.
 //

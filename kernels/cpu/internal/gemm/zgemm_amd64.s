@@ -5,28 +5,39 @@
 #include "textflag.h"
 
 // func packColumns8F32(dst *float32, src *float32, ld int, blocks int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·packColumns8F32(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ ld+16(FP), DX
 	MOVQ blocks+24(FP), BX
 	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), SI
-	LEAQ (CX)(DX*4), DI
+	LEAQ (CX)(DX*8), SI
+	LEAQ (DX)(DX*2), DI
+	LEAQ (CX)(DX*4), R8
+	LEAQ (DX)(DX*2), R9
+	LEAQ (SI)(DX*4), R10
 
 block:
+	PREFETCHT0  (SI)
+	PREFETCHT0  (SI)(DX*1)
+	PREFETCHT0  (SI)(DX*2)
+	PREFETCHT0  (SI)(R9*1)
+	PREFETCHT0  (R10)
+	PREFETCHT0  (R10)(DX*1)
+	PREFETCHT0  (R10)(DX*2)
+	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     (CX), X0
-	VMOVUPS     (DI), X1
+	VMOVUPS     (R8), X1
 	VINSERTF128 $0x01, X1, Y0, Y1
 	VMOVUPS     (CX)(DX*1), X0
-	VMOVUPS     (DI)(DX*1), X2
+	VMOVUPS     (R8)(DX*1), X2
 	VINSERTF128 $0x01, X2, Y0, Y2
 	VMOVUPS     (CX)(DX*2), X0
-	VMOVUPS     (DI)(DX*2), X3
+	VMOVUPS     (R8)(DX*2), X3
 	VINSERTF128 $0x01, X3, Y0, Y3
-	VMOVUPS     (CX)(SI*1), X0
-	VMOVUPS     (DI)(SI*1), X4
+	VMOVUPS     (CX)(DI*1), X0
+	VMOVUPS     (R8)(DI*1), X4
 	VINSERTF128 $0x01, X4, Y0, Y4
 	VUNPCKLPS   Y2, Y1, Y5
 	VUNPCKHPS   Y2, Y1, Y1
@@ -41,16 +52,16 @@ block:
 	VUNPCKHPD   Y3, Y1, Y1
 	VMOVUPS     Y1, 384(AX)
 	VMOVUPS     16(CX), X0
-	VMOVUPS     16(DI), X1
+	VMOVUPS     16(R8), X1
 	VINSERTF128 $0x01, X1, Y0, Y1
 	VMOVUPS     16(CX)(DX*1), X0
-	VMOVUPS     16(DI)(DX*1), X2
+	VMOVUPS     16(R8)(DX*1), X2
 	VINSERTF128 $0x01, X2, Y0, Y2
 	VMOVUPS     16(CX)(DX*2), X0
-	VMOVUPS     16(DI)(DX*2), X3
+	VMOVUPS     16(R8)(DX*2), X3
 	VINSERTF128 $0x01, X3, Y0, Y3
-	VMOVUPS     16(CX)(SI*1), X0
-	VMOVUPS     16(DI)(SI*1), X4
+	VMOVUPS     16(CX)(DI*1), X0
+	VMOVUPS     16(R8)(DI*1), X4
 	VINSERTF128 $0x01, X4, Y0, Y4
 	VUNPCKLPS   Y2, Y1, Y5
 	VUNPCKHPS   Y2, Y1, Y1
@@ -65,43 +76,94 @@ block:
 	VUNPCKHPD   Y3, Y1, Y1
 	VMOVUPS     Y1, 896(AX)
 	ADDQ        $0x20, CX
-	ADDQ        $0x20, DI
+	ADDQ        $0x20, R8
+	ADDQ        $0x20, SI
+	ADDQ        $0x20, R10
 	ADDQ        $0x00000400, AX
 	DECQ        BX
 	JNZ         block
 	VZEROUPPER
 	RET
 
+// func packRowsF32(dst *float32, src *float32, ld int, rows int, panels int)
+// Requires: AVX, MMX+
+TEXT ·packRowsF32(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ ld+16(FP), DX
+	MOVQ rows+24(FP), BX
+	SHLQ $0x02, DX
+	MOVQ BX, SI
+	SHLQ $0x07, SI
+
+row:
+	MOVQ panels+32(FP), R9
+	MOVQ CX, DI
+	MOVQ AX, R8
+
+panel:
+	PREFETCHT0 (DI)(DX*8)
+	PREFETCHT0 64(DI)(DX*8)
+	VMOVUPS    (DI), Y0
+	VMOVUPS    Y0, (R8)
+	VMOVUPS    32(DI), Y0
+	VMOVUPS    Y0, 32(R8)
+	VMOVUPS    64(DI), Y0
+	VMOVUPS    Y0, 64(R8)
+	VMOVUPS    96(DI), Y0
+	VMOVUPS    Y0, 96(R8)
+	ADDQ       $+128, DI
+	ADDQ       SI, R8
+	DECQ       R9
+	JNZ        panel
+	ADDQ       DX, CX
+	ADDQ       $+128, AX
+	DECQ       BX
+	JNZ        row
+	VZEROUPPER
+	RET
+
 // func packColumns8BF16(dst *float32, src *uint16, ld int, blocks int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·packColumns8BF16(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ ld+16(FP), DX
 	MOVQ blocks+24(FP), BX
 	SHLQ $0x01, DX
-	LEAQ (DX)(DX*2), SI
-	LEAQ (CX)(DX*4), DI
+	LEAQ (CX)(DX*8), SI
+	LEAQ (DX)(DX*2), DI
+	LEAQ (CX)(DX*4), R8
+	LEAQ (DX)(DX*2), R9
+	LEAQ (SI)(DX*4), R10
 
 block:
+	PREFETCHT0  (SI)
+	PREFETCHT0  (SI)(DX*1)
+	PREFETCHT0  (SI)(DX*2)
+	PREFETCHT0  (SI)(R9*1)
+	PREFETCHT0  (R10)
+	PREFETCHT0  (R10)(DX*1)
+	PREFETCHT0  (R10)(DX*2)
+	PREFETCHT0  (R10)(R9*1)
 	VPMOVZXWD   (CX), X0
 	VPSLLD      $0x10, X0, X0
-	VPMOVZXWD   (DI), X1
+	VPMOVZXWD   (R8), X1
 	VPSLLD      $0x10, X1, X1
 	VINSERTF128 $0x01, X1, Y0, Y1
 	VPMOVZXWD   (CX)(DX*1), X0
 	VPSLLD      $0x10, X0, X0
-	VPMOVZXWD   (DI)(DX*1), X2
+	VPMOVZXWD   (R8)(DX*1), X2
 	VPSLLD      $0x10, X2, X2
 	VINSERTF128 $0x01, X2, Y0, Y2
 	VPMOVZXWD   (CX)(DX*2), X0
 	VPSLLD      $0x10, X0, X0
-	VPMOVZXWD   (DI)(DX*2), X3
+	VPMOVZXWD   (R8)(DX*2), X3
 	VPSLLD      $0x10, X3, X3
 	VINSERTF128 $0x01, X3, Y0, Y3
-	VPMOVZXWD   (CX)(SI*1), X0
+	VPMOVZXWD   (CX)(DI*1), X0
 	VPSLLD      $0x10, X0, X0
-	VPMOVZXWD   (DI)(SI*1), X4
+	VPMOVZXWD   (R8)(DI*1), X4
 	VPSLLD      $0x10, X4, X4
 	VINSERTF128 $0x01, X4, Y0, Y4
 	VUNPCKLPS   Y2, Y1, Y5
@@ -118,22 +180,22 @@ block:
 	VMOVUPS     Y1, 384(AX)
 	VPMOVZXWD   8(CX), X0
 	VPSLLD      $0x10, X0, X0
-	VPMOVZXWD   8(DI), X1
+	VPMOVZXWD   8(R8), X1
 	VPSLLD      $0x10, X1, X1
 	VINSERTF128 $0x01, X1, Y0, Y1
 	VPMOVZXWD   8(CX)(DX*1), X0
 	VPSLLD      $0x10, X0, X0
-	VPMOVZXWD   8(DI)(DX*1), X2
+	VPMOVZXWD   8(R8)(DX*1), X2
 	VPSLLD      $0x10, X2, X2
 	VINSERTF128 $0x01, X2, Y0, Y2
 	VPMOVZXWD   8(CX)(DX*2), X0
 	VPSLLD      $0x10, X0, X0
-	VPMOVZXWD   8(DI)(DX*2), X3
+	VPMOVZXWD   8(R8)(DX*2), X3
 	VPSLLD      $0x10, X3, X3
 	VINSERTF128 $0x01, X3, Y0, Y3
-	VPMOVZXWD   8(CX)(SI*1), X0
+	VPMOVZXWD   8(CX)(DI*1), X0
 	VPSLLD      $0x10, X0, X0
-	VPMOVZXWD   8(DI)(SI*1), X4
+	VPMOVZXWD   8(R8)(DI*1), X4
 	VPSLLD      $0x10, X4, X4
 	VINSERTF128 $0x01, X4, Y0, Y4
 	VUNPCKLPS   Y2, Y1, Y5
@@ -149,36 +211,90 @@ block:
 	VUNPCKHPD   Y3, Y1, Y1
 	VMOVUPS     Y1, 896(AX)
 	ADDQ        $0x10, CX
-	ADDQ        $0x10, DI
+	ADDQ        $0x10, R8
+	ADDQ        $0x10, SI
+	ADDQ        $0x10, R10
 	ADDQ        $0x00000400, AX
 	DECQ        BX
 	JNZ         block
 	VZEROUPPER
 	RET
 
+// func packRowsBF16(dst *float32, src *uint16, ld int, rows int, panels int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·packRowsBF16(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ ld+16(FP), DX
+	MOVQ rows+24(FP), BX
+	SHLQ $0x01, DX
+	MOVQ BX, SI
+	SHLQ $0x07, SI
+
+row:
+	MOVQ panels+32(FP), R9
+	MOVQ CX, DI
+	MOVQ AX, R8
+
+panel:
+	PREFETCHT0 (DI)(DX*8)
+	VPMOVZXWD  (DI), Y0
+	VPSLLD     $0x10, Y0, Y0
+	VMOVUPS    Y0, (R8)
+	VPMOVZXWD  16(DI), Y0
+	VPSLLD     $0x10, Y0, Y0
+	VMOVUPS    Y0, 32(R8)
+	VPMOVZXWD  32(DI), Y0
+	VPSLLD     $0x10, Y0, Y0
+	VMOVUPS    Y0, 64(R8)
+	VPMOVZXWD  48(DI), Y0
+	VPSLLD     $0x10, Y0, Y0
+	VMOVUPS    Y0, 96(R8)
+	ADDQ       $+64, DI
+	ADDQ       SI, R8
+	DECQ       R9
+	JNZ        panel
+	ADDQ       DX, CX
+	ADDQ       $+128, AX
+	DECQ       BX
+	JNZ        row
+	VZEROUPPER
+	RET
+
 // func packColumns8F16(dst *float32, src *uint16, ld int, blocks int)
-// Requires: AVX, F16C
+// Requires: AVX, F16C, MMX+
 TEXT ·packColumns8F16(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ ld+16(FP), DX
 	MOVQ blocks+24(FP), BX
 	SHLQ $0x01, DX
-	LEAQ (DX)(DX*2), SI
-	LEAQ (CX)(DX*4), DI
+	LEAQ (CX)(DX*8), SI
+	LEAQ (DX)(DX*2), DI
+	LEAQ (CX)(DX*4), R8
+	LEAQ (DX)(DX*2), R9
+	LEAQ (SI)(DX*4), R10
 
 block:
+	PREFETCHT0  (SI)
+	PREFETCHT0  (SI)(DX*1)
+	PREFETCHT0  (SI)(DX*2)
+	PREFETCHT0  (SI)(R9*1)
+	PREFETCHT0  (R10)
+	PREFETCHT0  (R10)(DX*1)
+	PREFETCHT0  (R10)(DX*2)
+	PREFETCHT0  (R10)(R9*1)
 	VCVTPH2PS   (CX), X0
-	VCVTPH2PS   (DI), X1
+	VCVTPH2PS   (R8), X1
 	VINSERTF128 $0x01, X1, Y0, Y1
 	VCVTPH2PS   (CX)(DX*1), X0
-	VCVTPH2PS   (DI)(DX*1), X2
+	VCVTPH2PS   (R8)(DX*1), X2
 	VINSERTF128 $0x01, X2, Y0, Y2
 	VCVTPH2PS   (CX)(DX*2), X0
-	VCVTPH2PS   (DI)(DX*2), X3
+	VCVTPH2PS   (R8)(DX*2), X3
 	VINSERTF128 $0x01, X3, Y0, Y3
-	VCVTPH2PS   (CX)(SI*1), X0
-	VCVTPH2PS   (DI)(SI*1), X4
+	VCVTPH2PS   (CX)(DI*1), X0
+	VCVTPH2PS   (R8)(DI*1), X4
 	VINSERTF128 $0x01, X4, Y0, Y4
 	VUNPCKLPS   Y2, Y1, Y5
 	VUNPCKHPS   Y2, Y1, Y1
@@ -193,16 +309,16 @@ block:
 	VUNPCKHPD   Y3, Y1, Y1
 	VMOVUPS     Y1, 384(AX)
 	VCVTPH2PS   8(CX), X0
-	VCVTPH2PS   8(DI), X1
+	VCVTPH2PS   8(R8), X1
 	VINSERTF128 $0x01, X1, Y0, Y1
 	VCVTPH2PS   8(CX)(DX*1), X0
-	VCVTPH2PS   8(DI)(DX*1), X2
+	VCVTPH2PS   8(R8)(DX*1), X2
 	VINSERTF128 $0x01, X2, Y0, Y2
 	VCVTPH2PS   8(CX)(DX*2), X0
-	VCVTPH2PS   8(DI)(DX*2), X3
+	VCVTPH2PS   8(R8)(DX*2), X3
 	VINSERTF128 $0x01, X3, Y0, Y3
-	VCVTPH2PS   8(CX)(SI*1), X0
-	VCVTPH2PS   8(DI)(SI*1), X4
+	VCVTPH2PS   8(CX)(DI*1), X0
+	VCVTPH2PS   8(R8)(DI*1), X4
 	VINSERTF128 $0x01, X4, Y0, Y4
 	VUNPCKLPS   Y2, Y1, Y5
 	VUNPCKHPS   Y2, Y1, Y1
@@ -217,10 +333,49 @@ block:
 	VUNPCKHPD   Y3, Y1, Y1
 	VMOVUPS     Y1, 896(AX)
 	ADDQ        $0x10, CX
-	ADDQ        $0x10, DI
+	ADDQ        $0x10, R8
+	ADDQ        $0x10, SI
+	ADDQ        $0x10, R10
 	ADDQ        $0x00000400, AX
 	DECQ        BX
 	JNZ         block
+	VZEROUPPER
+	RET
+
+// func packRowsF16(dst *float32, src *uint16, ld int, rows int, panels int)
+// Requires: AVX, F16C, MMX+
+TEXT ·packRowsF16(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ ld+16(FP), DX
+	MOVQ rows+24(FP), BX
+	SHLQ $0x01, DX
+	MOVQ BX, SI
+	SHLQ $0x07, SI
+
+row:
+	MOVQ panels+32(FP), R9
+	MOVQ CX, DI
+	MOVQ AX, R8
+
+panel:
+	PREFETCHT0 (DI)(DX*8)
+	VCVTPH2PS  (DI), Y0
+	VMOVUPS    Y0, (R8)
+	VCVTPH2PS  16(DI), Y0
+	VMOVUPS    Y0, 32(R8)
+	VCVTPH2PS  32(DI), Y0
+	VMOVUPS    Y0, 64(R8)
+	VCVTPH2PS  48(DI), Y0
+	VMOVUPS    Y0, 96(R8)
+	ADDQ       $+64, DI
+	ADDQ       SI, R8
+	DECQ       R9
+	JNZ        panel
+	ADDQ       DX, CX
+	ADDQ       $+128, AX
+	DECQ       BX
+	JNZ        row
 	VZEROUPPER
 	RET
 

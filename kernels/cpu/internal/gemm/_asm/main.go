@@ -12,6 +12,7 @@ func main() {
 	ConstraintExpr("amd64")
 	for _, kind := range []storage{f32, bf16, f16} {
 		packColumns8(kind)
+		packRows(kind)
 	}
 	widen(bf16)
 	widen(f16)

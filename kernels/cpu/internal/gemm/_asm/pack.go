@@ -31,6 +31,14 @@ func (s storage) load(m Mem, dst VecVirtual) {
 	}
 }
 
+func (s storage) toBytes(n GPVirtual) {
+	if s.size == 4 {
+		SHLQ(U8(2), n)
+	} else {
+		SHLQ(U8(1), n)
+	}
+}
+
 const panelBytes = 32 * 4
 
 // packColumns8 writes the transposition of eight rows of b into eight columns of a panel.
@@ -42,14 +50,18 @@ func packColumns8(s storage) {
 	src := Load(Param("src"), GP64()).(GPVirtual)
 	ld := Load(Param("ld"), GP64()).(GPVirtual)
 	blocks := Load(Param("blocks"), GP64())
-	if s.size == 4 {
-		SHLQ(U8(2), ld)
-	} else {
-		SHLQ(U8(1), ld)
-	}
+	s.toBytes(ld)
+	ahead := GP64()
+	LEAQ(Mem{Base: src, Index: ld, Scale: 8}, ahead)
 	rows := newRowPointers(src, ld, 8)
+	next := newRowPointers(ahead, ld, 8)
 
+	// A row's piece in a chunk is too short for the hardware's prefetcher: ask
+	// for the next eight rows while these are packed.
 	Label("block")
+	for i := range 8 {
+		PREFETCHT0(next.at(i))
+	}
 	for half := range 2 {
 		// Rows r and r+4 share a register: then the two 4×4 transpositions of
 		// its halves give whole rows of the panel.
@@ -79,12 +91,52 @@ func packColumns8(s storage) {
 			VMOVUPS(o, Mem{Base: dst, Disp: (4*half + l) * panelBytes})
 		}
 	}
-	for _, p := range rows.base {
+	for _, p := range append(rows.base, next.base...) {
 		ADDQ(U8(8*s.size), p)
 	}
 	ADDQ(U32(8*panelBytes), dst)
 	DECQ(blocks)
 	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+// packRows writes the copy of rows of b into panels side by side.
+func packRows(s storage) {
+	TEXT("packRows"+s.name, NOSPLIT, name("func(dst *float32, src *%s, ld int, rows, panels int)", s.goType))
+	Pragma("noescape")
+	Doc(name("packRows%s sets dst[(x*rows+l)*panel+j] = src[l*ld+x*panel+j] for x < panels, l < rows and j < panel.", s.name))
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64())
+	ld := Load(Param("ld"), GP64()).(GPVirtual)
+	rows := Load(Param("rows"), GP64())
+	s.toBytes(ld)
+	size := GP64()
+	MOVQ(rows, size)
+	SHLQ(U8(7), size)
+
+	Label("row")
+	from, to := GP64(), GP64()
+	panels := Load(Param("panels"), GP64())
+	MOVQ(src, from)
+	MOVQ(dst, to)
+	Label("panel")
+	for line := 0; line < 32*s.size; line += 64 {
+		PREFETCHT0(Mem{Base: from, Index: ld, Scale: 8, Disp: line})
+	}
+	for i := range 4 {
+		v := YMM()
+		s.load(Mem{Base: from, Disp: 8 * s.size * i}, v)
+		VMOVUPS(v, Mem{Base: to, Disp: 32 * i})
+	}
+	ADDQ(I32(32*s.size), from)
+	ADDQ(size, to)
+	DECQ(panels)
+	JNZ(LabelRef("panel"))
+	ADDQ(ld, src)
+	ADDQ(I32(panelBytes), dst)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }
