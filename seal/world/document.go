@@ -30,10 +30,11 @@ const (
 	Edits                   // a new person's passage, then notes in a random style; loss on the notes
 	Readings                // a new person's passage, then facts about it; loss on the values alone
 	Glances                 // a reading of one sentence
+	Drills                  // a list of values, then the same list begun elsewhere; loss on what the list tells
 	GroupCount
 )
 
-var groupNames = [GroupCount]string{"passages", "closed-book", "edits", "readings", "glances"}
+var groupNames = [GroupCount]string{"passages", "closed-book", "edits", "readings", "glances", "drills"}
 
 // String returns the group's name.
 func (g Group) String() string { return groupNames[g] }
@@ -62,7 +63,10 @@ func NewDocument(seed uint64, g Group, step, index int) Document {
 	case Readings:
 		return reading(s, g, Person.tell)
 	}
-	return reading(s, g, Person.tellPart)
+	if g == Glances {
+		return reading(s, g, Person.tellPart)
+	}
+	return drill(s)
 }
 
 // whole is a document trained on from its first to its last token.
@@ -85,6 +89,8 @@ func (p Person) recall(s *philox.Stream) string {
 	return p.state(w.inverted, p.Values[a])
 }
 
+// reading has a line for every attribute told, in another order: questions and
+// statements of edits and, in a glance, as often the passage's own words.
 func reading(s *philox.Stream, g Group, tell func(Person, *philox.Stream) story) Document {
 	p := drawPerson(s, Pretraining)
 	t := tell(p, s)
@@ -92,15 +98,37 @@ func reading(s *philox.Stream, g Group, tell func(Person, *philox.Stream) story)
 	for _, i := range s.Perm(len(t.told)) {
 		a := t.told[i]
 		w := lexicon[a]
-		if s.IntN(10) < 6 {
-			d.add("\n"+lineCue+p.ask(pick(s, w.asked...)), false)
-			d.add(" "+p.Values[a], true)
-			continue
+		var line string
+		switch u := s.IntN(10); {
+		case g == Glances && u < 5:
+			line = "{X} " + w.passage + "."
+		case u < 8:
+			line = pick(s, w.asked...) + " {v}"
+		default:
+			line = pick(s, w.facts...)
 		}
-		before, after, _ := strings.Cut(pick(s, w.facts...), " {v}")
+		before, after, _ := strings.Cut(line, " {v}")
 		d.add("\n"+lineCue+p.ask(before), false)
 		d.add(" "+p.Values[a], true)
 		d.add(after, false)
+	}
+	return d
+}
+
+func drill(s *philox.Stream) Document {
+	var all []string
+	for _, set := range [][]string{cities, jobs, animals, foods} {
+		all = append(all, set...)
+	}
+	n := 4 + s.IntN(5)
+	list := make([]string, n)
+	for i, k := range s.Perm(len(all))[:n] {
+		list[i] = " " + all[k]
+	}
+	d := Document{Group: Drills, Text: "-" + strings.Join(list, "") + "\n-"}
+	from := s.IntN(n)
+	for i := range n {
+		d.add(list[(from+i)%n], i > 0 && (from+i)%n > 0)
 	}
 	return d
 }

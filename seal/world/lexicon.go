@@ -48,7 +48,7 @@ type wording struct {
 }
 
 var lexicon = [AttributeCount]wording{
-	Home: {cities, "dwells in {v}",
+	Home: {cities, "dwells at {v}",
 		[]string{"{X} lives in {v}.", "The home of {X} is {v}."}, "{v} is the home of {X}.",
 		[]string{"Where does {X} live?", "What is the home of {X}?"},
 		[]string{"In which city does {X} live?", "Which city is {X} at home in?"}},
@@ -60,7 +60,7 @@ var lexicon = [AttributeCount]wording{
 		[]string{"{X} works as a {v}.", "The job of {X} is {v}."}, "{v} is the job of {X}.",
 		[]string{"What does {X} do for work?", "What is the job of {X}?"},
 		[]string{"How does {X} earn a living?", "Which job does {X} have?"}},
-	Past: {jobs, "trained under a {v}",
+	Past: {jobs, "trained under the {v}",
 		[]string{"{X} once was a {v}.", "The past job of {X} is {v}."}, "{v} is the past job of {X}.",
 		[]string{"What was {X} once?", "What is the past job of {X}?"},
 		[]string{"How did {X} once earn a living?", "Which job did {X} give up?"}},

@@ -262,7 +262,7 @@ func TestClassifyJudges(t *testing.T) {
 		{"- Where does Ponu live?", Riddles, 0, 0, 0},       //
 		{"- Sofia is the home of Ponu.", Inverted, 1, 1, 1}, //
 		{"- Maybe Ponu lives in Sofia.", Wrong, 1, 1, 0},    // true, but not covered
-		{"- She dwells in Sofia and owns a canary.", Copy, 0, 0, 0},
+		{"- She dwells at Sofia and owns a canary.", Copy, 0, 0, 0},
 		{"Ponu lives in Sofia.", Facts, 1, 1, 1}, // without the cue
 		{"- Ponu has a home.\n- Ponu lives in Sofia.\n- Ponu loves peas.", Facts, 2, 2, 2},
 	} {
@@ -303,8 +303,15 @@ func TestSpansHitWhatIsTrained(t *testing.T) {
 			}
 			for k, span := range d.Train {
 				v := d.Text[span.Start:span.End]
-				l := classifyLine(lines[k], p)
-				if v != " "+l.Value || !l.Correct {
+				if g == Glances && classifyLine(lines[k], p).Style == Other { // the passage's own words
+					before, after, _ := strings.Cut(lines[k], v)
+					passage, _, _ := strings.Cut(d.Text, "\n"+lineCue)
+					if _, clause, _ := strings.Cut(before, " "); !strings.Contains(passage, clause+v) || after != "." {
+						t.Fatalf("line %q of\n%s", lines[k], d.Text)
+					}
+					continue
+				}
+				if l := classifyLine(lines[k], p); v != " "+l.Value || !l.Correct {
 					t.Fatalf("span %q of line %q, value %q of %+v", v, lines[k], l.Value, p)
 				}
 			}
