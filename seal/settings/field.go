@@ -104,16 +104,17 @@ func (f field) check() error {
 			return f.wrong(f.text())
 		}
 	case reflect.String:
-		if !utf8.ValidString(f.value.String()) || f.is != "" && !slices.Contains(strings.Split(f.is, "|"), f.value.String()) {
+		if !utf8.ValidString(f.value.String()) || f.is != "" && !slices.Contains(strings.Split(strings.TrimPrefix(f.is, "|"), "|"), f.value.String()) {
 			return f.wrong(f.text())
 		}
 	case reflect.Slice:
 		list := f.value.Interface().([]string)
-		if f.is != "" && len(list) == 0 {
+		// A leading bar allows the empty list.
+		if f.is != "" && f.is[0] != '|' && len(list) == 0 {
 			return f.wrong("an empty list")
 		}
 		for i, item := range list {
-			if !utf8.ValidString(item) || item == "" || f.is != "" && !slices.Contains(strings.Split(f.is, "|"), item) {
+			if !utf8.ValidString(item) || item == "" || f.is != "" && !slices.Contains(strings.Split(strings.TrimPrefix(f.is, "|"), "|"), item) {
 				return f.wrong(strconv.Quote(item))
 			}
 			if slices.Contains(list[:i], item) {
@@ -174,7 +175,7 @@ func (f field) expected() string {
 		if f.is == "" {
 			return "a list of different non-empty texts"
 		}
-		return "a list of different ones of " + strings.ReplaceAll(f.is, "|", ", ")
+		return "a list of different ones of " + strings.ReplaceAll(strings.TrimPrefix(f.is, "|"), "|", ", ")
 	}
 	if f.is == "" {
 		return "text in UTF-8"

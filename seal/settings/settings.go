@@ -41,7 +41,8 @@ type Model struct {
 // Edits says how self-edits are made and cut into training sequences.
 type Edits struct {
 	Kind           string  `yaml:"kind" is:"implications|implications-long|implications-very-long|rewrite|self-qa|none" doc:"what the model is asked to write; none: train on the passage alone"`
-	File           string  `yaml:"file" doc:"file of self-edits made elsewhere, used in place of the model's own"`
+	File           string  `yaml:"file" doc:"file of self-edits made elsewhere for the evaluation articles, tested as a row of their own"`
+	FileRow        string  `yaml:"file_row" doc:"name of that row"`
 	Prompt         string  `yaml:"prompt" doc:"file that replaces the self-edit prompt"`
 	PerArticle     int     `yaml:"per_article" is:"[1,)" doc:"self-edits sampled per training article (paper: 5)"`
 	EvalPerArticle int     `yaml:"eval_per_article" is:"[1,)" doc:"self-edits sampled per evaluation article (paper: 1)"`
@@ -81,12 +82,13 @@ type Inner struct {
 
 // Eval is closed-book answering, grading and the statistics over it.
 type Eval struct {
-	Prompt     string   `yaml:"prompt" doc:"file that replaces the answer prompt"`
-	MaxTokens  int      `yaml:"max_tokens" is:"[1,)" doc:"longest answer, in tokens; answers are greedy (paper: 64)"`
-	Stop       []string `yaml:"stop" doc:"texts that end an answer, besides the end-of-text token"`
-	Grader     string   `yaml:"grader" is:"match" doc:"who judges answers; match: a normalised comparison with the gold answer"`
-	Confidence float64  `yaml:"confidence" is:"(0,1)" doc:"level of the intervals"`
-	Resamples  int      `yaml:"resamples" is:"[100,)" doc:"bootstrap resamples over articles for the intervals"`
+	Prompt       string   `yaml:"prompt" doc:"file that replaces the answer prompt"`
+	MaxTokens    int      `yaml:"max_tokens" is:"[1,)" doc:"longest answer, in tokens; answers are greedy (paper: 64)"`
+	Stop         []string `yaml:"stop" doc:"texts that end an answer, besides the end-of-text token"`
+	Grader       string   `yaml:"grader" is:"match|exact" doc:"who judges answers; match: a normalised comparison with the gold answer; exact: equality"`
+	Controls     []string `yaml:"controls" is:"|passage_only_matched|passage_only_steps|shuffled" doc:"rows beyond the paper's: the passage repeated for as many tokens, or steps, as the base model's self-edits; rewards permuted within each passage"`
+	Permutations int      `yaml:"permutations" is:"[1,)" doc:"permutations of the rewards that the shuffled control averages over"`
+	Resamples    int      `yaml:"resamples" is:"[100,)" doc:"bootstrap resamples over articles for the intervals"`
 }
 
 // Outer is the reinforcement of the model that writes self-edits (ReST-EM).
@@ -129,11 +131,11 @@ func Default() Settings {
 		Data:  Data{EvalArticles: 200},
 		Model: Model{Compute: "auto", Prompts: "base"},
 		Edits: Edits{
-			Kind: "implications", PerArticle: 5, EvalPerArticle: 1,
+			Kind: "implications", FileRow: "outside_edits", PerArticle: 5, EvalPerArticle: 1,
 			Temperature: 1, TopP: 0.95, MaxTokens: 8192, SplitNewlines: true,
 		},
 		Inner: Inner{Finetune: inner, MaxTokens: 2048, Seeds: 3, EvalSeeds: 1},
-		Eval:  Eval{MaxTokens: 64, Grader: "match", Confidence: 0.95, Resamples: 10000},
+		Eval:  Eval{MaxTokens: 64, Grader: "match", Permutations: 1, Resamples: 10000},
 		Outer: Outer{
 			Rounds: 2, Articles: 50, Contexts: "next", Keep: 1, Ties: "earlier",
 			Finetune: outer,

@@ -235,14 +235,14 @@ func draw(t *rapid.T) Settings {
 			f.value.SetFloat(rapid.Float64Range(math.SmallestNonzeroFloat64, top).Draw(t, f.key))
 		case reflect.String:
 			if f.is != "" {
-				f.value.SetString(rapid.SampledFrom(strings.Split(f.is, "|")).Draw(t, f.key))
+				f.value.SetString(rapid.SampledFrom(strings.Split(strings.TrimPrefix(f.is, "|"), "|")).Draw(t, f.key))
 			} else {
 				f.value.SetString(rapid.String().Draw(t, f.key))
 			}
 		case reflect.Slice:
 			item := rapid.StringN(1, -1, -1)
 			if f.is != "" {
-				item = rapid.SampledFrom(strings.Split(f.is, "|"))
+				item = rapid.SampledFrom(strings.Split(strings.TrimPrefix(f.is, "|"), "|"))
 			}
 			f.value.Set(reflect.ValueOf(rapid.SliceOfNDistinct(item, 1, 3, rapid.ID).Draw(t, f.key)))
 		}
