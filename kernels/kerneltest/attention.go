@@ -31,7 +31,7 @@ func attentionShapes(t *trial) []attentionShape {
 		{[]int{9, 20}, heads{6, 2, 40}, 0},
 	}
 	if t.opt.Heavy {
-		shapes = append(shapes, attentionShape{[]int{257, 1, 100}, heads{14, 2, 64}, 0}, attentionShape{[]int{600}, heads{4, 1, 32}, 0})
+		shapes = append(shapes, attentionShape{[]int{130, 1, 100}, heads{14, 2, 64}, 0}, attentionShape{[]int{400}, heads{2, 1, 32}, 0})
 	}
 	return shapes
 }

@@ -146,8 +146,9 @@ func (t *trial) compare(p *problem, a *array, got, want []byte) error {
 		wantType = kernels.F32
 	}
 	tol, stored := tolerances[p.op], storage(a.dt)
-	tol.abs = tol.abs*t.opt.Loose + stored.abs
-	tol.rel = tol.rel*t.opt.Loose + stored.rel
+	factor := t.opt.Loose * max(1, p.loose)
+	tol.abs = tol.abs*factor + stored.abs
+	tol.rel = tol.rel*factor + stored.rel
 	bad, first, why := 0, -1, ""
 	for i := range a.len() {
 		g, w := getBits(a.dt, got, i), getBits(wantType, want, i)

@@ -16,7 +16,7 @@ func testCrossEntropy(t *trial) {
 	shapes := []shape{{[]int{2, 3}, 7, 11, 1}, {nil, 4, 3, 1}, {[]int{1}, 1, 1, 1}, {[]int{0, 4, 0, 1, 12}, 33, 100, 3},
 		{[]int{3, 1}, 16, 5000, 1}, {[]int{20, 45}, 24, 257, 40}}
 	if t.opt.Heavy {
-		shapes = append(shapes, shape{[]int{40, 1, 100}, 128, 5000, 2})
+		shapes = append(shapes, shape{[]int{20, 1, 40}, 64, 5000, 2})
 	}
 	for i, s := range shapes {
 		starts := startsOf(s.lengths...)
@@ -37,7 +37,7 @@ func testCrossEntropy(t *trial) {
 			dw := t.floats("dw", kernels.F32, s.vocab*s.dim, 1).as(sum)
 			try := func(dx, dw, weights *array) {
 				t.check(&problem{op: "CrossEntropy", shape: fmt.Sprintf("sequences %v, dim %d, vocab %d", s.lengths, s.dim, s.vocab),
-					rows: rows, starts: starts, arrays: []*array{logProb, dx, dw, x, w, targets, weights},
+					rows: rows, starts: starts, loose: s.scale, arrays: []*array{logProb, dx, dw, x, w, targets, weights},
 					call: func(c *call) {
 						a := kernels.CrossEntropyArgs{LogProb: c.at(logProb), DX: c.at(dx), DW: c.at(dw), X: c.at(x), W: c.at(w),
 							Targets: c.at(targets), Weights: c.at(weights), Starts: c.starts(), NSeq: c.nseq(), Rows: c.rows, Dim: s.dim, Vocab: s.vocab}
@@ -46,6 +46,9 @@ func testCrossEntropy(t *trial) {
 					}})
 			}
 			try(dx, dw, weights)
+			if rows*s.vocab > 100_000 {
+				return
+			}
 			try(dx, nil, weights)
 			try(nil, dw, weights)
 			try(nil, nil, nil)

@@ -89,8 +89,11 @@ func TestOptions(t *testing.T) {
 }
 
 func TestRequire(t *testing.T) {
-	t.Setenv("SELKIE_REQUIRE_BACKENDS", "ref,cpu-avx2")
-	t.Run("available", func(t *testing.T) { Require(t, "cpu-avx2", true) })
+	t.Setenv("SELKIE_REQUIRE_BACKENDS", "ref, cpu-avx2")
+	if !demanded("ref") || !demanded("cpu-avx2") || demanded("cpu") || demanded("") {
+		t.Error("the list is not read as it stands")
+	}
+	Require(t, "cpu-avx2", true)
 	t.Run("not demanded", func(t *testing.T) {
 		defer func() {
 			if !t.Skipped() {

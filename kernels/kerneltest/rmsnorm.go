@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/selkie-ml/selkie/kernels"
 )
@@ -48,6 +49,12 @@ func testRMSNormBackward(t *trial) {
 					dy := t.floats("dy", kernels.F32, rows*dim, 1).per(dim)
 					x := t.floats("x", kernels.F32, rows*dim, 1).per(dim)
 					w := t.floats("w", dt[0], dim, 1)
+					if dim == 1 { // near zero the gradient is a difference of large numbers
+						for i := range rows {
+							v := decode(kernels.F32, getBits(kernels.F32, x.data, i))
+							x.set(i, v+math.Copysign(0.5, v))
+						}
+					}
 					if odd {
 						t.sprinkle(dy)
 					}

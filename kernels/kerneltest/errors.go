@@ -1,0 +1,123 @@
+package kerneltest
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// testErrors gives ops data they must refuse: the next Sync or CopyOut names
+// the op and the offending value, guards hold, and the backend works on.
+func testErrors(t *trial) {
+	f32 := func(name string, n int) *array { return t.floats(name, kernels.F32, n, 1) }
+	x, y, w := f32("x", 12), f32("y", 12).as(sum), f32("w", 12)
+	h, lp := f32("h", 12).as(sum), f32("logprob", 3).as(sum)
+	cache := f32("cache", 2*2*kernels.PageSize*2).as(sum)
+	type bad struct {
+		op, names string
+		call      func(c *call)
+	}
+	var list []bad
+	add := func(op string, names any, call func(c *call)) { list = append(list, bad{op, fmt.Sprint(names), call}) }
+	for _, id := range []int32{-1, 6, math.MaxInt32, math.MinInt32} {
+		add("Gather", id, func(c *call) {
+			c.Gather(kernels.GatherArgs{Dst: c.at(y), Src: c.at(w), Index: c.table("index", 0, 5, id), Rows: 3, Cols: 2, SrcRows: 6})
+		})
+		add("Embedding", id, func(c *call) {
+			c.Embedding(kernels.EmbeddingArgs{Y: c.at(y), Table: c.at(w), IDs: c.table("ids", 0, id, 5), Rows: 3, Dim: 2, Vocab: 6})
+		})
+		add("EmbeddingBackward", id, func(c *call) {
+			c.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: c.at(y), DY: c.at(x), IDs: c.table("ids", 0, id, 5), Starts: c.table("starts", 0, 3),
+				NSeq: 1, Rows: 3, Dim: 2, Vocab: 6})
+		})
+		for op, do := range map[string]func(c *call, a kernels.RopeArgs){
+			"Rope":         func(c *call, a kernels.RopeArgs) { c.Rope(a) },
+			"RopeBackward": func(c *call, a kernels.RopeArgs) { c.RopeBackward(a) },
+		} {
+			add(op, id, func(c *call) {
+				do(c, kernels.RopeArgs{Y: c.at(y), X: c.at(x), Positions: c.table("positions", 0, id, 5), Cos: c.at(w), Sin: c.at(w), Rows: 3, Heads: 1, HeadDim: 4, MaxPos: 6})
+			})
+		}
+		if id > 0 {
+			add("CrossEntropy", id, func(c *call) {
+				a := kernels.CrossEntropyArgs{LogProb: c.at(lp), DX: c.at(y), X: c.at(x), W: c.at(w), Targets: c.table("targets", 0, id, 5),
+					Weights: c.at(x), Starts: c.table("starts", 0, 3), NSeq: 1, Rows: 3, Dim: 2, Vocab: 6}
+				a.Scratch = c.scratch(c.CrossEntropyScratch(a))
+				c.CrossEntropy(a)
+			})
+		}
+	}
+	for _, starts := range [][]int32{{0, 4, 9}, {0, 2, 1}, {-3, 0, 2}} {
+		add("Attention", "", func(c *call) {
+			c.Attention(kernels.AttentionArgs{O: c.at(y), Q: c.at(x), K: c.at(x), V: c.at(w), Starts: c.table("starts", starts...),
+				NSeq: 2, Rows: 6, Heads: 1, KVHeads: 1, HeadDim: 2, Scale: 1})
+		})
+		add("LinearBackwardWeight", "", func(c *call) {
+			c.LinearBackwardWeight(kernels.LinearBackwardWeightArgs{DW: c.at(y), DY: c.at(x), X: c.at(w), Starts: c.table("starts", starts...), NSeq: 2, Rows: 6, In: 2, Out: 2})
+		})
+	}
+	for _, s := range []kernels.Segment{
+		{RowStart: -1, RowEnd: 2, Rank: 1}, {RowStart: 0, RowEnd: 9, Rank: 1}, {RowStart: 2, RowEnd: 1, Rank: 1},
+		{RowStart: 0, RowEnd: 3, Rank: 5}, {RowStart: 0, RowEnd: 3, Rank: -1}, {RowStart: 0, RowEnd: 3, Rank: 1, AOffset: -2}, {RowStart: 0, RowEnd: 3, Rank: 1, BOffset: -2}} {
+		add("LoRA", "", func(c *call) {
+			c.LoRA(kernels.LoRAArgs{Y: c.at(y), H: c.at(h), X: c.at(x), A: c.at(w), B: c.at(w), Segments: c.table("segments", segmentInts([]kernels.Segment{s})...),
+				NSeg: 1, Rows: 6, In: 2, Out: 2, MaxRank: 2})
+		})
+	}
+	for _, row := range [][2]int32{{1, 0}, {0, -1}, {0, 2 * kernels.PageSize}, {0, kernels.PageSize}} { // the second page is none
+		shape := func(c *call) kernels.PagedShape {
+			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 7), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: 2}
+		}
+		add("KVStore", "", func(c *call) {
+			c.KVStore(kernels.KVStoreArgs{PagedShape: shape(c), K: c.at(x), V: c.at(w), RowSeq: c.table("rowseq", row[0]), RowPos: c.table("rowpos", row[1]), Rows: 1})
+		})
+		add("AttentionPaged", "", func(c *call) {
+			c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: shape(c), O: c.at(y), Q: c.at(x), RowSeq: c.table("rowseq", row[0]), RowPos: c.table("rowpos", row[1]),
+				Rows: 1, Heads: 1, Scale: 1})
+		})
+	}
+	tooFar := kernels.Param{Group: 5, Count: 3}.AppendTo(nil)
+	add("GradNorm", "", func(c *call) {
+		c.GradNorm(kernels.GradNormArgs{SumSquares: c.at(y), Grad: c.at(x), Table: c.table("table", tooFar...), NParam: 1, Groups: 1})
+	})
+	add("AdamW", "", func(c *call) {
+		c.AdamW(kernels.AdamWArgs{P: c.at(y), Grad: c.at(h), M: c.at(lp), V: c.at(cache), SumSquares: c.at(x), Settings: c.at(w),
+			Table: c.table("table", tooFar...), NParam: 1, Groups: 1})
+	})
+
+	arrays := []*array{x, y, w, h, lp, cache}
+	for i, b := range list {
+		t.problems++
+		c := t.stage(t.dev, &problem{op: b.op, rows: 0, whole: true, arrays: arrays}, 0, 0, nil, false)
+		b.call(c)
+		// A later failure must not hide the first.
+		c.Gather(kernels.GatherArgs{Dst: c.at(y), Src: c.at(w), Index: c.table("index", 77), Rows: 1, Cols: 1, SrcRows: 6})
+		var err error
+		if i%2 == 0 {
+			err = t.dev.Sync()
+		} else {
+			err = t.dev.CopyOut(make([]byte, 4), c.at(y))
+		}
+		// Names are compared as words: "Rope" is not named by "RopeBackward".
+		if err == nil {
+			t.Errorf("%s with bad data, case %d: no error", b.op, i)
+		} else if s := strings.ToLower(err.Error()); !strings.Contains(" "+s, " "+strings.ToLower(b.op)+":") || !strings.Contains(s, b.names) {
+			t.Errorf("%s with bad data, case %d: the error %q does not name the op and the value %s", b.op, i, err, b.names)
+		}
+		if err := t.dev.Sync(); err != nil {
+			t.Errorf("%s with bad data, case %d: the error came back a second time: %v", b.op, i, err)
+		}
+		for _, r := range c.regions {
+			if _, err := r.fetch(t.dev); err != nil {
+				t.Errorf("%s with bad data, case %d: %v", b.op, i, err)
+			}
+		}
+		c.free(nil)
+	}
+	n := t.floats("a", kernels.F32, 5, 1).per(1)
+	dst := t.output("dst", kernels.F32, 5).per(1)
+	t.check(&problem{op: "Add", shape: "after errors", rows: 5, arrays: []*array{n, dst},
+		call: func(c *call) { c.Add(kernels.AddArgs{Dst: c.at(dst), A: c.at(n), B: c.at(n), N: c.rows}) }})
+}
