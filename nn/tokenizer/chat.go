@@ -181,8 +181,7 @@ func (t *Tokenizer) render(source string, messages []Message, opts ChatOptions) 
 	if err != nil {
 		return "", err
 	}
-	order := keyOrder{}
-	vars := map[string]any{orderKey: order, "add_generation_prompt": opts.AddGenerationPrompt, "documents": nil}
+	vars := map[string]any{"add_generation_prompt": opts.AddGenerationPrompt, "documents": nil}
 	for name, token := range map[string]tokenName{
 		"bos_token": t.config.BOS, "eos_token": t.config.EOS, "pad_token": t.config.PAD, "unk_token": t.config.UNK,
 	} {
@@ -201,31 +200,31 @@ func (t *Tokenizer) render(source string, messages []Message, opts ChatOptions) 
 	if !opts.Now.IsZero() {
 		vars["strftime_now"] = func(format string) (string, error) { return strftime(opts.Now, format) }
 	}
-	turns := make([]any, len(messages))
+	turns := make(pyList, len(messages))
 	for i, m := range messages {
-		turn := map[string]any{"role": m.Role}
-		if !m.noContent {
-			turn["content"] = m.Content
+		turn := exec.NewDict()
+		turn.Pairs = append(turn.Pairs, pairOf("role", m.Role))
+		if _, ok := m.Extra["content"]; !ok && !m.noContent {
+			turn.Pairs = append(turn.Pairs, pairOf("content", m.Content))
 		}
-		keys := []string{"role", "content"}
 		for _, key := range slices.Sorted(maps.Keys(m.Extra)) {
-			if turn[key], err = order.plain(m.Extra[key]); err != nil {
+			v, err := plain(m.Extra[key])
+			if err != nil {
 				return "", fmt.Errorf("messages[%d].%s: %w", i, key, err)
 			}
-			keys = append(keys, key)
+			turn.Pairs = append(turn.Pairs, pairOf(key, v))
 		}
-		order.note(turn, keys)
 		turns[i] = turn
 	}
 	vars["messages"] = turns
 	vars["tools"] = nil
 	if len(opts.Tools) > 0 {
-		if vars["tools"], err = order.plain(opts.Tools); err != nil {
+		if vars["tools"], err = plain(opts.Tools); err != nil {
 			return "", fmt.Errorf("tools: %w", err)
 		}
 	}
 	for key, value := range opts.Vars {
-		if vars[key], err = order.plain(value); err != nil {
+		if vars[key], err = plain(value); err != nil {
 			return "", fmt.Errorf("variable %s: %w", key, err)
 		}
 	}
@@ -243,7 +242,7 @@ func (c *templates) compile(source string) (*exec.Template, error) {
 	}
 	cfg := jinjaconfig.New()
 	cfg.TrimBlocks, cfg.LeftStripBlocks = true, true
-	tpl, err := exec.NewTemplate(rootTemplate, cfg, rootOnly(source), jinja)
+	tpl, err := exec.NewTemplate(rootTemplate, cfg, rootOnly(rewriteConditionals(source)), jinja)
 	if err != nil {
 		return nil, err
 	}

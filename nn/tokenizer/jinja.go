@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -26,17 +27,33 @@ import (
 var jinja = func() *exec.Environment {
 	filters := exec.NewFilterSet(map[string]exec.FilterFunction{}).Update(builtins.Filters)
 	must(filters.Replace("tojson", toJSON))
-	must(filters.Replace("items", func(e *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value {
-		if m, ok := in.Interface().(map[string]any); ok {
-			return exec.AsValue(orderOf(e).items(m))
-		}
-		return exec.AsValue(fmt.Errorf("items: expected a mapping, found %s", in.String()))
-	}))
 	blocks := exec.NewControlStructureSet(map[string]parser.ControlStructureParser{}).Update(builtins.ControlStructures)
 	must(blocks.Register("generation", parseGeneration))
+	methods := builtins.Methods
+	methods.Dict = exec.NewMethodSet(dictMethods)
+	strs := map[string]exec.Method[string]{}
+	for _, name := range stringMethods {
+		method, ok := builtins.Methods.Str.Get(name)
+		if !ok {
+			continue
+		}
+		strs[name] = func(s string, v *exec.Value, args *exec.VarArgs) (any, error) {
+			out, err := method(s, v, args)
+			parts := reflect.ValueOf(out)
+			if err != nil || parts.Kind() != reflect.Slice {
+				return out, err
+			}
+			list := make(pyList, parts.Len()) // split and its kin
+			for i := range list {
+				list[i] = parts.Index(i).String()
+			}
+			return list, nil
+		}
+	}
+	methods.Str = exec.NewMethodSet(strs)
 	return &exec.Environment{
 		Context: exec.EmptyContext().Update(builtins.GlobalFunctions).Update(builtins.GlobalVariables),
-		Filters: filters, Tests: builtins.Tests, ControlStructures: blocks, Methods: builtins.Methods,
+		Filters: filters, Tests: builtins.Tests, ControlStructures: blocks, Methods: methods,
 	}
 }()
 
@@ -67,54 +84,103 @@ func parseGeneration(p *parser.Parser, args *parser.Parser) (nodes.ControlStruct
 	return g, err
 }
 
-// keyOrder remembers the order of keys of the maps given to a template, by the
-// map's address: gonja's methods want Go maps, Python's dictionaries are ordered.
-type keyOrder map[uintptr][]string
+// pyList is a list whose negative indices work as Python's do (gonja's stop
+// one short of the first element).
+type pyList []any
 
-// orderKey is a name no template can write.
-const orderKey = "\x00order"
-
-func orderOf(e *exec.Evaluator) keyOrder {
-	v, _ := e.Environment.Context.Get(orderKey)
-	order, _ := v.(keyOrder)
-	return order
+// GetItem implements exec.ItemGetter.
+func (l pyList) GetItem(key any) (*exec.Value, bool) {
+	i, ok := key.(int)
+	if i < 0 {
+		i += len(l)
+	}
+	if !ok || i < 0 || i >= len(l) {
+		return exec.AsValue(nil), false
+	}
+	return exec.ToValue(l[i]), true
 }
 
-func (o keyOrder) note(m map[string]any, keys []string) { o[reflect.ValueOf(m).Pointer()] = keys }
+// stringMethods are the methods of Python's str that templates may call.
+var stringMethods = []string{
+	"capitalize", "casefold", "center", "count", "encode", "endswith", "expandtabs", "find", "format", "format_map",
+	"index", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric",
+	"isprintable", "isspace", "istitle", "isupper", "join", "ljust", "lower", "lstrip", "partition", "removeprefix",
+	"removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines",
+	"startswith", "strip", "swapcase", "title", "upper", "zfill",
+}
 
-func (o keyOrder) keys(m map[string]any) []string {
-	var keys []string
-	for _, k := range o[reflect.ValueOf(m).Pointer()] {
-		if _, ok := m[k]; ok && !slices.Contains(keys, k) {
-			keys = append(keys, k)
+// dictMethods are Python's, in the order of the keys: gonja's sort them.
+var dictMethods = map[string]exec.Method[map[string]any]{
+	"items": func(_ map[string]any, self *exec.Value, _ *exec.VarArgs) (any, error) {
+		list := pyList{}
+		for _, p := range pairs(self) {
+			list = append(list, pyList{p.Key, p.Value})
 		}
-	}
-	if len(keys) == len(m) {
-		return keys
-	}
-	return slices.Sorted(maps.Keys(m))
+		return list, nil
+	},
+	"keys": func(_ map[string]any, self *exec.Value, _ *exec.VarArgs) (any, error) {
+		list := pyList{}
+		for _, p := range pairs(self) {
+			list = append(list, p.Key)
+		}
+		return list, nil
+	},
+	"values": func(_ map[string]any, self *exec.Value, _ *exec.VarArgs) (any, error) {
+		list := pyList{}
+		for _, p := range pairs(self) {
+			list = append(list, p.Value)
+		}
+		return list, nil
+	},
+	"get": func(_ map[string]any, self *exec.Value, args *exec.VarArgs) (any, error) {
+		if len(args.Args) < 1 || len(args.Args) > 2 {
+			return nil, errors.New("get: expected a key and perhaps a default")
+		}
+		for _, p := range pairs(self) {
+			if p.Key.EqualValueTo(args.Args[0]) {
+				return p.Value.Interface(), nil
+			}
+		}
+		if len(args.Args) == 2 {
+			return args.Args[1].Interface(), nil
+		}
+		return nil, nil
+	},
 }
 
-func (o keyOrder) items(m map[string]any) []any {
-	var items []any
-	for _, k := range o.keys(m) {
-		items = append(items, []any{k, m[k]})
+// pairs lists a dictionary's entries: in order, or by key for a Go map.
+func pairs(v *exec.Value) []*exec.Pair {
+	switch d := v.Interface().(type) {
+	case *exec.Dict:
+		return d.Pairs
+	case exec.Dict:
+		return d.Pairs
+	case map[string]any: // a namespace
+		var out []*exec.Pair
+		for _, k := range slices.Sorted(maps.Keys(d)) {
+			out = append(out, pairOf(k, d[k]))
+		}
+		return out
 	}
-	return items
+	return nil
+}
+
+func pairOf(key string, v any) *exec.Pair {
+	return &exec.Pair{Key: exec.AsValue(key), Value: exec.AsValue(v)}
 }
 
 // plain turns a Go value into what templates read, by way of its JSON.
-func (o keyOrder) plain(v any) (any, error) {
+func plain(v any) (any, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
-	return o.decode(dec)
+	return plainFrom(dec)
 }
 
-func (o keyOrder) decode(dec *json.Decoder) (any, error) {
+func plainFrom(dec *json.Decoder) (any, error) {
 	token, err := dec.Token()
 	if err != nil {
 		return nil, err
@@ -127,9 +193,9 @@ func (o keyOrder) decode(dec *json.Decoder) (any, error) {
 		return v.Float64()
 	case json.Delim:
 		if v == '[' {
-			list := []any{}
+			list := pyList{}
 			for dec.More() {
-				e, err := o.decode(dec)
+				e, err := plainFrom(dec)
 				if err != nil {
 					return nil, err
 				}
@@ -138,20 +204,20 @@ func (o keyOrder) decode(dec *json.Decoder) (any, error) {
 			_, err := dec.Token()
 			return list, err
 		}
-		m, keys := map[string]any{}, []string{}
+		dict := exec.NewDict()
 		for dec.More() {
 			key, err := dec.Token()
 			if err != nil {
 				return nil, err
 			}
-			if m[key.(string)], err = o.decode(dec); err != nil {
+			value, err := plainFrom(dec)
+			if err != nil {
 				return nil, err
 			}
-			keys = append(keys, key.(string))
+			dict.Pairs = append(dict.Pairs, pairOf(key.(string), value))
 		}
-		o.note(m, keys)
 		_, err := dec.Token()
-		return m, err
+		return dict, err
 	}
 	return token, nil
 }
@@ -162,15 +228,14 @@ type jsonStyle struct {
 	indent          string // of one level
 	lines           bool
 	item, key       string // separators
-	order           keyOrder
 }
 
 // toJSON is the filter tojson as HF defines it: json.dumps with ensure_ascii false.
-func toJSON(e *exec.Evaluator, in *exec.Value, args *exec.VarArgs) *exec.Value {
+func toJSON(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) *exec.Value {
 	if in.IsError() {
 		return in
 	}
-	s := jsonStyle{item: ", ", key: ": ", order: orderOf(e)}
+	s := jsonStyle{item: ", ", key: ": "}
 	names := []string{"ensure_ascii", "indent", "separators", "sort_keys"}
 	given := map[string]*exec.Value{}
 	for i, v := range args.Args {
@@ -227,25 +292,14 @@ func (s *jsonStyle) write(w io.StringWriter, v any, depth int) error {
 		out(pyFloat(v))
 	case *exec.Value:
 		return s.write(w, v.Interface(), depth)
-	case map[string]any:
-		keys := s.order.keys(v)
+	case map[string]any, exec.Dict, *exec.Dict:
+		entries := slices.Clone(pairs(exec.AsValue(v)))
 		if s.sortKeys {
-			slices.Sort(keys)
+			slices.SortStableFunc(entries, func(a, b *exec.Pair) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 		}
-		return s.list(w, "{", "}", len(keys), depth, func(i int) error {
-			out(s.quote(keys[i]) + s.key)
-			return s.write(w, v[keys[i]], depth+1)
-		})
-	case exec.Dict:
-		return s.write(w, &v, depth)
-	case *exec.Dict:
-		pairs := slices.Clone(v.Pairs)
-		if s.sortKeys {
-			slices.SortStableFunc(pairs, func(a, b *exec.Pair) int { return strings.Compare(a.Key.String(), b.Key.String()) })
-		}
-		return s.list(w, "{", "}", len(pairs), depth, func(i int) error {
-			out(s.quote(pairs[i].Key.String()) + s.key)
-			return s.write(w, pairs[i].Value, depth+1)
+		return s.list(w, "{", "}", len(entries), depth, func(i int) error {
+			out(s.quote(entries[i].Key.String()) + s.key)
+			return s.write(w, entries[i].Value, depth+1)
 		})
 	default:
 		r := reflect.ValueOf(v)

@@ -201,14 +201,6 @@ func (lowercaseNormalizer) normalize(p span) span {
 	return r.span()
 }
 
-// lowerRune is Rust's char::to_lowercase: one character but for İ.
-func lowerRune(c rune) string {
-	if c == 'İ' {
-		return "i\u0307"
-	}
-	return strings.ToLower(string(c))
-}
-
 type stripNormalizer struct{ left, right bool }
 
 func (n stripNormalizer) normalize(p span) span {

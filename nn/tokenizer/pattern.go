@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -161,12 +162,13 @@ func compilePattern(field, source string) (*regexp2.Regexp, error) {
 	if e, ok := compiled.Load(source); ok {
 		return e.(*regexp2.Regexp), nil
 	}
-	if err := checkPattern(source); err != nil {
+	text, err := translatePattern(source)
+	if err != nil {
 		return nil, fmt.Errorf("%s: pattern %q: %w", field, source, err)
 	}
 	// Oniguruma folds ſ to s; regexp2 does not.
-	folded := strings.ReplaceAll(source, "(?i:'s|", "(?i:'s|'ſ|")
-	e, err := regexp2.Compile(folded, regexp2.None)
+	text = strings.ReplaceAll(text, "(?i:'s|", "(?i:'s|'ſ|")
+	e, err := regexp2.Compile(text, regexp2.None)
 	if err != nil {
 		return nil, fmt.Errorf("%s: pattern %q is not supported: %w", field, source, err)
 	}
@@ -177,48 +179,57 @@ func compilePattern(field, source string) (*regexp2.Regexp, error) {
 // maxPattern bounds the length of an expression.
 const maxPattern = 4096
 
-// checkPattern refuses what Oniguruma and regexp2 read differently.
-func checkPattern(source string) error {
+// translatePattern refuses what Oniguruma and regexp2 read differently and
+// brings \p{…} to the same version of Unicode.
+func translatePattern(source string) (string, error) {
 	if len(source) > maxPattern {
-		return fmt.Errorf("it is %d bytes long; at most %d are supported", len(source), maxPattern)
+		return "", fmt.Errorf("it is %d bytes long; at most %d are supported", len(source), maxPattern)
 	}
+	var out strings.Builder
 	inClass := false
 	for i := 0; i < len(source); i++ {
-		rest := source[i:]
+		rest, n := source[i:], 1
 		switch c := source[i]; {
 		case c == '\\':
-			i++
-			if i == len(source) {
-				return fmt.Errorf("it ends in a backslash")
+			if len(rest) == 1 {
+				return "", errors.New("it ends in a backslash")
 			}
-			e := source[i]
+			e := rest[1]
 			letter := e >= 'a' && e <= 'z' || e >= 'A' && e <= 'Z' || e >= '0' && e <= '9'
 			if letter && !strings.ContainsRune("pPsSdDrntuxf", rune(e)) {
-				return fmt.Errorf(`\%c at byte %d is not supported; supported: \p{…} \P{…} \s \S \d \D \r \n \t \f \u \x and escaped punctuation`, e, i-1)
+				return "", fmt.Errorf(`\%c at byte %d is not supported; supported: \p{…} \P{…} \s \S \d \D \r \n \t \f \u \x and escaped punctuation`, e, i)
+			}
+			n = 2
+			if name, _, ok := strings.Cut(rest[2:], "}"); e == 'p' && ok && strings.HasPrefix(name, "{") && additions[name[1:]] != nil {
+				out.WriteString(withAdditions(name[1:], inClass))
+				i += len(`\p`+name+"}") - 1
+				continue
 			}
 		case inClass && c == ']':
 			inClass = false
 		case inClass && (strings.HasPrefix(rest, "&&") || c == '['):
-			return fmt.Errorf("nested sets and && at byte %d are not supported", i)
+			return "", fmt.Errorf("nested sets and && at byte %d are not supported", i)
 		case inClass:
 		case c == '[':
 			inClass = true
 			if strings.HasPrefix(rest, "[^") {
-				i++
+				n = 2
 			}
 		case c == '^' || c == '$' || c == '.':
-			return fmt.Errorf("%c at byte %d is not supported", c, i)
+			return "", fmt.Errorf("%c at byte %d is not supported", c, i)
 		case strings.HasPrefix(rest, "(?"):
 			ok := false
 			for _, p := range []string{"(?:", "(?i:", "(?!", "(?=", "(?<!", "(?<="} {
 				ok = ok || strings.HasPrefix(rest, p)
 			}
 			if !ok {
-				return fmt.Errorf("group %.4q at byte %d is not supported; supported: (?: (?i: (?= (?! (?<= (?<!", rest, i)
+				return "", fmt.Errorf("group %.4q at byte %d is not supported; supported: (?: (?i: (?= (?! (?<= (?<!", rest, i)
 			}
 		}
+		out.WriteString(rest[:n])
+		i += n - 1
 	}
-	return nil
+	return out.String(), nil
 }
 
 // regexpMatches calls found for each non-empty match, in bytes. regexp2 counts

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -177,7 +176,7 @@ func parseMetaspace(field string, raw json.RawMessage) (metaspacePre, error) {
 	return m, nil
 }
 
-var preTokenizerNames = []string{"Sequence", "ByteLevel", "Split", "Digits", "Metaspace", "Punctuation", "WhitespaceSplit"}
+var preTokenizerNames = []string{"Sequence", "ByteLevel", "Split", "Digits", "Metaspace", "WhitespaceSplit"}
 
 func parsePreTokenizer(field string, raw json.RawMessage) ([]preTokenizer, error) {
 	if isNull(raw) {
@@ -203,22 +202,11 @@ func parsePreTokenizer(field string, raw json.RawMessage) ([]preTokenizer, error
 			Individual bool `json:"individual_digits"`
 		}
 		err := component(field, raw, &c)
-		p := splitPre{find: eachRune(unicode.IsNumber), behaviour: "Contiguous"}
+		p := splitPre{find: eachRune(isNumeric), behaviour: "Contiguous"}
 		if c.Individual {
 			p.behaviour = "Isolated"
 		}
 		return one(p, err)
-	case "Punctuation":
-		var c struct {
-			Type     string
-			Behavior string
-		}
-		c.Behavior = "Isolated"
-		err := component(field, raw, &c)
-		if err == nil {
-			err = checkBehaviour(field, c.Behavior)
-		}
-		return one(splitPre{find: eachRune(isPunctuation), behaviour: c.Behavior}, err)
 	case "Split":
 		p, err := parseSplit(field, raw)
 		return one(p, err)
@@ -245,11 +233,6 @@ func parsePreTokenizer(field string, raw json.RawMessage) ([]preTokenizer, error
 		return all, nil
 	}
 	return nil, unsupported(field+".type", kind, preTokenizerNames...)
-}
-
-// isPunctuation is ASCII punctuation (symbols too) and Unicode's categories P.
-func isPunctuation(c rune) bool {
-	return c < utf8.RuneSelf && (unicode.IsPunct(c) || unicode.IsSymbol(c)) || unicode.IsPunct(c)
 }
 
 func checkBehaviour(field, name string) error {

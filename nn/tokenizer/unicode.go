@@ -25,11 +25,15 @@ func (f unicodeForm) form() norm.Form {
 
 func (f unicodeForm) normalize(p span) span {
 	form := f.form()
-	if ok := form.IsNormalString(p.s); ok {
+	if form.IsNormalString(p.s) {
 		return p
 	}
 	r := rewriter{src: p}
 	for i := 0; i < len(p.s); {
+		if c, n := utf8.DecodeRuneInString(p.s[i:]); inRanges(unnormalised, c) {
+			i += n
+			continue
+		}
 		j := i + segment(form, p.s[i:])
 		r.replace(i, j, f.text(p.s[i:j]))
 		i = j
@@ -41,7 +45,10 @@ func (f unicodeForm) normalize(p span) span {
 func segment(form norm.Form, s string) int {
 	_, i := utf8.DecodeRuneInString(s)
 	for i < len(s) && !form.PropertiesString(s[i:]).BoundaryBefore() {
-		_, n := utf8.DecodeRuneInString(s[i:])
+		c, n := utf8.DecodeRuneInString(s[i:])
+		if inRanges(unnormalised, c) {
+			break
+		}
 		i += n
 	}
 	return i
@@ -124,17 +131,18 @@ var classes = func() []uint8 {
 			}
 		}
 	}
+	add := func(ranges [][2]rune, class uint8) {
+		for _, r := range ranges {
+			for c := r[0]; c <= r[1]; c++ {
+				table[c] = class
+			}
+		}
+	}
 	fill(unicode.L, classLetter)
 	fill(unicode.N, classNumber)
+	add(additions["L"], classLetter)
+	add(additions["N"], classNumber)
 	fill(unicode.White_Space, classSpace)
 	table['\r'], table['\n'] = classNewline, classNewline
 	return table
 }()
-
-func isSpace(c rune) bool { return unicode.Is(unicode.White_Space, c) }
-
-// isWord is \w: letters, marks, decimal digits, connectors and joiners.
-func isWord(c rune) bool {
-	return unicode.In(c, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic) ||
-		c == '\u200C' || c == '\u200D'
-}

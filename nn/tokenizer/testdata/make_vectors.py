@@ -97,7 +97,7 @@ kinds = {
     "qwen": byte_level(split(QWEN), norm=normalizers.NFC()),
     "gpt2": byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True), post=template(["<s>"], ["</s>", "<pad>"])),
     "cased": byte_level(split(CASED), norm=normalizers.NFD()),
-    "nfkc": byte_level(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Punctuation("merged_with_previous"),
+    "nfkc": byte_level(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Split(Regex(r"\p{P}"), "merged_with_previous"),
         pre_tokenizers.Split(" ", "merged_with_next"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]), norm=NFKC),
     "split": byte_level(pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\p{N}+"), "contiguous", False), pre_tokenizers.Digits(False),
         pre_tokenizers.Split(Regex("[aeiou]"), "removed", True), pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])),
@@ -204,7 +204,7 @@ TOOLS = """{% if tools %}{{ '# Tools\n' }}{% for t in tools %}{{ t | tojson }}{{
 {% else %}{{ m.role | upper }}: {{ m.content.split('</think>')[-1].lstrip('\n') }}{{ m.get('name', '?') }}
 {% endif %}{% endfor %}
 {% if enable_thinking is defined and enable_thinking is false %}<no thinking>{% endif %}"""
-DATE = "{% if date_string is defined %}{{ date_string }}{% elif strftime_now is defined %}clock{% else %}none{% endif %}|{% macro show(x, y='-') %}[{{ x }}{{ y }}]{% endmacro %}{{ show('a') }}{{ show('b', y=messages|length) }}|{% for m in messages if m.role == 'user' %}{{ loop.index }}{{ ',' if not loop.last }}{% else %}nobody{% endfor %}|{{ messages | map(attribute='role') | join('-') }}|{{ messages[-1].content[:3] }}{{ messages[-1]['content'][-2:] }}|{{ 7 // 2 }} {{ 7 % 4 }} {{ 2 ** 3 }} {{ 1 == 1.0 }} {{ 'x' ~ 3 }}"
+DATE = "{% if date_string is defined %}{{ date_string }}{% elif strftime_now is defined %}clock{% else %}none{% endif %}|{% macro show(x, y='-') %}[{{ x }}{{ y }}]{% endmacro %}{{ show('a') }}{{ show('b', y=messages|length) }}|{% for m in messages if m.role == 'user' %}{{ loop.index }}{{ ',' if not loop.last }}{% else %}nobody{% endfor %}|{{ messages | map(attribute='role') | join('-') }}|{{ messages[-1].content[:3] }}{{ messages[-1]['content'][-2:] }}|{{ 7 // 2 }} {{ 7 % 4 }} {{ 1 == 1.0 }} {{ 'x' ~ 3 }} {{ 'a' if messages|length > 5 else 'b' if date_string is defined else 'c' }}{{ ['p' if 1 else 'q', ('' if true else 'z')] | join('+') }}{{ dict(a='m' if false else 'n').a }}{% set v = 'its' if 0 else 'if (x else y)' %}{{ v }}{# (a if b else c) #}{{ messages[-1]['content'] | default('d' if 1 else 'e') | length }}"
 A = {"role": "user", "content": "  Hi there \n"}
 B = {"role": "assistant", "content": "Hello & <b>'you'</b>"}
 S = {"role": "system", "content": "Be brief."}
