@@ -14,10 +14,10 @@ import (
 
 // Article is one passage and the questions asked about it.
 type Article struct {
-	ID        string // position in its file and a digest of title and context, see ItemID
-	Title     string
-	Context   string // the passage
-	Questions []Question
+	ID        string     `json:"id"` // position in its file and a digest of title and context, see ItemID
+	Title     string     `json:"title"`
+	Context   string     `json:"context"` // the passage
+	Questions []Question `json:"questions"`
 }
 
 // Question is asked without the passage; Answer is the gold answer.

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/selkie-ml/selkie/nn/tokenizer"
@@ -53,11 +54,14 @@ func SequenceTokens(tok Tokenizer, text, endMask string, limit int, end EndOfTex
 // two would merge at the seam. A completion that ends in the end-of-text already
 // does not get another.
 func RecordTokens(tok Tokenizer, prompt, completion string, end EndOfText) Tokens {
-	ids := tok.Encode(prompt, true)
-	masked := len(ids)
+	return CompletionTokens(tok, tok.Encode(prompt, true), completion, end)
+}
+
+// CompletionTokens is RecordTokens for a prompt that is tokenised already.
+func CompletionTokens(tok Tokenizer, prompt []int32, completion string, end EndOfText) Tokens {
 	if end.Text != "" {
 		completion = strings.TrimSuffix(completion, end.Text)
 	}
-	ids = append(ids, tok.Encode(completion, false)...)
-	return Tokens{append(ids, end.ID), masked}
+	ids := append(slices.Clone(prompt), tok.Encode(completion, false)...)
+	return Tokens{append(ids, end.ID), len(prompt)}
 }

@@ -1,0 +1,100 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/selkie-ml/selkie/internal/atomicfile"
+	"github.com/selkie-ml/selkie/nn"
+	"github.com/selkie-ml/selkie/nn/tokenizer"
+	"github.com/selkie-ml/selkie/seal/journal"
+	"github.com/selkie-ml/selkie/seal/settings"
+)
+
+const experimentFile = "experiment.json"
+
+// Inputs are what a run reads besides its settings.
+type Inputs struct {
+	Model     *nn.Model
+	Tokenizer *tokenizer.Tokenizer
+	Train     []Article
+	Eval      []Article
+	Outside   map[string][]string // self-edits made elsewhere, by article id; nil: none
+	// Fingerprints tell a resumed run whether the files are still the same.
+	Fingerprints map[string]string
+}
+
+// Options of Execute that change no result.
+type Options struct {
+	AcceptNumerics bool // go on under another numerics id, see journal.Options
+	Progress       func(phase string, done, total int)
+	Say            func(string) // notices, such as where a run goes on; may be nil
+}
+
+// Execute runs, or goes on with, the knowledge experiment in a run folder, and
+// leaves its results there. Interrupted anywhere, the same call goes on and ends
+// with the same files.
+func Execute(ctx context.Context, dir string, s settings.Settings, in Inputs, opt Options) (*Experiment, error) {
+	run, err := journal.Open(dir, s.Marshal(), journal.Options{
+		Numerics:       fmt.Sprintf("%s, compute %v", in.Model.Device().NumericsID(), in.Model.Compute),
+		AcceptNumerics: opt.AcceptNumerics, Inputs: in.Fingerprints, Free: settings.Free(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	e, err := executeIn(ctx, run, s, in, opt)
+	return e, errors.Join(err, run.Close())
+}
+
+func executeIn(ctx context.Context, run *journal.Run, s settings.Settings, in Inputs, opt Options) (*Experiment, error) {
+	if opt.Say != nil {
+		for _, n := range run.Notices() {
+			opt.Say(n)
+		}
+		if run.Resumed() {
+			opt.Say("going on with the run in " + run.Dir())
+		}
+	}
+	lab, err := NewLab(s, in.Tokenizer, in.Model.Config, run)
+	if err != nil {
+		return nil, err
+	}
+	lab.Progress = opt.Progress
+	eval := lab.OrderArticles(in.Eval, "eval")
+	if n := s.Data.EvalArticles; n > 0 {
+		eval = eval[:min(n, len(eval))]
+	}
+	e, err := lab.Knowledge(ctx, in.Model, lab.OrderArticles(in.Train, "train"), eval, in.Outside)
+	if err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	return e, atomicfile.WriteFile(run.Path(experimentFile), append(data, '\n'))
+}
+
+// ReadExperiment returns a finished run's experiment.
+func ReadExperiment(dir string) (*Experiment, error) {
+	path := filepath.Join(dir, experimentFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no finished run here (%s is missing): let the command that began it end first", dir, experimentFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var e Experiment
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&e); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &e, nil
+}

@@ -1,0 +1,248 @@
+package seal
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/selkie-ml/selkie/internal/philox"
+	"github.com/selkie-ml/selkie/nn"
+	"github.com/selkie-ml/selkie/seal/settings"
+)
+
+// Trial is one inner update and its test: finetune an adapter on sequences,
+// then answer the article's questions without the passage.
+type Trial struct {
+	Article   Article
+	Edit      int
+	Seed      int      // inner seed
+	Sequences []string // to train on; none: the model as it is
+	Epochs    int      // 0: as the settings say
+}
+
+// Outcome is what a trial gave. An adapter that diverged answers nothing and
+// has no question right.
+type Outcome struct {
+	Answers  []string `json:"answers,omitempty"`
+	Right    []bool   `json:"right"`
+	Steps    int      `json:"steps"`
+	Tokens   int      `json:"tokens"` // trained, over all epochs
+	Loss     float64  `json:"loss"`   // of the last step
+	Diverged string   `json:"diverged,omitempty"`
+}
+
+// Accuracy is the share of questions answered right.
+func (o Outcome) Accuracy() float64 { return ScoreOf(o.Right).Accuracy() }
+
+// finetuneJob turns settings into a job on tokenised examples.
+func finetuneJob(f settings.Finetune, examples []Tokens, init philox.Key, shuffle func(epoch int) *philox.Stream) (nn.Job, error) {
+	targets, err := nn.ParseProjections(f.Targets)
+	if err != nil {
+		return nn.Job{}, err
+	}
+	job := nn.Job{
+		LoRA: nn.LoRAConfig{Rank: f.Rank, Alpha: f.Alpha, Targets: targets}, Init: init,
+		Epochs: f.Epochs, Batch: f.BatchSize,
+		AdamW:    nn.AdamW{Beta1: f.Beta1, Beta2: f.Beta2, Eps: f.Epsilon, WeightDecay: f.WeightDecay, ClipNorm: f.ClipNorm},
+		Schedule: nn.Schedule{Kind: f.Schedule, LR: f.LR, Warmup: f.WarmupSteps},
+	}
+	for _, e := range examples {
+		job.Examples = append(job.Examples, nn.Example{Tokens: e.IDs, Masked: e.Masked})
+	}
+	if f.Shuffle {
+		job.Shuffle = shuffle
+	}
+	return job, nil
+}
+
+// job returns the inner update of a trial.
+func (l *Lab) job(t Trial) (nn.Job, error) {
+	s := l.Settings.Inner
+	var examples []Tokens
+	for _, text := range t.Sequences {
+		examples = append(examples, SequenceTokens(l.Tokenizer, text, s.EndMask, s.MaxTokens, l.end))
+	}
+	job, err := finetuneJob(s.Finetune, examples,
+		l.key(philox.PurposeInitAdapter, "", 0, t.Article.ID, t.Edit, t.Seed).Key(),
+		func(epoch int) *philox.Stream {
+			return philox.NewStream(l.key(philox.PurposeShuffleInner, "", epoch, t.Article.ID, t.Edit, t.Seed))
+		})
+	if t.Epochs > 0 {
+		job.Epochs = t.Epochs
+	}
+	return job, err
+}
+
+// Test runs trials on a model, many adapters at a time, and returns their
+// outcomes in order.
+func (l *Lab) Test(ctx context.Context, phase string, m *nn.Model, trials []Trial) ([]Outcome, error) {
+	keys := make([]string, len(trials))
+	for i, t := range trials {
+		keys[i] = fmt.Sprintf("%s/%d", editKey(t.Article, t.Edit), t.Seed)
+	}
+	outcomes, err := inChunks(ctx, l, phase, keys, l.Settings.Run.MaxAdapters, func(todo []int) ([]Outcome, error) {
+		part := make([]Trial, len(todo))
+		for i, k := range todo {
+			part[i] = trials[k]
+		}
+		return l.testTogether(ctx, m, part)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("testing self-edits (%s): %w", phase, err)
+	}
+	return outcomes, nil
+}
+
+// testTogether is the inner loop for as many trials as run at once: update,
+// answer, grade.
+func (l *Lab) testTogether(ctx context.Context, m *nn.Model, trials []Trial) ([]Outcome, error) {
+	outcomes := make([]Outcome, len(trials))
+	adapters, err := l.update(ctx, m, trials, outcomes)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.answer(ctx, m, trials, adapters, outcomes); err != nil {
+		return nil, err
+	}
+	return outcomes, l.grade(ctx, trials, outcomes)
+}
+
+// update trains the adapters of the trials that have sequences; the others get
+// nil, as does an adapter that diverged.
+func (l *Lab) update(ctx context.Context, m *nn.Model, trials []Trial, outcomes []Outcome) ([]*nn.Adapter, error) {
+	var jobs []nn.Job
+	var at []int
+	for i, t := range trials {
+		if len(t.Sequences) == 0 {
+			continue
+		}
+		job, err := l.job(t)
+		if err != nil {
+			return nil, err
+		}
+		jobs, at = append(jobs, job), append(at, i)
+	}
+	adapters := make([]*nn.Adapter, len(trials))
+	if len(jobs) == 0 {
+		return adapters, nil
+	}
+	results, err := m.FinetuneAdapters(ctx, jobs, nn.FinetuneOptions{MaxTokens: l.Settings.Run.MaxBatchTokens})
+	if err != nil {
+		return nil, err
+	}
+	for j, r := range results {
+		o := &outcomes[at[j]]
+		o.Steps, o.Tokens = len(r.Losses), jobs[j].Tokens()
+		if r.Diverged != nil {
+			o.Diverged = r.Diverged.Error()
+			continue
+		}
+		o.Loss = r.Losses[len(r.Losses)-1]
+		adapters[at[j]] = r.Adapter
+	}
+	return adapters, nil
+}
+
+// answer asks every trial's questions of the model with the trial's adapter.
+func (l *Lab) answer(ctx context.Context, m *nn.Model, trials []Trial, adapters []*nn.Adapter, outcomes []Outcome) error {
+	var pool *nn.AdapterPool
+	var configs []nn.LoRAConfig
+	place := make([]int, len(trials))
+	for i, a := range adapters {
+		place[i] = nn.NoAdapter
+		if a != nil {
+			place[i] = len(configs)
+			configs = append(configs, a.LoRAConfig)
+		}
+	}
+	if len(configs) > 0 {
+		var err error
+		if pool, err = nn.NewAdapterPool(m, configs, false); err != nil {
+			return err
+		}
+		defer pool.Free()
+		for i, a := range adapters {
+			if a != nil {
+				if err := pool.Set(place[i], a); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	s := l.Settings.Eval
+	var requests []nn.Request
+	for i, t := range trials {
+		if outcomes[i].Diverged != "" {
+			continue
+		}
+		for _, q := range t.Article.Questions {
+			ids, err := l.answerPrompt(t.Article, q)
+			if err == nil && len(ids) >= m.Config.MaxPositions {
+				err = fmt.Errorf("the question %q has %d tokens, which leaves no room in the model's context of %d", q.Question, len(ids), m.Config.MaxPositions)
+			}
+			if err != nil {
+				return fmt.Errorf("article %s (%s): %w", t.Article.ID, t.Article.Title, err)
+			}
+			requests = append(requests, nn.Request{
+				Prompt: ids, MaxNew: s.MaxTokens, Stop: l.stop, Adapter: place[i], Until: l.until(s.Stop),
+			})
+		}
+	}
+	gen := l.generator(m, pool)
+	defer gen.Close()
+	done, err := gen.Run(ctx, requests)
+	if err != nil {
+		return err
+	}
+	for i, t := range trials {
+		if outcomes[i].Diverged != "" {
+			continue
+		}
+		for range t.Article.Questions {
+			if done[0].Finish == nn.FinishFailed {
+				outcomes[i].Diverged = "the logits of an answer are not numbers"
+			}
+			outcomes[i].Answers = append(outcomes[i].Answers, cutAtStop(l.Tokenizer.Decode(done[0].Tokens, true), s.Stop))
+			done = done[1:]
+		}
+	}
+	return nil
+}
+
+// until ends an answer as soon as a stop text shows; nil without any.
+func (l *Lab) until(stops []string) func([]int32) bool {
+	if len(stops) == 0 {
+		return nil
+	}
+	return func(generated []int32) bool {
+		text := l.Tokenizer.Decode(generated, true)
+		return cutAtStop(text, stops) != text
+	}
+}
+
+// grade fills in the verdicts of all trials.
+func (l *Lab) grade(ctx context.Context, trials []Trial, outcomes []Outcome) error {
+	var answers []Answer
+	for i, t := range trials {
+		if outcomes[i].Diverged != "" {
+			outcomes[i].Answers, outcomes[i].Right = nil, make([]bool, len(t.Article.Questions))
+			continue
+		}
+		for j, q := range t.Article.Questions {
+			answers = append(answers, Answer{
+				Question: TopicQuestion(t.Article.Title, q.Question), Gold: q.Answer, Answer: strings.TrimSpace(outcomes[i].Answers[j]),
+			})
+		}
+	}
+	verdicts, err := GradeAnswers(ctx, l.Grader, answers)
+	if err != nil {
+		return err
+	}
+	for i, t := range trials {
+		if outcomes[i].Right == nil {
+			n := len(t.Article.Questions)
+			outcomes[i].Right, verdicts = verdicts[:n:n], verdicts[n:]
+		}
+	}
+	return nil
+}
