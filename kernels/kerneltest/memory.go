@@ -81,9 +81,41 @@ func testMemory(t *trial) {
 		}
 	}
 	k.Free(m)
+	testFreeBehindWork(t)
 	if k.Name() == "" || !strings.HasPrefix(k.NumericsID(), k.Name()) {
 		t.Errorf("name %q, numerics id %q: want an id that starts with the name", k.Name(), k.NumericsID())
 	}
+}
+
+// testFreeBehindWork frees memory that enqueued work still reads, and uses it anew.
+func testFreeBehindWork(t *trial) {
+	const n = 1 << 18
+	alloc := func() kernels.Buffer {
+		m, err := t.dev.Alloc(4 * n)
+		if err != nil {
+			t.Fatalf("Alloc: %v", err)
+		}
+		return kernels.Buffer{Mem: m, DType: kernels.F32}
+	}
+	result := alloc()
+	t.dev.Fill(kernels.FillArgs{Dst: result, N: n})
+	for i := range 4 {
+		part := alloc()
+		t.dev.Fill(kernels.FillArgs{Dst: part, N: n, Value: float32(1 + i)})
+		t.dev.Add(kernels.AddArgs{Dst: result, A: result, B: part, N: n})
+		t.dev.Free(part.Mem)
+	}
+	out := make([]byte, 4*n)
+	if err := t.dev.CopyOut(out, result); err != nil {
+		t.Fatalf("CopyOut: %v", err)
+	}
+	for i := range n {
+		if v := decode(kernels.F32, getBits(kernels.F32, out, i)); v != 10 {
+			t.Errorf("memory was reused before the work that reads it was done: element %d is %v, want 10", i, v)
+			break
+		}
+	}
+	t.dev.Free(result.Mem)
 }
 
 // testMapHost reads weights in place, at the odd places where files have them.
