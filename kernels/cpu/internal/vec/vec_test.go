@@ -17,10 +17,21 @@ type arena struct {
 	rng    *rand.Rand
 	offset int // elements before each slice: its misalignment
 	all    [][]float32
+	alloc  func(n int) []float32 // where set, slices without canaries come from here
 }
 
+// after is the number of canaries behind a slice.
+const after = 35
+
 func (a *arena) make(n int, fill func() float32) []float32 {
-	s := make([]float32, a.offset+n+35)
+	if a.alloc != nil {
+		s := a.alloc(n)
+		for i := range s {
+			s[i] = fill()
+		}
+		return s
+	}
+	s := make([]float32, a.offset+n+after)
 	for i := range s {
 		s[i] = math.Float32frombits(canary)
 		if i >= a.offset && i < a.offset+n {
@@ -63,7 +74,7 @@ func (a *arena) empty(n int) []float32 {
 func (a *arena) check(t *testing.T) {
 	t.Helper()
 	for _, s := range a.all {
-		n := len(s) - 35 - a.offset
+		n := len(s) - after - a.offset
 		for i, v := range s {
 			if (i < a.offset || i >= a.offset+n) && math.Float32bits(v) != canary {
 				t.Fatalf("element %d beside a slice of %d was overwritten", i-a.offset, n)
