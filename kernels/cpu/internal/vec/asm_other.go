@@ -3,7 +3,9 @@
 package vec
 
 func dotRows(dst, q, k []float32, stride int, scale float32) {
-	dotRowsGeneric(dst, q, k, stride, scale)
+	for j := range dst {
+		dst[j] = scale * dotGeneric(q, k[j*stride:][:len(q)])
+	}
 }
 
 func axpyRows(o, p, v []float32, stride int) { axpyRowsGeneric(o, p, v, stride) }

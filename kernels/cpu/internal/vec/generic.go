@@ -41,12 +41,6 @@ func dotGeneric(a, b []float32) float32 {
 	return tree(&s)
 }
 
-func dotRowsGeneric(dst, q, k []float32, stride int, scale float32) {
-	for j := range dst {
-		dst[j] = scale * dotGeneric(q, k[j*stride:][:len(q)])
-	}
-}
-
 func axpyGeneric(a float32, x, y []float32) {
 	for i, v := range x {
 		y[i] = f32math.FMA32(a, v, y[i])
