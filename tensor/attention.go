@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/selkie-ml/selkie/kernels"
 )
@@ -16,6 +17,7 @@ func Attention(tp *Tape, q, k, v *Tensor, scale float32) *Tensor {
 		panic(fmt.Sprintf("attention: q %v, k %v, v %v; want [rows, heads, headDim] with heads a multiple of the KV heads", q.shape, k.shape, v.shape))
 	}
 	mustContiguous("attention", q, k, v)
+	tp.mustBatch("attention", q.Dim(0))
 	rows, heads, kvHeads, headDim := q.Dim(0), q.Dim(1), k.Dim(1), q.Dim(2)
 	o := tp.new(tp.Compute, q.shape...)
 	args := kernels.AttentionArgs{
@@ -29,7 +31,7 @@ func Attention(tp *Tape, q, k, v *Tensor, scale float32) *Tensor {
 	}
 	tp.dev.backend.Attention(args)
 	tp.record("attention", o, []*Tensor{q, k, v}, []*Tensor{o, lse, q, k, v}, func(do *Tensor) {
-		dq, dk, dv := tp.dev.new(F32, q.shape...), tp.dev.new(F32, k.shape...), tp.dev.new(F32, v.shape...)
+		dq, dk, dv := tp.new(F32, q.shape...), tp.new(F32, k.shape...), tp.new(F32, v.shape...)
 		back := kernels.AttentionBackwardArgs{
 			DQ: dq.buf, DK: dk.buf, DV: dv.buf, DO: do.buf, O: o.buf, LSE: lse.buf, Q: q.buf, K: k.buf, V: v.buf,
 			Starts: tp.Seqs.Starts.buf, NSeq: tp.Seqs.N,
@@ -41,7 +43,6 @@ func Attention(tp *Tape, q, k, v *Tensor, scale float32) *Tensor {
 		})
 		for _, p := range []struct{ x, dx *Tensor }{{q, dq}, {k, dk}, {v, dv}} {
 			tp.addGrad(p.x, p.dx)
-			p.dx.store.release()
 		}
 	})
 	return o
@@ -76,9 +77,14 @@ func (c *PagedCache) PageElements() int {
 // returns the attention of q [rows, heads, headDim] over each row's sequence up
 // to its own position, with the bits of Attention. It records no gradient.
 func AttentionPaged(tp *Tape, q, k, v *Tensor, cache *PagedCache, layer int, r PagedRows, scale float32) *Tensor {
-	if len(q.shape) != 3 || len(k.shape) != 3 || k.Dim(1) != cache.KVHeads || k.Dim(2) != cache.HeadDim || q.Dim(2) != cache.HeadDim {
-		panic(fmt.Sprintf("attention: q %v, k %v, cache of %d KV heads × %d", q.shape, k.shape, cache.KVHeads, cache.HeadDim))
+	if len(q.shape) != 3 || len(k.shape) != 3 || !slices.Equal(k.shape, v.shape) || q.Dim(0) != k.Dim(0) ||
+		k.Dim(1) != cache.KVHeads || k.Dim(2) != cache.HeadDim || q.Dim(2) != cache.HeadDim {
+		panic(fmt.Sprintf("attention: q %v, k %v, v %v, cache of %d KV heads × %d", q.shape, k.shape, v.shape, cache.KVHeads, cache.HeadDim))
 	}
+	if r.Seq.Len() != q.Dim(0) || r.Pos.Len() != q.Dim(0) || len(r.PageTable.shape) != 2 {
+		panic(fmt.Sprintf("attention: q %v, sequences %v, positions %v, page table %v", q.shape, r.Seq.shape, r.Pos.shape, r.PageTable.shape))
+	}
+	mustContiguous("attention", q, k, v)
 	shape := cache.shape(layer, r)
 	rows := q.Dim(0)
 	tp.dev.backend.KVStore(kernels.KVStoreArgs{PagedShape: shape, K: k.buf, V: v.buf, RowSeq: r.Seq.buf, RowPos: r.Pos.buf, Rows: rows})

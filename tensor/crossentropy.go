@@ -19,6 +19,8 @@ func CrossEntropy(tp *Tape, x, w, targets, weights *Tensor) *Tensor {
 	}
 	mustContiguous(crossEntropyOp, x, w)
 	rows := x.Dim(0)
+	tp.mustBatch(crossEntropyOp, rows)
+	tp.mustWeight(crossEntropyOp, w, rows)
 	logprob := tp.new(F32, rows)
 	args := kernels.CrossEntropyArgs{
 		LogProb: logprob.buf, X: x.buf, W: w.buf, Targets: targets.buf, Weights: weights.buf,

@@ -96,9 +96,10 @@ func (d *Device) alloc(bytes int64) *storage {
 
 // storage is a reference-counted allocation that several views may share.
 type storage struct {
-	dev  *Device
-	mem  kernels.Mem
-	refs int
+	dev    *Device
+	mem    kernels.Mem
+	refs   int
+	mapped bool // read-only host memory
 }
 
 func (s *storage) retain() { s.refs++ }

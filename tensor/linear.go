@@ -26,6 +26,8 @@ func linearShapes(x, w, bias *Tensor) (rows, in, out int) {
 
 func linearForward(tp *Tape, x, w, bias *Tensor) *Tensor {
 	rows, in, out := linearShapes(x, w, bias)
+	tp.mustWeight("linear", w, rows)
+	tp.mustWeight("linear", bias, rows)
 	y := tp.new(tp.Compute, rows, out)
 	args := kernels.LinearArgs{Y: y.buf, X: x.buf, W: w.buf, Rows: rows, In: in, Out: out}
 	if bias != nil {
@@ -45,7 +47,7 @@ func linearBackward(tp *Tape, dy, x, w, bias *Tensor) {
 		})
 	}
 	args := kernels.LinearBackwardWeightArgs{
-		DY: dy.buf, X: x.buf, Starts: tp.Seqs.Starts.buf, NSeq: tp.Seqs.N, Rows: rows, In: in, Out: out,
+		DY: dy.buf, X: x.buf, Starts: tp.starts(), NSeq: tp.Seqs.N, Rows: rows, In: in, Out: out,
 	}
 	if w.grad != nil {
 		args.DW = w.grad.buf

@@ -15,12 +15,13 @@ func RMSNorm(tp *Tape, x, w *Tensor, eps float32) *Tensor {
 	}
 	mustContiguous("rmsnorm", x, w)
 	rows := x.rows()
+	tp.mustWeight("rmsnorm", w, rows)
 	y := tp.new(tp.Compute, x.shape...)
 	tp.dev.backend.RMSNorm(kernels.RMSNormArgs{Y: y.buf, X: x.buf, W: w.buf, Rows: rows, Dim: dim, Eps: eps})
 	tp.record("rmsnorm", y, []*Tensor{x, w}, []*Tensor{x}, func(dy *Tensor) {
 		args := kernels.RMSNormBackwardArgs{
 			DY: dy.buf, X: x.buf, W: w.buf, Rows: rows, Dim: dim, Eps: eps,
-			Starts: tp.Seqs.Starts.buf, NSeq: tp.Seqs.N,
+			Starts: tp.starts(), NSeq: tp.Seqs.N,
 		}
 		if w.grad != nil {
 			args.DW = w.grad.buf

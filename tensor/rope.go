@@ -81,6 +81,7 @@ func (t *RopeTable) Free() {
 
 // Rope rotates the heads of x [rows, heads, headDim] by the tape's positions.
 func Rope(tp *Tape, x *Tensor, table *RopeTable) *Tensor {
+	tp.mustBatch("rope", x.Dim(0))
 	return RopeAt(tp, x, table, tp.Seqs.Positions)
 }
 
@@ -100,11 +101,10 @@ func RopeAt(tp *Tape, x *Tensor, table *RopeTable, positions *Tensor) *Tensor {
 	forward.Y, forward.X = y.buf, x.buf
 	tp.dev.backend.Rope(forward)
 	tp.record("rope", y, []*Tensor{x}, []*Tensor{positions}, func(dy *Tensor) {
-		dx := tp.dev.new(F32, x.shape...)
+		dx := tp.new(F32, x.shape...)
 		args.Y, args.X = dx.buf, dy.buf
 		tp.dev.backend.RopeBackward(args)
 		tp.addGrad(x, dx)
-		dx.store.release()
 	})
 	return y
 }

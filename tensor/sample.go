@@ -6,11 +6,13 @@ import (
 	"github.com/selkie-ml/selkie/kernels"
 )
 
-// Gather returns rows index [n] of src [rows, cols] as f32 [n, cols].
+// Gather returns rows index [n] of src [rows, cols] as [n, cols] in
+// its storage type. It records no gradient.
 func Gather(tp *Tape, src, index *Tensor) *Tensor {
 	if len(src.shape) != 2 || len(index.shape) != 1 {
 		panic(fmt.Sprintf("gather: src %v, index %v", src.shape, index.shape))
 	}
+	mustContiguous("gather", src, index)
 	y := tp.new(src.DType(), index.Dim(0), src.Dim(1))
 	tp.dev.backend.Gather(kernels.GatherArgs{
 		Dst: y.buf, Src: src.buf, Index: index.buf, Rows: index.Dim(0), Cols: src.Dim(1), SrcRows: src.Dim(0),

@@ -17,14 +17,12 @@ func SwiGLU(tp *Tape, gate, up *Tensor) *Tensor {
 	y := tp.new(tp.Compute, gate.shape...)
 	tp.dev.backend.SwiGLU(kernels.SwiGLUArgs{Y: y.buf, Gate: gate.buf, Up: up.buf, N: y.Len()})
 	tp.record("swiglu", y, []*Tensor{gate, up}, []*Tensor{gate, up}, func(dy *Tensor) {
-		dgate, dup := tp.dev.new(F32, gate.shape...), tp.dev.new(F32, up.shape...)
+		dgate, dup := tp.new(F32, gate.shape...), tp.new(F32, up.shape...)
 		tp.dev.backend.SwiGLUBackward(kernels.SwiGLUBackwardArgs{
 			DGate: dgate.buf, DUp: dup.buf, DY: dy.buf, Gate: gate.buf, Up: up.buf, N: y.Len(),
 		})
 		tp.addGrad(gate, dgate)
 		tp.addGrad(up, dup)
-		dgate.store.release()
-		dup.store.release()
 	})
 	return y
 }

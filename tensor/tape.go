@@ -67,8 +67,35 @@ func (tp *Tape) new(dtype DType, shape ...int) *Tensor {
 // scratch runs f with n bytes of scratch memory.
 func (tp *Tape) scratch(n int64, f func(kernels.Buffer)) {
 	s := tp.dev.alloc(n)
+	defer s.release()
 	f(kernels.Buffer{Mem: s.mem, DType: F32})
-	s.release()
+}
+
+// starts returns the batch's sequence starts, absent when it was not set.
+func (tp *Tape) starts() kernels.Buffer {
+	if tp.Seqs.Starts == nil {
+		return kernels.Buffer{}
+	}
+	return tp.Seqs.Starts.buf
+}
+
+// mustBatch checks that an op on rows rows has the tape's batch.
+func (tp *Tape) mustBatch(op string, rows int) {
+	if tp.Seqs.Starts == nil || tp.Seqs.Rows != rows {
+		panic(fmt.Sprintf("%s: %d rows, but the tape's batch has %d: set Tape.Seqs", op, rows, tp.Seqs.Rows))
+	}
+}
+
+// mustWeight checks that the gradient of a weight is the caller's or not wanted:
+// ops add to it in place, sequence by sequence.
+func (tp *Tape) mustWeight(op string, w *Tensor, rows int) {
+	switch {
+	case w == nil || !tp.grad || !w.needsGrad:
+	case !w.param:
+		panic(fmt.Sprintf("%s: weight %v is the result of an op; want a parameter (SetGrad) or a constant", op, w.shape))
+	default:
+		tp.mustBatch(op, rows)
+	}
 }
 
 // record notes an op on the tape when one of inputs needs a gradient. saved
@@ -109,6 +136,17 @@ func (n *node) release() {
 // Scope runs f and frees what it made, except its result and what a later
 // backward pass needs.
 func (tp *Tape) Scope(f func() *Tensor) *Tensor {
+	var out *Tensor
+	tp.temporaries(func() {
+		out = f()
+		out.store.retain()
+	})
+	return tp.Own(out)
+}
+
+// temporaries runs f and frees what it made, also when it panics for want of
+// memory.
+func (tp *Tape) temporaries(f func()) {
 	outer := tp.owned
 	tp.owned = nil
 	defer func() {
@@ -117,10 +155,7 @@ func (tp *Tape) Scope(f func() *Tensor) *Tensor {
 		}
 		tp.owned = outer
 	}()
-	out := f()
-	out.store.retain()
-	outer = append(outer, out)
-	return out
+	f()
 }
 
 // Checkpoint is f(x) whose inside is not kept for backward but computed again
@@ -141,10 +176,14 @@ func (tp *Tape) Checkpoint(x *Tensor, f func(tp *Tape, x *Tensor) *Tensor) *Tens
 		again := &Tape{Compute: tp.Compute, Seqs: tp.Seqs, dev: tp.dev, grad: true}
 		defer again.Free()
 		leaf := &Tensor{shape: x.shape, strides: x.strides, buf: x.buf, store: x.store, needsGrad: x.needsGrad}
+		defer func() {
+			if leaf.grad != nil {
+				leaf.grad.store.release()
+			}
+		}()
 		again.BackwardFrom(f(again, leaf), dy)
 		if leaf.grad != nil {
 			tp.addGrad(x, leaf.grad)
-			leaf.grad.store.release()
 		}
 	})
 	return out
@@ -156,7 +195,7 @@ func (tp *Tape) Backward() {
 	for i := len(tp.nodes) - 1; i >= 0; i-- {
 		n := tp.nodes[i]
 		if n.out.grad != nil || n.op == crossEntropyOp {
-			n.backward(n.out.grad)
+			tp.temporaries(func() { n.backward(n.out.grad) })
 		}
 		n.release()
 		tp.nodes = tp.nodes[:i]
@@ -191,7 +230,7 @@ func (tp *Tape) gradFor(x *Tensor) (g *Tensor, accumulate bool) {
 		x.grad = tp.dev.new(F32, x.shape...)
 		return x.grad, false
 	}
-	if x.grad.store.refs > 1 { // shared with another tensor's gradient
+	if !x.param && x.grad.store.refs > 1 { // shared with another tensor's gradient
 		own := tp.dev.new(F32, x.shape...)
 		copyView(own, x.grad)
 		x.grad.store.release()

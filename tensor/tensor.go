@@ -17,6 +17,7 @@ type Tensor struct {
 	store   *storage
 
 	needsGrad bool    // some trained parameter lies upstream
+	param     bool    // it is one itself
 	grad      *Tensor // of a parameter: the caller's; of an op's output: the tape's
 }
 
@@ -86,7 +87,7 @@ func (d *Device) Map(dtype DType, data []byte, shape ...int) (*Tensor, error) {
 		return nil, err
 	}
 	return &Tensor{
-		shape: slices.Clone(shape), strides: dense(shape), store: &storage{dev: d, mem: m, refs: 1},
+		shape: slices.Clone(shape), strides: dense(shape), store: &storage{dev: d, mem: m, refs: 1, mapped: true},
 		buf: kernels.Buffer{Mem: m, DType: dtype},
 	}, nil
 }
@@ -129,14 +130,18 @@ func (t *Tensor) Buffer() kernels.Buffer { return t.buf }
 // Grad returns the gradient that a backward pass adds to, nil for none.
 func (t *Tensor) Grad() *Tensor { return t.grad }
 
-// SetGrad makes t a parameter: backward passes add its gradient to g, an f32
-// tensor of the same shape that the caller owns. nil ends that.
+// SetGrad makes t a parameter: backward passes add its gradient to g, a dense
+// f32 tensor of the same shape that the caller owns. nil ends that.
 func (t *Tensor) SetGrad(g *Tensor) {
-	if g != nil && (g.DType() != F32 || !slices.Equal(g.shape, t.shape)) {
-		panic(fmt.Sprintf("tensor: gradient %v of shape %v for a parameter of shape %v", g.DType(), g.shape, t.shape))
+	if g != nil && (g.DType() != F32 || !slices.Equal(g.shape, t.shape) || !g.IsContiguous()) {
+		panic(fmt.Sprintf("tensor: gradient %v of shape %v, strides %v, for a parameter of shape %v", g.DType(), g.shape, g.strides, t.shape))
 	}
-	t.grad, t.needsGrad = g, g != nil
+	t.grad, t.needsGrad, t.param = g, g != nil, g != nil
 }
+
+// Exclusive reports whether t may be written to without changing anything else:
+// its memory is neither a mapped file nor shared with another owner.
+func (t *Tensor) Exclusive() bool { return !t.store.mapped && t.store.refs == 1 }
 
 // Float32s copies the elements of a float tensor to the host.
 func (t *Tensor) Float32s() ([]float32, error) {
@@ -194,6 +199,7 @@ func (t *Tensor) SetInt32s(data []int32) { t.setBytes(I32, asBytes(data)) }
 func (t *Tensor) SetBytes(data []byte) { t.setBytes(t.DType(), data) }
 
 func (t *Tensor) setBytes(dtype DType, data []byte) {
+	mustWritable("copy", t)
 	if t.DType() != dtype || len(data) != t.Len()*dtype.Size() || !t.IsContiguous() {
 		panic(fmt.Sprintf("tensor: %d bytes of %v for %v of shape %v", len(data), dtype, t.DType(), t.shape))
 	}
@@ -205,6 +211,7 @@ func (t *Tensor) setBytes(dtype DType, data []byte) {
 // Fill sets every element to v.
 func (t *Tensor) Fill(v float32) {
 	mustContiguous("fill", t)
+	mustWritable("fill", t)
 	t.Device().backend.Fill(kernels.FillArgs{Dst: t.buf, N: t.Len(), Value: v})
 }
 
@@ -213,6 +220,7 @@ func (t *Tensor) CopyFrom(src *Tensor) {
 	if !slices.Equal(t.shape, src.shape) {
 		panic(fmt.Sprintf("copy: destination %v, source %v", t.shape, src.shape))
 	}
+	mustWritable("copy", t)
 	copyView(t, src)
 }
 

@@ -38,6 +38,12 @@ func mustContiguous(op string, ts ...*Tensor) {
 	}
 }
 
+func mustWritable(op string, t *Tensor) {
+	if t.store.mapped {
+		panic(fmt.Sprintf("%s: %v of shape %v is a mapped file, which cannot be written to", op, t.DType(), t.shape))
+	}
+}
+
 // view returns a tensor over the same memory. It holds no reference of its own:
 // it is valid as long as t is.
 func (t *Tensor) view(offset int, shape, strides []int) *Tensor {

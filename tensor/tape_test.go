@@ -1,0 +1,174 @@
+package tensor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// network is three decoder blocks in small, with a loss: every op of training.
+type network struct {
+	*bench
+	seqs                     Sequences
+	embed, norm, w, up, down *Tensor
+	table                    *RopeTable
+	lora                     *LoRA
+	ids, targets, weights    *Tensor
+	cut                      func(tp *Tape, x *Tensor, block func(*Tape, *Tensor) *Tensor) *Tensor
+}
+
+func newNetwork(b *bench) *network {
+	const dim, vocab, rows = 8, 11, 150
+	n := &network{bench: b, seqs: b.batch(100, 20, 30)}
+	n.embed, n.norm = b.param(vocab, dim), b.param(dim)
+	n.w, n.up, n.down = b.param(dim, dim), b.param(2*dim, dim), b.param(dim, 2*dim)
+	n.table = must[*RopeTable](b.T)(NewRopeTable(b.dev, InverseFrequencies(4, 100, nil), 128))
+	n.lora = b.lora(dim, dim, n.seqs)
+	ids := make([]int32, rows)
+	for i := range ids {
+		ids[i] = int32(i % vocab)
+	}
+	n.ids, n.targets, n.weights = b.ints(ids...), b.ints(ids...), b.random(rows)
+	return n
+}
+
+func (n *network) block(tp *Tape, x *Tensor) *Tensor {
+	h := RMSNorm(tp, x, n.norm, 1e-5)
+	v := Reshape(tp, LoRALinear(tp, h, n.w, nil, n.lora), -1, 2, 4)
+	q := Rope(tp, v, n.table)
+	x = Add(tp, x, Reshape(tp, Attention(tp, q, q, v, 0.5), -1, 8))
+	u := Linear(tp, RMSNorm(tp, x, n.norm, 1e-5), n.up, nil)
+	return Add(tp, x, Linear(tp, SwiGLU(tp, u, u), n.down, nil))
+}
+
+// step runs forward and backward and frees the tape.
+func (n *network) step(grad bool) (err error) {
+	defer Recover(&err)
+	tp := NewTape(n.dev, F32, grad)
+	defer tp.Free()
+	tp.Seqs = n.seqs
+	x := Embedding(tp, n.embed, n.ids)
+	for range 3 {
+		x = n.cut(tp, x, n.block)
+	}
+	lp := CrossEntropy(tp, x, n.embed, n.targets, n.weights)
+	tp.Backward()
+	_, err = lp.Float32s()
+	return err
+}
+
+var cuts = map[string]func(tp *Tape, x *Tensor, block func(*Tape, *Tensor) *Tensor) *Tensor{
+	"plain": func(tp *Tape, x *Tensor, block func(*Tape, *Tensor) *Tensor) *Tensor { return block(tp, x) },
+	"scope": func(tp *Tape, x *Tensor, block func(*Tape, *Tensor) *Tensor) *Tensor {
+		return tp.Scope(func() *Tensor { return block(tp, x) })
+	},
+	"checkpoint": func(tp *Tape, x *Tensor, block func(*Tape, *Tensor) *Tensor) *Tensor { return tp.Checkpoint(x, block) },
+}
+
+func TestTapeFreesAll(t *testing.T) {
+	for name, cut := range cuts {
+		for _, grad := range []bool{true, false} {
+			n := newNetwork(newBench(t, "ref"))
+			n.cut = cut
+			before := n.dev.Stats().InUse
+			if err := n.step(grad); err != nil {
+				t.Fatal(err)
+			}
+			if after := n.dev.Stats().InUse; after != before {
+				t.Errorf("%s, gradients %v: %d bytes in use after a step, %d before", name, grad, after, before)
+			}
+		}
+	}
+}
+
+func TestPeakMemory(t *testing.T) {
+	n := newNetwork(newBench(t, "cpu"))
+	peak := func(name string, grad bool) int64 {
+		n.cut = cuts[name]
+		n.dev.Backend().ResetPeak()
+		before := n.dev.Stats().InUse
+		if err := n.step(grad); err != nil {
+			t.Fatal(err)
+		}
+		return n.dev.Stats().Peak - before
+	}
+	plain, scope, checkpoint := peak("plain", true), peak("scope", true), peak("checkpoint", true)
+	if !(checkpoint < scope*3/4 && scope < plain) {
+		t.Errorf("peak of a training step: plain %d, scopes %d, checkpoints %d bytes", plain, scope, checkpoint)
+	}
+	plain, scope = peak("plain", false), peak("scope", false)
+	if !(scope < plain/2) {
+		t.Errorf("peak without gradients: plain %d, scopes %d bytes", plain, scope)
+	}
+}
+
+// TestMemoryLimit lets every single allocation of a step fail, one after the
+// other: each failure is an error and leaves nothing allocated.
+func TestMemoryLimit(t *testing.T) {
+	for name, cut := range cuts {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork(newBench(t, "ref"))
+			n.cut = cut
+			faulty := &faultyBackend{Backend: n.dev.backend}
+			n.dev.backend = faulty
+			before := n.dev.Stats().InUse
+			failures := 0
+			for fail := 1; ; fail++ {
+				faulty.until = fail
+				err := n.step(true)
+				if after := n.dev.Stats().InUse; after != before {
+					t.Fatalf("allocation %d failed: %d bytes in use, %d before", fail, after, before)
+				}
+				if err == nil {
+					break
+				}
+				var device *DeviceError
+				if !errors.As(err, &device) || !strings.Contains(err.Error(), "no memory") {
+					t.Fatalf("allocation %d failed with %v", fail, err)
+				}
+				failures++
+			}
+			if failures < 50 {
+				t.Errorf("only %d allocations in a step", failures)
+			}
+		})
+	}
+}
+
+// faultyBackend fails one allocation.
+type faultyBackend struct {
+	kernels.Backend
+	until int
+}
+
+func (f *faultyBackend) Alloc(n int64) (kernels.Mem, error) {
+	if f.until--; f.until == 0 {
+		return nil, errors.New("no memory")
+	}
+	return f.Backend.Alloc(n)
+}
+
+func TestOpenLimits(t *testing.T) {
+	for _, device := range []string{"ref", "cpu"} {
+		dev, err := Open(device, Options{MemoryLimit: 4096, Poison: true, Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		x, err := dev.New(F32, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := x.Float32s(); v[0] == v[0] {
+			t.Errorf("%s: fresh memory holds %v, want poison", device, v[0])
+		}
+		if _, err := dev.New(F32, 10000); err == nil || !strings.Contains(err.Error(), "limit") {
+			t.Errorf("%s: beyond the limit: %v", device, err)
+		}
+	}
+	if _, err := Open("tpu", Options{}); err == nil || !strings.Contains(err.Error(), "want cpu, ref or auto") {
+		t.Errorf("unknown device: %v", err)
+	}
+}
