@@ -24,7 +24,7 @@ func benchmark(b *testing.B, name string, m, n, k int, f func()) {
 // shapes are m, n, k of linear layers: prefill or training, decoding, a small model, LoRA.
 var shapes = [][3]int{
 	{512, 896, 4864}, {512, 4864, 896}, {512, 128, 320}, {128, 320, 128}, {1024, 1024, 1024},
-	{1, 4864, 896}, {8, 4864, 896}, {200, 16, 896}, {200, 896, 16},
+	{1, 4864, 896}, {8, 4864, 896}, {200, 8, 896}, {200, 896, 8}, {200, 32, 896}, {200, 896, 32},
 }
 
 func BenchmarkNT(b *testing.B) {

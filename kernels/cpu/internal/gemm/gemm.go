@@ -16,8 +16,9 @@
 // fused multiply-add and agree in every bit; the generic level rounds the
 // product and the sum, and is a numerics class of its own ([vec.Level]).
 //
-// Elements outside dst's m×n are neither read nor written, and without
-// accumulate dst is not read at all. NaN and ±Inf propagate as in the loops.
+// dst may not overlap the inputs. Elements outside its m×n are neither read nor
+// written, and without accumulate it is not read at all. NaN and ±Inf propagate
+// as in the loops.
 //
 // The package starts no goroutines: the caller passes its worker pool as a
 // [Parallel], or nil to run in the calling goroutine. In the steady state a call

@@ -25,7 +25,7 @@ func eachLevel(t *testing.T, f func(t *testing.T)) {
 
 // fma is the multiply-add of the active level.
 func fma(a, b, c float32) float32 {
-	if kernels() == &genericKernels {
+	if vec.Active() == vec.Generic {
 		return float32(a*b) + c
 	}
 	return f32math.FMA32(a, b, c)

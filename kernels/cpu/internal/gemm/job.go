@@ -112,13 +112,14 @@ func (j *job) empty() {
 func (j *job) cut(k int) {
 	const (
 		wanted = 32
-		worth  = 1 << 19 // products
+		worth  = 1 << 18 // products
+		stream = 8       // reading b takes the time of so many rows' products
 	)
 	j.rows, j.cols = maxRows, maxCols
 	for j.rows > j.m && j.rows > 60 {
 		j.rows /= 2
 	}
-	for (j.m+j.rows-1)/j.rows*((j.n+j.cols-1)/j.cols) < wanted && min(j.rows, j.m)*min(j.cols, j.n)*k > 2*worth {
+	for (j.m+j.rows-1)/j.rows*((j.n+j.cols-1)/j.cols) < wanted && max(min(j.rows, j.m), stream)*min(j.cols, j.n)*k > 2*worth {
 		switch {
 		case j.cols > panel && j.n > panel:
 			j.cols /= 2
@@ -152,7 +153,7 @@ func (j *job) task(i int) {
 
 // chunk adds the products of k0 … k0+kc to a block of dst.
 func (j *job) chunk(s *scratch, row0, row1, col0, col1, k0, kc int, add, last bool) {
-	set := kernels()
+	set := kernels(col1 - col0)
 	panels := j.panels(s, col0, col1, k0, kc)
 	// Rows a multiple of 2 KiB apart fall into the same few sets of the L1
 	// cache and push one another out: such rows are copied first.

@@ -41,7 +41,15 @@ func (s *kernelSet) forRows(rows int) *kernel {
 	panic("gemm: no kernel for a single row")
 }
 
-func kernels() *kernelSet { return kernelSets[vec.Active()] }
+// kernels chooses the set for cols columns. AVX-512 would compute eight or
+// fewer with half a register idle; AVX2's narrowest tiles give the same bits.
+func kernels(cols int) *kernelSet {
+	isa := vec.Active()
+	if isa == vec.AVX512 && cols <= 8 {
+		isa = vec.AVX2
+	}
+	return kernelSets[isa]
+}
 
 // add32 is &p[n].
 func add32(p *float32, n int) *float32 {
