@@ -104,7 +104,7 @@ func TestLoopResumesWithEqualFiles(t *testing.T) {
 			t.Errorf("row %s has %d articles", r.Name, len(r.PerArticle()))
 		}
 	}
-	if got := strings.Join(names, " "); got != "no_passage passage_only base_self_edits passage_only_matched passage_only_steps outside_edits seal_round_1 seal_round_2 shuffled_control" {
+	if got := strings.Join(names, " "); got != "no_passage passage_only base_self_edits passage_only_matched passage_only_steps given_edits seal_round_1 seal_round_2 shuffled_control" {
 		t.Errorf("rows: %s", got)
 	}
 	steps := func(row string) int { return e.Row(row).Articles[0][0].Steps }

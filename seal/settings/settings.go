@@ -131,7 +131,7 @@ func Default() Settings {
 		Data:  Data{EvalArticles: 200},
 		Model: Model{Compute: "auto", Prompts: "base"},
 		Edits: Edits{
-			Kind: "implications", FileRow: "outside_edits", PerArticle: 5, EvalPerArticle: 1,
+			Kind: "implications", FileRow: "given_edits", PerArticle: 5, EvalPerArticle: 1,
 			Temperature: 1, TopP: 0.95, MaxTokens: 8192, SplitNewlines: true,
 		},
 		Inner: Inner{Finetune: inner, MaxTokens: 2048, Seeds: 3, EvalSeeds: 1},

@@ -1,0 +1,135 @@
+package seal
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/nn"
+	"github.com/selkie-ml/selkie/seal/settings"
+)
+
+// Plan estimates what a knowledge run will take. Counts of updates and answers
+// are exact; tokens assume self-edits of AssumedEdit tokens, which only the
+// model decides.
+type Plan struct {
+	AssumedEdit int // tokens per self-edit
+	Rounds      int
+	SelfEdits   int   // sampled
+	Adapters    int   // inner updates
+	Steps       int   // optimiser steps of these, assuming AssumedSequences per edit
+	TrainTokens int64 // computed in training, inner and outer
+	Answers     int
+	DecodeCalls int64 // tokens generated, at most
+
+	WeightBytes, AdapterBytes, ActivationBytes, CacheBytes int64
+}
+
+// assumedLine is the length of a training sequence that a self-edit gives, for
+// estimates only.
+const assumedLine = 40
+
+// NewPlan estimates a run of these settings on these inputs.
+func NewPlan(s settings.Settings, in Inputs) (Plan, error) {
+	eval := in.Eval
+	if n := s.Data.EvalArticles; n > 0 {
+		eval = eval[:min(n, len(eval))]
+	}
+	train := in.Train[:min(s.Outer.Articles, len(in.Train))]
+	passage, questions := 0.0, 0.0
+	for _, a := range eval {
+		passage += float64(len(in.Tokenizer.Encode(a.Title+"\n"+a.Context, true))) / float64(len(eval))
+		questions += float64(len(a.Questions)) / float64(len(eval))
+	}
+	p := Plan{Rounds: s.Outer.Rounds, AssumedEdit: min(s.Edits.MaxTokens, int(2*passage))}
+
+	// One update on a self-edit: its lines and the passage, title before each.
+	lines := max(1, p.AssumedEdit/assumedLine)
+	perUpdate := int64(s.Inner.Epochs) * int64(float64(p.AssumedEdit)+passage+5*float64(lines))
+	steps := s.Inner.Epochs * (lines + s.Inner.BatchSize) / s.Inner.BatchSize
+	update := func(n int) {
+		p.Adapters += n
+		p.Steps += n * steps
+		p.TrainTokens += int64(n) * perUpdate
+		p.Answers += int(float64(n) * questions)
+	}
+	evaluations := 1 + p.Rounds
+	for _, c := range s.Eval.Controls {
+		if c == "shuffled" {
+			evaluations += s.Eval.Permutations
+		} else {
+			update(len(eval) * s.Inner.EvalSeeds)
+		}
+	}
+	if in.Outside != nil {
+		update(len(eval) * s.Edits.EvalPerArticle * s.Inner.EvalSeeds)
+	}
+	p.SelfEdits = evaluations*len(eval)*s.Edits.EvalPerArticle + p.Rounds*len(train)*s.Edits.PerArticle
+	update(evaluations * len(eval) * s.Edits.EvalPerArticle * s.Inner.EvalSeeds)
+	update(len(eval) * s.Inner.EvalSeeds) // the passage alone
+	update(p.Rounds * len(train) * s.Edits.PerArticle * s.Inner.Seeds)
+	p.TrainTokens += int64(p.Rounds*s.Outer.Epochs*len(train)*s.Outer.Keep) * int64(float64(p.AssumedEdit)+1.2*passage)
+	p.DecodeCalls = int64(p.SelfEdits)*int64(p.AssumedEdit) + int64(p.Answers)*int64(min(s.Eval.MaxTokens, 16))
+
+	return p, p.memory(s, in.Model, int(passage)+p.AssumedEdit)
+}
+
+// memory estimates the bytes that the largest moments of a run hold.
+func (p *Plan) memory(s settings.Settings, m *nn.Model, longest int) error {
+	c := m.Config
+	for _, w := range m.Params() {
+		p.WeightBytes += int64(w.Len() * w.DType().Size())
+	}
+	if s.Outer.Rounds > 0 { // the merged weights beside the base's
+		p.WeightBytes *= 2
+	}
+	for _, f := range []struct {
+		settings.Finetune
+		n int
+	}{{s.Inner.Finetune, s.Run.MaxAdapters}, {s.Outer.Finetune, 1}} {
+		targets, err := nn.ParseProjections(f.Targets)
+		if err != nil {
+			return err
+		}
+		var elements int64
+		for _, t := range targets {
+			in, out := c.Shape(t)
+			elements += int64(c.Layers) * int64(f.Rank) * int64(in+out)
+		}
+		p.AdapterBytes = max(p.AdapterBytes, 16*elements*int64(f.n)) // values, gradients, two moments
+	}
+	// Per token and layer: what the block keeps for its backward pass.
+	perLayer := int64(6*c.HiddenSize + 4*c.Heads*c.HeadDim + 4*c.KVHeads*c.HeadDim + 4*c.Intermediate)
+	tokens := int64(max(s.Run.MaxBatchTokens, min(longest, c.MaxPositions)))
+	p.ActivationBytes = 4 * tokens * perLayer * int64(c.Layers)
+	page := int64(c.Layers*2*c.KVHeads*c.HeadDim*kernels.PageSize) * int64(m.Compute.Size())
+	pages := (longest + kernels.PageSize - 1) / kernels.PageSize * s.Run.MaxDecodes
+	p.CacheBytes = min(page*int64(pages), max(1<<30, page*int64((min(longest, c.MaxPositions)+kernels.PageSize-1)/kernels.PageSize)))
+	return nil
+}
+
+// Bytes is the memory a run needs at most, by this estimate.
+func (p Plan) Bytes() int64 {
+	return p.WeightBytes + p.AdapterBytes + max(p.ActivationBytes, p.CacheBytes)
+}
+
+// Time estimates the run's duration from the model's measured speeds, in tokens
+// per second.
+func (p Plan) Time(train, decode float64) time.Duration {
+	seconds := float64(p.TrainTokens)/train + float64(p.DecodeCalls)/decode
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second)
+}
+
+// Print writes the plan for people.
+func (p Plan) Print(w io.Writer) {
+	mib := func(b int64) string { return fmt.Sprintf("%d MiB", b>>20) }
+	fmt.Fprintf(w, "rounds of reinforcement   %d\n", p.Rounds)
+	fmt.Fprintf(w, "self-edits to sample      %d (assumed %d tokens each)\n", p.SelfEdits, p.AssumedEdit)
+	fmt.Fprintf(w, "adapters to train         %d, about %d optimiser steps\n", p.Adapters, p.Steps)
+	fmt.Fprintf(w, "tokens to train on        about %d\n", p.TrainTokens)
+	fmt.Fprintf(w, "answers to give           %d\n", p.Answers)
+	fmt.Fprintf(w, "tokens to generate        about %d\n", p.DecodeCalls)
+	fmt.Fprintf(w, "memory                    about %s (weights %s, adapters %s, activations %s, KV cache %s)\n",
+		mib(p.Bytes()), mib(p.WeightBytes), mib(p.AdapterBytes), mib(p.ActivationBytes), mib(p.CacheBytes))
+}
