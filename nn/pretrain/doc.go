@@ -1,0 +1,115 @@
+// Package pretrain trains a small model from scratch. A run is a folder, which
+// at its end is a Hugging Face model folder; killed anywhere, the same call goes
+// on and ends with the same bits as a run that nothing disturbed.
+//
+//	model.safetensors, config.json   the model, once finished
+//	training/settings.json           what the run was started with
+//	training/log.jsonl               a line per step and per evaluation
+//	training/checkpoint-N.safetensors  everything after N steps
+//
+// It imports nn and the packages below it, and nothing of package seal.
+package pretrain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/selkie-ml/selkie/nn"
+	"github.com/selkie-ml/selkie/tensor"
+)
+
+// Document is one training sequence.
+type Document struct {
+	Tokens []int32
+	// Train tells which tokens bear loss; nil: all. The first token of a document
+	// never does: nothing predicts it.
+	Train []bool
+}
+
+// Group is a part of a step's documents with a loss of its own: the mean over
+// its trained tokens. A step's loss is the sum of weight times loss over groups.
+type Group struct {
+	Name      string
+	Weight    float64
+	Documents []Document
+}
+
+// Source gives the documents of every step. Batch depends on the step alone,
+// counted from 0, so that a run resumes exactly.
+type Source interface {
+	Batch(step int) ([]Group, error)
+}
+
+// Config is a pretraining.
+type Config struct {
+	Dir   string    // the run's folder
+	Shape nn.Config // of the model; DType is that of the finished file's weights
+	// Weights returns a tensor's first values; nil: Shape.RandomWeights of Seed.
+	Weights func(name string, shape []int) []float32
+	Seed    uint64
+	Source  Source
+	Steps   int
+	// LearningRate of a step, counted from 0; see nn.Schedule.At.
+	LearningRate func(step int) float64
+	AdamW        nn.AdamW
+	Decay        func(*nn.Param) bool // what AdamW.WeightDecay applies to; nil: Matrices
+	Compute      tensor.DType         // of activations; 0: F32
+	Recompute    bool                 // see nn.Model.Recompute
+
+	// Settings are stored with the run; a call with others is refused and told
+	// the difference. They must name all that Source, LearningRate and the other
+	// fields above depend on.
+	Settings map[string]string
+	// AcceptNumerics lets a run go on under another numerics id of the device.
+	AcceptNumerics bool
+
+	// The following change no result.
+
+	MaxTokens       int // tokens computed at once; 0: a whole step
+	CheckpointEvery int // steps; 0: 100
+	// Evaluate, called every EvaluateEvery steps (0: never) and at the end, puts
+	// figures into the log. It must be a function of the model alone.
+	Evaluate      func(context.Context, *nn.Model) (map[string]float64, error)
+	EvaluateEvery int
+	Progress      func(Report) // called after every step and evaluation
+}
+
+// Report is a line of the log.
+type Report struct {
+	Step   int                `json:"step"` // steps done
+	Loss   float64            `json:"loss,omitempty"`
+	Groups map[string]float64 `json:"groups,omitempty"` // each group's mean loss
+	LR     float64            `json:"lr,omitempty"`
+	Norm   float64            `json:"norm,omitempty"`   // of the gradient, before clipping
+	Tokens int                `json:"tokens,omitempty"` // computed in this step
+	Eval   map[string]float64 `json:"eval,omitempty"`
+}
+
+// Matrices is the usual choice for weight decay: weight matrices other than the
+// embedding and the output projection.
+func Matrices(p *nn.Param) bool {
+	return p.IsMatrix() && p.Name != "model.embed_tokens.weight" && p.Name != "lm_head.weight"
+}
+
+// ErrDiverged is in the error of a run whose loss or gradient became infinite or
+// not a number.
+var ErrDiverged = errors.New("training diverged")
+
+func (c *Config) validate() error {
+	if err := c.Shape.Validate(); err != nil {
+		return err
+	}
+	if err := c.AdamW.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case c.Dir == "":
+		return errors.New("no folder to write to")
+	case c.Steps < 1:
+		return fmt.Errorf("%d steps: want 1 or more", c.Steps)
+	case c.CheckpointEvery < 0 || c.EvaluateEvery < 0:
+		return fmt.Errorf("a checkpoint every %d steps, an evaluation every %d: want 0 or more", c.CheckpointEvery, c.EvaluateEvery)
+	}
+	return nil
+}
