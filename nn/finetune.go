@@ -13,6 +13,9 @@ import (
 type Example struct {
 	Tokens []int32
 	Masked int
+	// Train, when not nil, tells which tokens bear loss besides; it has the length
+	// of Tokens.
+	Train []bool
 }
 
 // Job is the training of one LoRA adapter.
@@ -61,6 +64,11 @@ func (j Job) validate() error {
 		return fmt.Errorf("%d epochs: want 0 or more", j.Epochs)
 	case j.Batch < 1:
 		return fmt.Errorf("batch of %d examples: want 1 or more", j.Batch)
+	}
+	for i, e := range j.Examples {
+		if e.Train != nil && len(e.Train) != len(e.Tokens) {
+			return fmt.Errorf("example %d has %d tokens and %d marks in Train: want as many", i, len(e.Tokens), len(e.Train))
+		}
 	}
 	return nil
 }
@@ -127,6 +135,11 @@ func (m *Model) finetuneTogether(ctx context.Context, jobs []Job, opt FinetuneOp
 	for j, job := range jobs {
 		if err := job.validate(); err != nil {
 			return nil, fmt.Errorf("job %d: %w", j, err)
+		}
+		for i, e := range job.Examples {
+			if err := NextToken(e.Tokens, e.Masked, 1, NoAdapter).check(m.Config, 0); err != nil {
+				return nil, fmt.Errorf("job %d: example %d: %w", j, i, err)
+			}
 		}
 		configs[j] = job.LoRA
 	}
@@ -198,13 +211,24 @@ func (m *Model) finetuneTogether(ctx context.Context, jobs []Job, opt FinetuneOp
 	return results, nil
 }
 
+// sequence returns the example with a weight of 1 for every target.
+func (e Example) sequence(adapter int) Sequence {
+	s := NextToken(e.Tokens, e.Masked, 1, adapter)
+	for i := range s.Targets {
+		if e.Train != nil && s.Targets[i] >= 0 && !e.Train[i+1] {
+			s.Targets[i], s.Weights[i] = -1, 0
+		}
+	}
+	return s
+}
+
 // batch returns the sequences of one step, their weights making the loss the
 // mean over the step's targets.
 func (j Job) batch(indices []int, adapter int) []Sequence {
 	var seqs []Sequence
 	n := 0
 	for _, i := range indices {
-		s := NextToken(j.Examples[i].Tokens, j.Examples[i].Masked, 1, adapter)
+		s := j.Examples[i].sequence(adapter)
 		n += s.NumTargets()
 		seqs = append(seqs, s)
 	}
