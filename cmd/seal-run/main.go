@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,7 @@ type app struct {
 	memoryLimit string
 	quiet       bool
 	progress    string
+	cpuProfile  string
 }
 
 // addCommands makes the commands of the program, in the order of its help.
@@ -56,6 +58,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) (code int) {
 	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	pprof.StopCPUProfile()
 	switch {
 	case err == nil:
 		return 0
@@ -78,6 +81,7 @@ finetuning data, is finetuned on it, is tested, and learns which self-edits help
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.startProfile() }
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
@@ -88,6 +92,8 @@ finetuning data, is finetuned on it, is tested, and learns which self-edits help
 	f.StringVar(&a.memoryLimit, "memory-limit", "", "most memory for tensors, such as 3GiB")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
 	f.StringVar(&a.progress, "progress", "auto", "how progress is shown: bar, lines, none, or auto (bar on a terminal)")
+	f.StringVar(&a.cpuProfile, "cpuprofile", "", "write a profile for go tool pprof")
+	_ = f.MarkHidden("cpuprofile")
 	for _, add := range addCommands {
 		root.AddCommand(add(a))
 	}
@@ -111,4 +117,15 @@ func (a *app) say(format string, args ...any) {
 	if !a.quiet {
 		fmt.Fprintf(a.err, format+"\n", args...)
 	}
+}
+
+func (a *app) startProfile() error {
+	if a.cpuProfile == "" {
+		return nil
+	}
+	f, err := os.Create(a.cpuProfile)
+	if err != nil {
+		return err
+	}
+	return pprof.StartCPUProfile(f)
 }
