@@ -313,3 +313,16 @@ func BenchmarkSample(b *testing.B) {
 		}
 	}
 }
+
+type idleTask struct{}
+
+func (idleTask) do(lo, hi int, _ *worker) {}
+
+// BenchmarkPool is the cost of sharing a job that has no work.
+func BenchmarkPool(b *testing.B) {
+	for _, threads := range []int{1, 2, 3} {
+		p := newPool(threads)
+		defer p.close()
+		bench(b, fmt.Sprintf("threads=%d", threads), 0, 0, func() { p.run("idle", idleTask{}, 16, 1) })
+	}
+}

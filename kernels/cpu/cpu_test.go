@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/selkie-ml/selkie/kernels"
@@ -18,20 +19,20 @@ func open(t testing.TB, threads int) *Backend {
 	return b
 }
 
-// TestConformance puts the backend on trial at every level that this machine
-// can run, with several numbers of workers.
+// TestConformance puts the backend on trial: the best level in full, the other
+// levels that this machine can run with f32 and bf16, and numbers of workers
+// from 1 to 3 among them. SELKIE_HEAVY=1 adds problems of realistic size.
 func TestConformance(t *testing.T) {
 	for i, level := range vec.Levels() {
-		t.Run(level, func(t *testing.T) {
+		opt := kerneltest.Options{Seed: uint64(1 + i), Heavy: os.Getenv("SELKIE_HEAVY") == "1"}
+		threads := 2
+		if i > 0 {
+			opt.DTypes = []kernels.DType{kernels.F32, kernels.BF16}
+			threads = 5 - 2*i // 3, 1
+		}
+		t.Run(fmt.Sprintf("%s/threads=%d", level, threads), func(t *testing.T) {
 			defer vec.ForceLevel(level)()
-			for threads := 1; threads <= 3; threads++ {
-				if i > 0 && threads == 1 {
-					continue
-				}
-				t.Run(fmt.Sprintf("threads=%d", threads), func(t *testing.T) {
-					kerneltest.Run(t, func(t *testing.T) kernels.Backend { return open(t, threads) }, kerneltest.Options{Seed: uint64(1 + threads), Loose: 8})
-				})
-			}
+			kerneltest.Run(t, func(t *testing.T) kernels.Backend { return open(t, threads) }, opt)
 		})
 	}
 }

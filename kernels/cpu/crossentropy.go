@@ -8,10 +8,14 @@ import (
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
-// lossRows is how many rows of logits exist at once: as many as fit into 4 MB,
-// but at least 96, and a multiple of 32. It depends on the vocabulary alone.
+// lossRows is how many rows of logits exist at once, by the vocabulary alone: as
+// many as fit into 4 MB, or where those are few, up to 96 within 56 MB.
 func lossRows(vocab int) int {
-	return max(96, (4<<20)/(4*max(1, vocab))&^31)
+	row := 4 * max(1, vocab)
+	if n := (4 << 20) / row &^ 31; n >= 96 {
+		return n
+	}
+	return max(8, min(96, (56<<20)/row))
 }
 
 // lossPiece is where a sequence is cut, counted in its rows that have targets:
@@ -95,7 +99,10 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 		}
 		t.rows, t.pieces = t.rows[:0], t.pieces[:0]
 	}
-	piece := lossPiece(a.Vocab)
+	piece := capacity
+	if dw != nil {
+		piece = lossPiece(a.Vocab)
+	}
 	// collect takes in the rows of a sequence, or rows of none, in pieces that
 	// each lie in one chunk.
 	collect := func(lo, hi int) {

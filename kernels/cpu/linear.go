@@ -90,7 +90,7 @@ func (b *Backend) LinearBackwardWeight(a kernels.LinearBackwardWeightArgs) {
 	if !a.DBias.IsNil() {
 		t := &b.ops.colsum
 		*t = colsumTask{f32s(op, "DBias", a.DBias, a.Out), dy, from, a.Out}
-		b.pool.run(op, t, a.Out, 64)
+		b.pool.run(op, t, a.Out, columnGrain)
 	}
 	if a.DW.IsNil() {
 		return

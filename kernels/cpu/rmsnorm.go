@@ -41,13 +41,16 @@ func (t *rmsnormTask) do(lo, hi int, w *worker) {
 	}
 }
 
+// columnGrain is how many columns of a sum over rows a worker takes at a time.
+const columnGrain = 64
+
 type rmsnormBackwardTask struct {
 	dx, dy, x  []float32
 	w          elems
 	dim        int
 	eps        float32
 	accumulate bool
-	inv        []float32 // per row, for the weight's gradient
+	inv        []float32 // per row, kept for the weight's gradient
 }
 
 // RMSNormBackward implements kernels.Backend.
@@ -67,14 +70,10 @@ func (b *Backend) RMSNormBackward(a kernels.RMSNormBackwardArgs) {
 	if !ok {
 		return
 	}
-	// DX may be DY: the weight's gradient comes first.
 	u := &b.ops.rmsnormBackwardWeight
 	*u = rmsnormBackwardWeightTask{t, f32s(op, "DW", a.DW, a.Dim), from}
-	for i := range t.inv {
-		t.inv[i] = inverseRMS(t.x[i*a.Dim:][:a.Dim], a.Eps)
-	}
-	b.pool.run(op, u, a.Dim, max(64, (a.Dim/(4*len(b.pool.workers))+15)&^15))
 	b.pool.run(op, t, a.Rows, rowGrain(2*a.Dim))
+	b.pool.run(op, u, a.Dim, columnGrain)
 }
 
 func (t *rmsnormBackwardTask) do(lo, hi int, w *worker) {
@@ -83,6 +82,7 @@ func (t *rmsnormBackwardTask) do(lo, hi int, w *worker) {
 	for i := lo; i < hi; i++ {
 		x, dx := t.x[i*t.dim:][:t.dim], t.dx[i*t.dim:][:t.dim]
 		inv := inverseRMS(x, t.eps)
+		t.inv[i] = inv
 		vec.RMSNormRow(g, t.dy[i*t.dim:][:t.dim], weight, 1)
 		slope := -inv * inv * inv * (vec.Dot(g, x) / float32(t.dim))
 		if t.accumulate {

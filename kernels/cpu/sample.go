@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/kernels"
@@ -90,23 +91,19 @@ func greedy(z []float32) (id int, m float32) {
 	return id, m
 }
 
-// choice draws from rows, with scratch of its own.
+// choice draws from rows, with scratch of its own. A candidate is the order of
+// its logit in the upper 32 bits and its weight, up to 2^30, in the lower.
 type choice struct {
-	ids, keys []uint32 // of the candidates, in the order of ids
-	weights   []uint32 // up to 2^30 each
-	bins      [2048]uint64
+	candidates []uint64 // ascending by id
+	ids        []uint32 // of the candidates, where some were left out
+	list       []uint64
+	bins       [2048]uint64
 }
 
 // order maps a float to an integer of the same order; +0 and −0 are one.
 func order(x float32) uint32 {
-	if x == 0 {
-		return 1 << 31
-	}
-	b := math.Float32bits(x)
-	if b>>31 == 1 {
-		return ^b
-	}
-	return b | 1<<31
+	b := math.Float32bits(x + 0) // −0 + 0 = +0
+	return b ^ (uint32(int32(b)>>31) | 1<<31)
 }
 
 // draw returns an id of z, whose largest element is m, by the uniform word u.
@@ -117,106 +114,121 @@ func (c *choice) draw(z []float32, m float32, s []float32, u uint32, w *worker) 
 		e[v] = (x - m) / temperature
 	}
 	vec.Exp(e, e)
+	c.candidates, c.ids = resize(c.candidates, len(z)), c.ids[:0]
 	restrictK := topK >= 1 && topK < float32(len(z))
-	c.weights = resize(c.weights, len(z))
-	for v, x := range e {
-		c.weights[v] = uint32(int64(x * (1 << 30)))
-	}
 	if !restrictK && topP >= 1 {
-		return pick(c.weights, u)
+		for v, x := range e {
+			c.candidates[v] = weight(x)
+		}
+		return pick(c.candidates, u)
 	}
-	c.keys = resize(c.keys, len(z))
-	c.ids = resize(c.ids, len(z))
-	for v, x := range z {
-		c.keys[v], c.ids[v] = order(x), uint32(v)
+	for v, x := range e {
+		c.candidates[v] = uint64(order(z[v]))<<32 | weight(x)
+		c.ids = append(c.ids, uint32(v))
 	}
 	if restrictK {
-		threshold, equal := c.largest(uint64(topK), false)
-		c.keep(threshold, equal)
+		c.keep(c.largest(uint64(topK), false))
 	}
 	if topP < 1 {
 		sum := uint64(0)
-		for _, x := range c.weights {
-			sum += uint64(x)
+		for _, x := range c.candidates {
+			sum += uint64(uint32(x))
 		}
-		share := uint64(max(0, math.Ceil(float64(topP)*(1<<24))))
-		hi, lo := bits.Mul64(share, sum)
-		threshold, equal := c.largest(max(1, hi<<40|lo>>24), true)
-		c.keep(threshold, equal)
+		hi, lo := bits.Mul64(uint64(math.Ceil(float64(topP)*(1<<24))), sum)
+		c.keep(c.largest(max(1, hi<<40|lo>>24), true))
 	}
-	return int(c.ids[pick(c.weights, u)])
+	return int(c.ids[pick(c.candidates, u)])
 }
+
+// weight is e^x in units of 2^-30, rounded down.
+func weight(e float32) uint64 { return uint64(int64(e * (1 << 30))) }
 
 // pick returns the first place whose running sum of weights exceeds the share
 // u/2^32 of their total.
-func pick(weights []uint32, u uint32) int {
+func pick(candidates []uint64, u uint32) int {
 	total := uint64(0)
-	for _, x := range weights {
-		total += uint64(x)
+	for _, x := range candidates {
+		total += uint64(uint32(x))
 	}
 	hi, lo := bits.Mul64(total, uint64(u))
 	limit, sum := hi<<32|lo>>32, uint64(0)
-	for i, x := range weights {
-		if sum += uint64(x); sum > limit {
+	for i, x := range candidates {
+		if sum += uint64(uint32(x)); sum > limit {
 			return i
 		}
 	}
-	panic("kernels/cpu: sample: no weight above zero")
+	panic("kernels/cpu: Sample: no weight above zero")
 }
 
 // largest finds the smallest set of largest candidates whose weights (or whose
-// number) reach target: all with keys above the threshold, and the first equal
-// of those at it. Three rounds of counting, on 11, 11 and 10 bits of the key.
+// number) reach target: all of an order above the threshold, and the first equal
+// of those at it. Rounds of counting, on 11, 11 and 10 bits of the order, narrow
+// the search to few candidates, which are sorted.
 func (c *choice) largest(target uint64, weighted bool) (threshold uint32, equal int) {
+	const few = 64
+	c.list = append(c.list[:0], c.candidates...)
 	left := target
-	var prefix uint32
-	for _, round := range [...]struct{ shift, width uint }{{21, 11}, {10, 11}, {0, 10}} {
-		bins := c.bins[:1<<round.width]
-		clear(bins)
-		mask := uint32(len(bins) - 1)
-		above := round.shift + round.width // 32 in the first round: all match
-		for i, k := range c.keys {
-			if k>>above == prefix>>above {
-				x := uint64(1)
-				if weighted {
-					x = uint64(c.weights[i])
-				}
-				bins[k>>round.shift&mask] += x
+	for _, shift := range [...]uint{32 + 21, 32 + 10, 32} {
+		if len(c.list) <= few {
+			break
+		}
+		clear(c.bins[:])
+		for _, x := range c.list {
+			n := uint64(1)
+			if weighted {
+				n = uint64(uint32(x))
+			}
+			c.bins[x>>shift&2047] += n
+		}
+		bin := uint64(len(c.bins) - 1)
+		for ; bin > 0 && c.bins[bin] < left; bin-- {
+			left -= c.bins[bin]
+		}
+		n := 0
+		for _, x := range c.list {
+			if x>>shift&2047 == bin {
+				c.list[n] = x
+				n++
 			}
 		}
-		bin := len(bins) - 1
-		for ; bin > 0 && bins[bin] < left; bin-- {
-			left -= bins[bin]
+		c.list = c.list[:n]
+	}
+	slices.Sort(c.list)
+	for i := len(c.list) - 1; i >= 0; i-- {
+		x := c.list[i]
+		if key := uint32(x >> 32); key != threshold || equal == 0 {
+			threshold, equal = key, 0
 		}
-		prefix |= uint32(bin) << round.shift
-	}
-	if !weighted {
-		return prefix, int(left)
-	}
-	for i, k := range c.keys {
-		if k == prefix {
-			return prefix, int((left + uint64(c.weights[i]) - 1) / uint64(c.weights[i]))
+		equal++
+		n := uint64(1)
+		if weighted {
+			n = uint64(uint32(x))
 		}
+		if n >= left {
+			break
+		}
+		left -= n
 	}
-	panic("kernels/cpu: sample: no logit at the threshold")
+	return threshold, equal
 }
 
 // keep reduces the candidates to those above the threshold and the first equal
 // of those at it.
 func (c *choice) keep(threshold uint32, equal int) {
 	n := 0
-	for i, k := range c.keys {
-		if k < threshold {
+	for i, x := range c.candidates {
+		key := uint32(x >> 32)
+		if key < threshold {
 			continue
 		}
-		if k == threshold {
+		if key == threshold {
 			if equal == 0 {
 				continue
 			}
 			equal--
 		}
-		c.keys[n], c.ids[n], c.weights[n] = k, c.ids[i], c.weights[i]
+		c.candidates[n], c.ids[n] = x, c.ids[i]
 		n++
 	}
-	c.keys, c.ids, c.weights = c.keys[:n], c.ids[:n], c.weights[:n]
+	c.candidates, c.ids = c.candidates[:n], c.ids[:n]
 }
