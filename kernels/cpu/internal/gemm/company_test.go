@@ -272,3 +272,22 @@ func TestMisuseNamesOpAndShapes(t *testing.T) {
 		}()
 	}
 }
+
+// However a product is cut, the blocks cover dst and fit the scratch; large ones are shared out.
+func TestCut(t *testing.T) {
+	for _, m := range []int{1, 7, 12, 59, 60, 61, 239, 240, 241, 250, 1000, 3001} {
+		for _, n := range []int{1, 31, 32, 33, 128, 129, 896, 4864} {
+			for _, k := range []int{1, 50, 896, 4864} {
+				j := &job{m: m, n: n}
+				j.cut(k)
+				tasks := j.rowBlocks * ceil(n, j.cols)
+				if j.rows > maxRows || j.rows%maxTile != 0 || j.cols > maxCols || j.cols%panel != 0 || j.rowBlocks*j.rows < m || (j.rowBlocks-1)*j.rows >= m {
+					t.Errorf("m=%d n=%d k=%d: %d blocks of %d rows, %d columns each", m, n, k, j.rowBlocks, j.rows, j.cols)
+				}
+				if m*n*k > 1<<27 && m > 200 && tasks < 8 {
+					t.Errorf("m=%d n=%d k=%d: only %d tasks", m, n, k, tasks)
+				}
+			}
+		}
+	}
+}

@@ -15,7 +15,7 @@ func beforeFault[T any](t *testing.T, n int) []T {
 	t.Helper()
 	size := n * int(unsafe.Sizeof(*new(T)))
 	page := syscall.Getpagesize()
-	readable := roundUp(size+1, page)
+	readable := (size/page + 1) * page
 	mem, err := syscall.Mmap(-1, 0, readable+page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Fatalf("mmap: %v", err)

@@ -72,7 +72,7 @@ func (j *job) do(p Parallel) {
 			j.empty()
 		} else {
 			j.cut(k)
-			tasks := j.rowBlocks * ((j.n + j.cols - 1) / j.cols)
+			tasks := j.rowBlocks * ceil(j.n, j.cols)
 			if p == nil || tasks == 1 {
 				for i := range tasks {
 					j.task(i)
@@ -116,21 +116,18 @@ func (j *job) cut(k int) {
 		stream = 8       // reading b takes the time of so many rows' products
 	)
 	j.rows, j.cols = maxRows, maxCols
-	for j.rows > j.m && j.rows > 60 {
-		j.rows /= 2
-	}
-	for (j.m+j.rows-1)/j.rows*((j.n+j.cols-1)/j.cols) < wanted && max(min(j.rows, j.m), stream)*min(j.cols, j.n)*k > 2*worth {
-		switch {
-		case j.cols > panel && j.n > panel:
+	for ceil(j.m, j.rows)*ceil(j.n, j.cols) < wanted && max(min(j.rows, j.m), stream)*min(j.cols, j.n)*k > 2*worth {
+		if j.cols > panel && j.n > panel {
 			j.cols /= 2
-		case j.rows > 60 && j.m > 60:
+		} else if j.rows > 5*maxTile && j.m > 5*maxTile {
 			j.rows /= 2
-		default:
-			goto done
+		} else {
+			break
 		}
 	}
-done:
-	j.rowBlocks = (j.m + j.rows - 1) / j.rows
+	// Equal heights, in whole tiles.
+	j.rows = ceil(ceil(j.m, ceil(j.m, j.rows)), maxTile) * maxTile
+	j.rowBlocks = ceil(j.m, j.rows)
 }
 
 // task computes block i of dst. Blocks of the same columns follow one another.
@@ -191,18 +188,18 @@ func (j *job) chunk(s *scratch, row0, row1, col0, col1, k0, kc int, add, last bo
 // panels gives a chunk of b's columns col0 … col1, packed.
 func (j *job) panels(s *scratch, col0, col1, k0, kc int) (p [maxCols / panel]*float32) {
 	size := kc * panel
-	for i := range (col1 - col0 + panel - 1) / panel {
+	for i := range ceil(col1-col0, panel) {
 		p[i] = &s.b[i*size]
 	}
 	switch w := j.packed; {
 	case w == nil:
 		packBlock(s.b[:], &j.b, j.form, col0, col1, k0, kc)
 	case w.kind == KindF32:
-		for i := range (col1 - col0 + panel - 1) / panel {
+		for i := range ceil(col1-col0, panel) {
 			p[i] = &w.f32[w.at(col0+i*panel, k0, kc)]
 		}
 	default:
-		n := roundUp(col1-col0, panel) * kc
+		n := ceil(col1-col0, panel) * panel * kc
 		widen(s.b[:n], w.bits[w.at(col0, k0, kc):], w.kind)
 	}
 	return p

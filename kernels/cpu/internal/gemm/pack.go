@@ -30,7 +30,7 @@ func Pack(b Matrix, n, k int, form Form) *Packed {
 	}
 	must("Pack", "b", b.len(), rows, cols, b.Ld)
 	w := &Packed{n: n, k: k, kind: b.Kind}
-	size := roundUp(n, panel) * k
+	size := ceil(n, panel) * panel * k
 	if b.Kind == KindF32 {
 		w.f32 = make([]float32, size)
 	} else {
@@ -55,7 +55,7 @@ func Pack(b Matrix, n, k int, form Form) *Packed {
 func (w *Packed) Bytes() int { return 4*len(w.f32) + 2*len(w.bits) }
 
 // at is the place of the panel of columns n0… in the chunk of kc rows from k0.
-func (w *Packed) at(n0, k0, kc int) int { return k0*roundUp(w.n, panel) + n0*kc }
+func (w *Packed) at(n0, k0, kc int) int { return k0*ceil(w.n, panel)*panel + n0*kc }
 
 // MulPacked is NT or NN, by the form that w was packed from: dst [m,n] (+)= a [m,k] · w (+ bias [n] or nil).
 func MulPacked(p Parallel, dst []float32, ldd int, a []float32, lda int, w *Packed, bias []float32, m int, accumulate bool) {
@@ -141,4 +141,5 @@ func packTransposed(dst []float32, b *Matrix, n0, nc, k0, kc int) {
 	}
 }
 
-func roundUp(x, to int) int { return (x + to - 1) / to * to }
+// ceil is x/y, rounded up.
+func ceil(x, y int) int { return (x + y - 1) / y }
