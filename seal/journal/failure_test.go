@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // fullFile takes some bytes, then behaves like a file on a full disk: it writes
@@ -16,6 +17,7 @@ type fullFile struct {
 	room        int
 	noTruncate  bool
 	failingSync bool
+	syncs       int
 }
 
 func (f *fullFile) Write(b []byte) (int, error) {
@@ -39,7 +41,40 @@ func (f *fullFile) Sync() error {
 	if f.failingSync {
 		return syscall.EIO
 	}
+	f.syncs++
 	return f.file.Sync()
+}
+
+// Flushing is batched, but nothing waits for longer than flushEvery and another
+// record, and what rests on records comes after them.
+func TestFlushes(t *testing.T) {
+	r := open(t, t.TempDir())
+	f := &fullFile{file: r.journal.f, room: 1 << 20}
+	r.journal.f = f
+	p := phase(t, r, "p")
+	step := func(what string, want int, err error) {
+		t.Helper()
+		if err != nil || f.syncs != want {
+			t.Errorf("%s: %d flushes, want %d; %v", what, f.syncs, want, err)
+		}
+	}
+	r.journal.synced = time.Now().Add(time.Hour) // however slow the machine
+	step("a record", 0, p.Put("a", 1))
+	step("another", 0, p.Put("b", 1))
+	r.journal.synced = time.Now().Add(-2 * flushEvery)
+	step("a late one", 1, p.Put("c", 1))
+	r.journal.synced = time.Now().Add(time.Hour)
+	step("one more", 1, p.Put("d", 1))
+	_, err := r.Artifact("x", func(path string) error {
+		if f.syncs != 2 {
+			t.Error("an artifact came before its records")
+		}
+		return os.WriteFile(path, nil, 0o666)
+	})
+	step("an artifact", 2, err)
+	step("the last", 2, p.Put("e", 1))
+	step("the end", 3, p.Finish(nil))
+	step("nothing new", 3, r.Sync())
 }
 
 func TestFullDiskLosesNothing(t *testing.T) {

@@ -525,8 +525,26 @@ func TestFingerprint(t *testing.T) {
 	write("a", "1")
 	write("b", "2")
 	check("the bytes across two files")
-	_, err := Fingerprint(filepath.Join(dir, "none"))
-	expectError(t, err, "none", "no such file")
+	large, err := os.Create(filepath.Join(dir, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer large.Close()
+	const size = 65 << 20 // sparse
+	for what, at := range map[string]int64{"its first byte": 0, "its last byte": size - 1, "a byte more": size} {
+		if err := large.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		if err := large.Truncate(size); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := large.WriteAt([]byte{1}, at); err != nil {
+			t.Fatal(err)
+		}
+		check("a large file with " + what)
+	}
+	_, err = Fingerprint(filepath.Join(dir, "none"))
+	expectError(t, err, "none", "no such file or directory")
 }
 
 func FuzzJournal(f *testing.F) {
