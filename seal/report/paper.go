@@ -1,0 +1,16 @@
+package report
+
+// PaperKnowledge is the paper's table for knowledge incorporation, one passage at
+// a time (Zweiger et al. 2025, table 2): Qwen2.5-7B, answers graded by GPT-4.1.
+func PaperKnowledge() Paper {
+	return Paper{
+		Caption: "Zweiger et al. 2025, Qwen2.5-7B on 200 SQuAD passages, answers graded by GPT-4.1",
+		Values: []PaperValue{
+			{"no_passage", "base model", 0.327},
+			{"passage_only", "passage only", 0.335},
+			{"base_self_edits", "passage + base model's self-edits", 0.397},
+			{"given_edits", "passage + GPT-4.1's self-edits", 0.463},
+			{"seal_round_2", "SEAL after two rounds", 0.470},
+		},
+	}
+}
