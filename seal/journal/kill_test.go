@@ -114,7 +114,7 @@ func work(dir string) error {
 				return err
 			}
 			for _, name := range []string{"a", "b"} {
-				time.Sleep(time.Millisecond)
+				time.Sleep(5 * time.Millisecond) // long enough to be killed in
 				if err := os.WriteFile(filepath.Join(path, name), []byte(last.Text+name), 0o666); err != nil {
 					return err
 				}
