@@ -21,17 +21,8 @@ func init() {
 	}
 }
 
-// byteLevel writes bytes in the byte-level alphabet.
-func byteLevel(s string) string {
-	out := make([]rune, len(s))
-	for i := range len(s) {
-		out[i] = byteRune[s[i]]
-	}
-	return string(out)
-}
-
-// fromByteLevel is the inverse of byteLevel; ok is false when some character
-// is outside the alphabet.
+// fromByteLevel returns the bytes that a token in the alphabet stands for; ok is
+// false when some character is outside of it.
 func fromByteLevel(token string) (raw string, ok bool) {
 	out := make([]byte, 0, len(token))
 	for _, r := range token {

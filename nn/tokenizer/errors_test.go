@@ -88,12 +88,14 @@ func TestParseErrors(t *testing.T) {
 		}
 	}
 	for in, want := range map[string]string{
-		`{"bos_token": 3}`:                "tokenizer_config.json: ",
-		`{"bos_token": "<s>"`:             "malformed JSON at line 1, byte 19",
-		`{"chat_template": 3}`:            "chat_template: expected a string or a list",
-		`{"chat_template": [{"name":1}]}`: "chat_template: expected a string or a list",
-		`{"chat_template": [{}]}`:         "chat_template[0]: expected \"name\" and \"template\"",
-		`{"selkie_vocab_size": 3}`:        "selkie_vocab_size: found 3; expected 4",
+		`{"bos_token": 3}`:                                    "tokenizer_config.json: ",
+		`{"bos_token": "<s>"`:                                 "malformed JSON at line 1, byte 19",
+		`{"chat_template": 3}`:                                "chat_template: expected a string or a list",
+		`{"chat_template": [{"name":1}]}`:                     "chat_template: expected a string or a list",
+		`{"chat_template": [{}]}`:                             "chat_template[0]: expected \"name\" and \"template\"",
+		`{"added_tokens_decoder": {"9": {"content": "<x>"}}}`: `"<x>" has id 9, but it is not in tokenizer.json, whose next free id is 4`,
+		`{"added_tokens_decoder": {"2": {"content": "<s>"}}}`: `"<s>" has id 2 but tokenizer.json gives it id 3`,
+		`{"selkie_vocab_size": 3}`:                            "selkie_vocab_size: found 3; expected 4",
 	} {
 		if _, err := Parse([]byte(minimal), []byte(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want …%s…", in, err, want)
@@ -111,6 +113,28 @@ func TestLoadErrors(t *testing.T) {
 	}
 	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "truncated") {
 		t.Errorf("half a file: %v", err)
+	}
+}
+
+// Added tokens of the configuration alone are added, and saved with the others.
+func TestAddedTokensDecoder(t *testing.T) {
+	tok, err := Parse([]byte(minimal), []byte(`{"added_tokens_decoder": {"5": {"content": "<y>"}, "4": {"content": "<x>", "special": true}, "3": {"content": "<s>", "special": true}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := tok.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tok := range []*Tokenizer{tok, again} {
+		ids := tok.Encode("a<x>b<y>", false)
+		if fmt.Sprint(ids) != "[0 4 1 5]" || tok.Decode(ids, true) != "ab<y>" || tok.VocabSize() != 6 {
+			t.Errorf("ids %v, decoded %q, %d tokens", ids, tok.Decode(ids, true), tok.VocabSize())
+		}
 	}
 }
 

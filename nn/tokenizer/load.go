@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 const (
@@ -116,20 +118,25 @@ func (t *Tokenizer) parseFile(data []byte) error {
 	}
 	t.special, t.shown = map[int32]bool{}, map[int32]string{}
 	for _, a := range t.added {
-		if a.Special {
-			t.special[a.ID] = true
-		}
-		if a.Normalized {
-			content := t.normalize(a.Content)
-			t.normalised.add(content, a)
-			if content != a.Content {
-				t.shown[a.ID] = content
-			}
-		} else {
-			t.raw.add(a.Content, a)
-		}
+		t.seek(a)
 	}
 	return nil
+}
+
+// seek makes Encode and Decode know an added token.
+func (t *Tokenizer) seek(a AddedToken) {
+	if a.Special {
+		t.special[a.ID] = true
+	}
+	if !a.Normalized {
+		t.raw.add(a.Content, a)
+		return
+	}
+	content := t.normalize(a.Content)
+	t.normalised.add(content, a)
+	if content != a.Content {
+		t.shown[a.ID] = content
+	}
 }
 
 // config is what the package uses of tokenizer_config.json.
@@ -141,7 +148,9 @@ type config struct {
 	Cleanup      bool            `json:"clean_up_tokenization_spaces"`
 	CleanupBPE   bool            `json:"clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"`
 	ChatTemplate json.RawMessage `json:"chat_template"`
-	VocabSize    int             `json:"selkie_vocab_size"` // ids the model has, if more than the tokenizer uses
+	// Added repeats the added tokens; some folders have tokens here alone.
+	Added     map[int32]AddedToken `json:"added_tokens_decoder"`
+	VocabSize int                  `json:"selkie_vocab_size"` // ids the model has, if more than the tokenizer uses
 
 	raw []byte
 }
@@ -181,6 +190,24 @@ func (t *Tokenizer) parseConfig(data []byte) error {
 	t.config.raw = data
 	// HF ignores clean_up_tokenization_spaces for BPE unless told twice.
 	t.cleanup = t.config.Cleanup && t.config.CleanupBPE
+	for _, id := range slices.Sorted(maps.Keys(t.config.Added)) {
+		a := t.config.Added[id]
+		a.ID = id
+		known, ok := t.ids[a.Content]
+		switch {
+		case ok && known == id:
+			continue
+		case ok:
+			return fmt.Errorf("added_tokens_decoder: %q has id %d but %s gives it id %d", a.Content, id, tokenizerFile, known)
+		case a.Content == "" || int(id) != len(t.tokens):
+			return fmt.Errorf("added_tokens_decoder: %q has id %d, but it is not in %s, whose next free id is %d", a.Content, id, tokenizerFile, len(t.tokens))
+		}
+		t.tokens, t.ids[a.Content] = append(t.tokens, a.Content), id
+		t.file.vocab = append(t.file.vocab, "")
+		t.added = append(t.added, a)
+		t.seek(a)
+	}
+	t.vocabSize = len(t.tokens)
 	if n := t.config.VocabSize; n != 0 {
 		if n < len(t.tokens) || n > maxVocab {
 			return fmt.Errorf("selkie_vocab_size: found %d; expected %d (the tokens of %s) to %d", n, len(t.tokens), tokenizerFile, maxVocab)

@@ -197,7 +197,7 @@ func translatePattern(source string) (string, error) {
 			e := rest[1]
 			letter := e >= 'a' && e <= 'z' || e >= 'A' && e <= 'Z' || e >= '0' && e <= '9'
 			if letter && !strings.ContainsRune("pPsSdDrntuxf", rune(e)) {
-				return "", fmt.Errorf(`\%c at byte %d is not supported; supported: \p{…} \P{…} \s \S \d \D \r \n \t \f \u \x and escaped punctuation`, e, i)
+				return "", fmt.Errorf(`\%c at byte %d is not supported; supported are escaped punctuation and \p{…} \P{…} \s \S \d \D \r \n \t \f \u \x`, e, i)
 			}
 			n = 2
 			if name, _, ok := strings.Cut(rest[2:], "}"); e == 'p' && ok && strings.HasPrefix(name, "{") && additions[name[1:]] != nil {
@@ -216,14 +216,14 @@ func translatePattern(source string) (string, error) {
 				n = 2
 			}
 		case c == '^' || c == '$' || c == '.':
-			return "", fmt.Errorf("%c at byte %d is not supported", c, i)
+			return "", fmt.Errorf("%c at byte %d is not supported outside of a set", c, i)
 		case strings.HasPrefix(rest, "(?"):
 			ok := false
 			for _, p := range []string{"(?:", "(?i:", "(?!", "(?=", "(?<!", "(?<="} {
 				ok = ok || strings.HasPrefix(rest, p)
 			}
 			if !ok {
-				return "", fmt.Errorf("group %.4q at byte %d is not supported; supported: (?: (?i: (?= (?! (?<= (?<!", rest, i)
+				return "", fmt.Errorf("group %.4q at byte %d is not supported; the groups (?: (?i: (?= (?! (?<= (?<! are supported", rest, i)
 			}
 		}
 		out.WriteString(rest[:n])
