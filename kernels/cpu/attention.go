@@ -39,9 +39,8 @@ func (r *softmaxRow) add(o, q, k, v, s []float32, stride, n int, scale float32) 
 	vec.AxpyRows(o, s, v, stride, n)
 }
 
-// finish divides by the sum and returns log Σ exp(s).
-func (r *softmaxRow) finish(o []float32) (lse float32) {
-	vec.Scale(o, 1/r.l, o)
+// lse returns log Σ exp(s).
+func (r *softmaxRow) lse() float32 {
 	return float32(float64(r.m) + math.Log(float64(r.l)))
 }
 
@@ -127,14 +126,30 @@ func (t *attentionTask) block(sp span, kvHead int, w *worker) {
 	m, l := state[:rows*group], state[rows*group:]
 	fill(m, minusInf)
 	clear(l)
-	o := w.floats(rows * width)
-	clear(o)
-	q := w.floats(rows * width)
 	s := w.floats(kernels.KeyBlock)
 	last := 0 // the latest position of these rows
 	for i := range rows {
-		t.q.widen(q[i*width:(i+1)*width], (int(sp.lo)+i)*t.heads*d+first)
 		last = max(last, t.position(sp, i))
+	}
+	// Queries and outputs in place, or a copy where they are 16 bits wide.
+	at, full := int(sp.lo)*t.heads*d+first, t.heads*d
+	q, ldq := t.q.f32, full
+	if t.q.dtype == kernels.F32 {
+		q = q[at:]
+	} else {
+		q, ldq = w.floats(rows*width), width
+		for i := range rows {
+			t.q.widen(q[i*width:(i+1)*width], at+i*full)
+		}
+	}
+	o, ldo := t.o.f32, full
+	if t.o.dtype == kernels.F32 {
+		o = o[at:]
+	} else {
+		o, ldo = w.floats(rows*width), width
+	}
+	for i := range rows {
+		clear(o[i*ldo:][:width])
 	}
 	kept := w.used
 	for base := 0; base <= last; base += kernels.KeyBlock {
@@ -148,7 +163,7 @@ func (t *attentionTask) block(sp span, kvHead int, w *worker) {
 			for h := range group {
 				x := i*group + h
 				r := softmaxRow{m[x], l[x]}
-				r.add(o[x*d:(x+1)*d], q[x*d:(x+1)*d], k, v, s, stride, n, t.scale)
+				r.add(o[i*ldo+h*d:][:d], q[i*ldq+h*d:][:d], k, v, s, stride, n, t.scale)
 				m[x], l[x] = r.m, r.l
 			}
 		}
@@ -158,12 +173,12 @@ func (t *attentionTask) block(sp span, kvHead int, w *worker) {
 		for h := range group {
 			x := i*group + h
 			r := softmaxRow{m[x], l[x]}
-			lse := r.finish(o[x*d : (x+1)*d])
+			vec.Scale(o[i*ldo+h*d:][:d], 1/r.l, o[i*ldo+h*d:][:d])
 			if t.lse != nil {
-				t.lse[row*t.heads+kvHead*group+h] = lse
+				t.lse[row*t.heads+kvHead*group+h] = r.lse()
 			}
 		}
-		t.o.narrow(o[i*width:(i+1)*width], row*t.heads*d+first)
+		t.o.flush(o[i*ldo:][:width], at+i*full)
 	}
 }
 
@@ -271,7 +286,7 @@ func (t *attentionBackwardTask) sequence(b, e, kvHead int, w *worker) {
 	}
 	k, ldk := t.rowsOf(t.k, atKV, t.kvHeads, n, w)
 	v, ldv := t.rowsOf(t.v, atKV, t.kvHeads, n, w)
-	p, ds := w.floats(tile*tile), w.floats(tile*tile)
+	pTile, dsTile := w.floats(tile*tile), w.floats(tile*tile)
 	delta := w.floats(tile)
 	kept := w.used
 	for h := kvHead * group; h < (kvHead+1)*group; h++ {
@@ -291,14 +306,17 @@ func (t *attentionBackwardTask) sequence(b, e, kvHead int, w *worker) {
 				if j0 == i0 {
 					nj = ni
 				}
-				gemm.NT(nil, p, tile, q, ldq2, f32Matrix(k[j0*ldk:], ldk), nil, ni, nj, d, false)
-				gemm.NT(nil, ds, tile, do, ldq, f32Matrix(v[j0*ldv:], ldv), nil, ni, nj, d, false)
+				p, ds := pTile[:ni*nj], dsTile[:ni*nj]
+				gemm.NT(nil, p, nj, q, ldq2, f32Matrix(k[j0*ldk:], ldk), nil, ni, nj, d, false)
+				gemm.NT(nil, ds, nj, do, ldq, f32Matrix(v[j0*ldv:], ldv), nil, ni, nj, d, false)
+				// An Inf or a NaN in a row of q, k or do shows in the sums.
+				check := vec.Sum(p) + vec.Sum(ds)
 				for i := range ni {
 					seen := nj
 					if j0 == i0 {
 						seen = i + 1
 					}
-					pi, dsi := p[i*tile:][:nj], ds[i*tile:][:nj]
+					pi, dsi := p[i*nj:][:nj], ds[i*nj:][:nj]
 					vec.Scale(pi[:seen], t.scale, pi[:seen])
 					vec.ExpSub(pi[:seen], pi[:seen], t.lse[(b+i0+i)*t.heads+h])
 					clear(pi[seen:])
@@ -307,32 +325,21 @@ func (t *attentionBackwardTask) sequence(b, e, kvHead int, w *worker) {
 					}
 					clear(dsi[seen:])
 				}
-				if j0 == i0 && !(allFinite(q, ldq2, ni, d) && allFinite(do, ldq, ni, d) && allFinite(k[j0*ldk:], ldk, nj, d)) {
-					// A masked 0 must not meet an Inf or a NaN of a later row.
+				if j0 == i0 && check-check != 0 {
+					// A masked 0 must not meet them in a later row.
 					for i := range ni {
-						vec.AxpyRows(dq[i*ldq:][:d], ds[i*tile:], k[j0*ldk:], ldk, i+1)
+						vec.AxpyRows(dq[i*ldq:][:d], ds[i*nj:], k[j0*ldk:], ldk, i+1)
 						for j := range i + 1 {
-							vec.Axpy(ds[i*tile+j], q[i*ldq2:][:d], dk[(j0+j)*ldkv:][:d])
-							vec.Axpy(p[i*tile+j], do[i*ldq:][:d], dv[(j0+j)*ldkv:][:d])
+							vec.Axpy(ds[i*nj+j], q[i*ldq2:][:d], dk[(j0+j)*ldkv:][:d])
+							vec.Axpy(p[i*nj+j], do[i*ldq:][:d], dv[(j0+j)*ldkv:][:d])
 						}
 					}
 					continue
 				}
-				gemm.NN(nil, dq, ldq, ds, tile, f32Matrix(k[j0*ldk:], ldk), nil, ni, d, nj, true)
-				gemm.TN(nil, dk[j0*ldkv:], ldkv, ds, tile, q, ldq2, nj, d, ni, true)
-				gemm.TN(nil, dv[j0*ldkv:], ldkv, p, tile, do, ldq, nj, d, ni, true)
+				gemm.NN(nil, dq, ldq, ds, nj, f32Matrix(k[j0*ldk:], ldk), nil, ni, d, nj, true)
+				gemm.TN(nil, dk[j0*ldkv:], ldkv, ds, nj, q, ldq2, nj, d, ni, true)
+				gemm.TN(nil, dv[j0*ldkv:], ldkv, p, nj, do, ldq, nj, d, ni, true)
 			}
 		}
 	}
-}
-
-// allFinite reports whether n rows of d elements hold no Inf and no NaN. It may
-// report false for numbers whose sum overflows.
-func allFinite(x []float32, ld, n, d int) bool {
-	for i := range n {
-		if s := vec.Sum(x[i*ld:][:d]); s-s != 0 {
-			return false
-		}
-	}
-	return true
 }
