@@ -28,9 +28,12 @@ func (c LoRAConfig) Validate() error {
 	case len(c.Targets) == 0:
 		return fmt.Errorf("LoRA has no target layers: want some of %v", AllProjections())
 	}
-	for _, p := range c.Targets {
+	for i, p := range c.Targets {
 		if p >= NumProjections {
 			return fmt.Errorf("LoRA target %d is not a projection", p)
+		}
+		if slices.Contains(c.Targets[:i], p) {
+			return fmt.Errorf("LoRA target %v is named twice", p)
 		}
 	}
 	return nil

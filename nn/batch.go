@@ -54,11 +54,13 @@ func (s Sequence) check(c Config, adapters int) error {
 	case s.Adapter < NoAdapter || s.Adapter >= adapters:
 		return fmt.Errorf("sequence names adapter %d: there are %d", s.Adapter, adapters)
 	}
-	for i := range s.Tokens {
-		if t := s.Tokens[i]; t < 0 || int(t) >= c.VocabSize {
+	for i, t := range s.Tokens {
+		if t < 0 || int(t) >= c.VocabSize {
 			return fmt.Errorf("token %d at position %d is outside the vocabulary of %d: is this the model's own tokenizer?", t, i, c.VocabSize)
 		}
-		if t := s.Targets[i]; int(t) >= c.VocabSize {
+	}
+	for i, t := range s.Targets {
+		if int(t) >= c.VocabSize {
 			return fmt.Errorf("target %d at position %d is outside the vocabulary of %d: is this the model's own tokenizer?", t, i, c.VocabSize)
 		}
 	}

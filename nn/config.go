@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/selkie-ml/selkie/tensor"
@@ -64,6 +65,7 @@ type configJSON struct {
 	BOS           json.RawMessage `json:"bos_token_id,omitempty"`
 	EOS           json.RawMessage `json:"eos_token_id,omitempty"`
 	Sliding       bool            `json:"use_sliding_window"`
+	LayerTypes    []string        `json:"layer_types,omitempty"`
 	PartialRotary *float64        `json:"partial_rotary_factor,omitempty"`
 	InitRange     *float64        `json:"initializer_range,omitempty"`
 	Quantization  json.RawMessage `json:"quantization_config,omitempty"`
@@ -77,7 +79,11 @@ type ropeJSON struct {
 	LowFreq    float64  `json:"low_freq_factor,omitempty"`
 	HighFreq   float64  `json:"high_freq_factor,omitempty"`
 	OrigMaxPos float64  `json:"original_max_position_embeddings,omitempty"`
+	Partial    *float64 `json:"partial_rotary_factor,omitempty"`
 }
+
+// architectures are the class names of the supported model types.
+var architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 
 // ReadConfig reads DIR/config.json, and the end-of-text ids of
 // DIR/generation_config.json when there is one.
@@ -136,8 +142,8 @@ func ParseConfig(data []byte) (Config, error) {
 		return c, fmt.Errorf("model_type %q is not supported: want llama or qwen2", j.ModelType)
 	}
 	for _, a := range j.Architectures {
-		if a != "LlamaForCausalLM" && a != "Qwen2ForCausalLM" {
-			return c, fmt.Errorf("architecture %q is not supported: want LlamaForCausalLM or Qwen2ForCausalLM", a)
+		if want := architectures[j.ModelType]; a != want {
+			return c, fmt.Errorf("architecture %q is not supported: want %s for model_type %s", a, want, j.ModelType)
 		}
 	}
 	if j.KVHeads != nil {
@@ -165,6 +171,7 @@ func ParseConfig(data []byte) (Config, error) {
 		{j.HiddenAct != "" && j.HiddenAct != "silu", "hidden_act " + j.HiddenAct},
 		{j.MLPBias, "mlp_bias true"},
 		{j.Sliding, "use_sliding_window true"},
+		{slices.ContainsFunc(j.LayerTypes, func(t string) bool { return t != "full_attention" }), fmt.Sprintf("layer_types %q", j.LayerTypes)},
 		{j.PartialRotary != nil && *j.PartialRotary != 1, "partial_rotary_factor"},
 		{len(j.Quantization) > 0 && string(j.Quantization) != "null", "quantization_config"},
 	} {
@@ -211,8 +218,14 @@ func (c *Config) setRope(j *configJSON) error {
 	if kind == "" {
 		kind = r.OldType
 	}
+	if r.Partial != nil && *r.Partial != 1 {
+		return fmt.Errorf("partial_rotary_factor %v is not supported", *r.Partial)
+	}
 	switch kind {
 	case "", "default":
+		if r.Factor != 0 && r.Factor != 1 {
+			return fmt.Errorf("RoPE has factor %v but type %q: want rope_type llama3, or no factor", r.Factor, kind)
+		}
 		return nil
 	case "llama3":
 	default:
@@ -260,7 +273,10 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	eps, headDim, kv := float64(c.NormEps), c.HeadDim, c.KVHeads
 	// The shortest decimal that reads back as the same float32.
 	json.Unmarshal(fmt.Appendf(nil, "%v", c.NormEps), &eps)
-	arch := map[string]string{"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}[c.ModelType]
+	arch, ok := architectures[c.ModelType]
+	if !ok || c.QKVBias != (c.OBias || c.ModelType == "qwen2") || c.OBias && c.ModelType == "qwen2" {
+		return nil, fmt.Errorf("no config.json can say model_type %q with q/k/v biases %v and an output bias %v", c.ModelType, c.QKVBias, c.OBias)
+	}
 	j := configJSON{
 		Architectures: []string{arch}, ModelType: c.ModelType, HiddenSize: c.HiddenSize, Intermediate: c.Intermediate,
 		Layers: c.Layers, Heads: c.Heads, KVHeads: &kv, HeadDim: &headDim, VocabSize: c.VocabSize, MaxPositions: c.MaxPositions,
@@ -311,6 +327,9 @@ func tokenIDs(field string, raw json.RawMessage, vocab int) ([]int32, error) {
 		many = []int64{one}
 	} else if err := json.Unmarshal(raw, &many); err != nil {
 		return nil, fmt.Errorf("%s is %s: want a token id or a list of them", field, raw)
+	}
+	if len(many) == 0 {
+		return nil, nil
 	}
 	ids := make([]int32, len(many))
 	for i, id := range many {

@@ -107,6 +107,9 @@ type FinetuneOptions struct {
 	MaxAdapters int // adapters trained together; 0: all
 	// Progress, when not nil, is called after every step with the tokens done.
 	Progress func(tokens int)
+	// Observe, when not nil, is told the mean loss of every step of every job,
+	// counted from 0, as it is computed.
+	Observe func(job, step int, loss float64)
 }
 
 // FinetuneAdapters trains one adapter per job, many in one batch. Each keeps
@@ -120,7 +123,11 @@ func (m *Model) FinetuneAdapters(ctx context.Context, jobs []Job, opt FinetuneOp
 		opt.MaxAdapters = max(1, len(jobs))
 	}
 	var results []JobResult
+	observe := opt.Observe
 	for start := 0; start < len(jobs); start += opt.MaxAdapters {
+		if observe != nil {
+			opt.Observe = func(job, step int, loss float64) { observe(start+job, step, loss) }
+		}
 		part, err := m.finetuneTogether(ctx, jobs[start:min(start+opt.MaxAdapters, len(jobs))], opt)
 		if err != nil {
 			return nil, err
@@ -195,6 +202,9 @@ func (m *Model) finetuneTogether(ctx context.Context, jobs []Job, opt FinetuneOp
 			r := &results[u.Adapter]
 			r.Losses = append(r.Losses, losses.Sum[u.Adapter])
 			r.GradNorms = append(r.GradNorms, norms[u.Adapter])
+			if opt.Observe != nil {
+				opt.Observe(u.Adapter, step, losses.Sum[u.Adapter])
+			}
 			if loss, norm := losses.Sum[u.Adapter], norms[u.Adapter]; !finite(loss) || !finite(norm) {
 				r.Diverged = fmt.Errorf("step %d of %d: loss %v, gradient norm %v", step+1, len(plans[u.Adapter]), loss, norm)
 			}

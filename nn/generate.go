@@ -3,6 +3,7 @@ package nn
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/selkie-ml/selkie/internal/philox"
@@ -97,10 +98,10 @@ type GeneratorStats struct {
 // NewGenerator returns a generator for a model and, unless nil, a pool of
 // adapters.
 func NewGenerator(m *Model, pool *AdapterPool, opt GeneratorOptions) *Generator {
-	if opt.MaxSequences == 0 {
+	if opt.MaxSequences <= 0 {
 		opt.MaxSequences = 64
 	}
-	if opt.MaxTokens == 0 {
+	if opt.MaxTokens <= 0 {
 		opt.MaxTokens = 2048
 	}
 	opt.MaxTokens = max(opt.MaxTokens, opt.MaxSequences)
@@ -172,20 +173,20 @@ func (g *Generator) prepare(requests []Request) error {
 	if g.pool != nil {
 		adapters = g.pool.Len()
 	}
-	total, largest := 0, 1
+	total, largest := 0, 0
 	for i := range requests {
 		r := &requests[i]
 		if err := r.check(c, adapters); err != nil {
 			return fmt.Errorf("request %d: %w", i, err)
 		}
-		pages := pagesFor(min(len(r.Prompt)+r.MaxNew, c.MaxPositions))
-		largest = max(largest, pages)
-		total += pages
-		s := &running{index: i, req: r, tokens: slices.Clone(r.Prompt)}
 		if r.MaxNew == 0 {
 			run.results[i] = Completion{Finish: FinishLength}
 			continue
 		}
+		pages := pagesFor(min(len(r.Prompt)+r.MaxNew, c.MaxPositions))
+		largest = max(largest, pages)
+		total += pages
+		s := &running{index: i, req: r, tokens: slices.Clone(r.Prompt)}
 		s.tailKey = g.rootKey(r.Adapter).extend(r.Prompt[:len(r.Prompt)-1])
 		t := run.tails[s.tailKey]
 		if t == nil {
@@ -196,6 +197,9 @@ func (g *Generator) prepare(requests []Request) error {
 		run.waiting = append(run.waiting, s)
 	}
 	g.run = run
+	if total == 0 {
+		return nil
+	}
 	return g.ensureCache(total, largest)
 }
 
@@ -534,8 +538,8 @@ func (g *Generator) compute(parts []part) (sampling []*running, ids []int32, log
 		if p.cached+p.n == len(p.tokens) {
 			sampling = append(sampling, p.running)
 			last = append(last, int32(len(tokens)-1))
-			topP := float32(p.req.TopP)
-			if topP == 0 {
+			topP := max(float32(p.req.TopP), math.SmallestNonzeroFloat32)
+			if p.req.TopP == 0 {
 				topP = 1
 			}
 			settings = append(settings, float32(p.req.Temperature), topP, float32(p.req.TopK))

@@ -92,21 +92,26 @@ func mergeInto(w *Param, m *Model, adapters []*Adapter, layer int, p Projection)
 func (m *Model) Save(dir string) error {
 	var tensors []safetensors.Lazy
 	for _, p := range m.params {
-		tensors = append(tensors, safetensors.Lazy{
-			Name: p.Name, DType: fileDType(p.DType()), Shape: p.Shape,
-			WriteTo: func(w io.Writer) error {
-				data, err := p.Bytes()
-				if err != nil {
-					return err
-				}
-				_, err = w.Write(data)
-				return err
-			},
-		})
+		tensors = append(tensors, lazyTensor(p.Name, p.Tensor))
 	}
 	c := m.Config
 	c.DType = m.embed.DType()
 	return saveFolder(dir, c, tensors)
+}
+
+// lazyTensor copies a tensor from the device when its turn to be written comes.
+func lazyTensor(name string, x *tensor.Tensor) safetensors.Lazy {
+	return safetensors.Lazy{
+		Name: name, DType: fileDType(x.DType()), Shape: x.Shape(),
+		WriteTo: func(w io.Writer) error {
+			data, err := x.Bytes()
+			if err != nil {
+				return err
+			}
+			_, err = w.Write(data)
+			return err
+		},
+	}
 }
 
 func fileDType(d tensor.DType) safetensors.DType {

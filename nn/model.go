@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/nn/safetensors"
@@ -41,6 +42,9 @@ type Model struct {
 	source  safetensors.Source // weights mapped from it
 	version uint64             // of the weights, for caches
 }
+
+// headName is the output projection's name where it is not the embedding.
+const headName = "lm_head.weight"
 
 type layer struct {
 	inputNorm, postNorm *Param
@@ -90,7 +94,7 @@ func newModel(dev *tensor.Device, c Config, opt LoadOptions) (*Model, error) {
 	m.norm = add("model.norm.weight", c.HiddenSize)
 	m.head = m.embed
 	if !c.Tied {
-		m.head = add("lm_head.weight", c.VocabSize, c.HiddenSize)
+		m.head = add(headName, c.VocabSize, c.HiddenSize)
 	}
 	return m, nil
 }
@@ -186,7 +190,7 @@ func (c Config) RandomWeights(name string, shape []int, seed uint64) []float32 {
 	}
 	w := make([]float32, n)
 	if len(shape) == 1 {
-		if name[len(name)-len(".weight"):] == ".weight" {
+		if strings.HasSuffix(name, ".weight") {
 			for i := range w {
 				w[i] = 1
 			}
@@ -198,7 +202,7 @@ func (c Config) RandomWeights(name string, shape []int, seed uint64) []float32 {
 		std = 1 / math.Sqrt(float64(shape[1]))
 		if name == "model.embed_tokens.weight" {
 			std = 0.05
-		} else if p := name[:len(name)-len(".weight")]; p[len(p)-6:] == "o_proj" || p[len(p)-9:] == "down_proj" {
+		} else if strings.HasSuffix(name, "o_proj.weight") || strings.HasSuffix(name, "down_proj.weight") {
 			std /= math.Sqrt(2 * float64(c.Layers))
 		}
 	}

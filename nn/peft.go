@@ -32,11 +32,14 @@ type peftConfig struct {
 	InferenceMode bool            `json:"inference_mode"`
 	UseDora       bool            `json:"use_dora"`
 	UseRSLora     bool            `json:"use_rslora"`
-	RankPattern   map[string]any  `json:"rank_pattern,omitempty"`
-	AlphaPattern  map[string]any  `json:"alpha_pattern,omitempty"`
-	ModulesToSave []string        `json:"modules_to_save,omitempty"`
-	LayersTo      json.RawMessage `json:"layers_to_transform,omitempty"`
-	LoraBias      bool            `json:"lora_bias,omitempty"`
+}
+
+// peftUnsupported are keys that change what an adapter computes, beyond plain
+// LoRA, when they are set.
+var peftUnsupported = []string{
+	"use_dora", "use_rslora", "use_qalora", "use_bdlora", "lora_bias", "rank_pattern", "alpha_pattern", "modules_to_save",
+	"layers_to_transform", "layer_replication", "exclude_modules", "target_parameters", "trainable_token_indices",
+	"alora_invocation_tokens", "arrow_config", "kasa_config",
 }
 
 // SavePEFT writes an adapter as a folder that PEFT loads unchanged. base names
@@ -140,22 +143,32 @@ func parsePEFTConfig(data []byte) (LoRAConfig, error) {
 	}{
 		{j.PeftType != "LORA", fmt.Sprintf("peft_type %q", j.PeftType)},
 		{j.Bias != "" && j.Bias != "none", fmt.Sprintf("bias %q", j.Bias)},
-		{j.FanInFanOut, "fan_in_fan_out"}, {j.UseDora, "use_dora"}, {j.UseRSLora, "use_rslora"}, {j.LoraBias, "lora_bias"},
-		{len(j.RankPattern) > 0, "rank_pattern"}, {len(j.AlphaPattern) > 0, "alpha_pattern"},
-		{len(j.ModulesToSave) > 0, "modules_to_save"},
-		{len(j.LayersTo) > 0 && string(j.LayersTo) != "null", "layers_to_transform"},
+		{j.FanInFanOut, "fan_in_fan_out"},
 	} {
 		if bad.is {
 			return LoRAConfig{}, fmt.Errorf("%s is not supported: want a plain LoRA adapter", bad.what)
+		}
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return LoRAConfig{}, jsonError(data, err)
+	}
+	for _, key := range peftUnsupported {
+		if v := string(raw[key]); v != "" && v != "null" && v != "false" && v != "{}" && v != "[]" {
+			return LoRAConfig{}, fmt.Errorf("%s is not supported: want a plain LoRA adapter", key)
 		}
 	}
 	var names []string
 	if err := json.Unmarshal(j.Targets, &names); err != nil {
 		return LoRAConfig{}, fmt.Errorf("target_modules is %s: want a list of layer names", j.Targets)
 	}
-	for i, n := range names { // full paths are allowed where every layer is meant
+	// Full paths are allowed where every layer is meant; a layer left out shows
+	// as a missing tensor.
+	for i, n := range names {
 		names[i] = n[strings.LastIndexByte(n, '.')+1:]
 	}
+	slices.Sort(names)
+	names = slices.Compact(names)
 	targets, err := ParseProjections(names)
 	if err != nil {
 		return LoRAConfig{}, fmt.Errorf("target_modules: %w", err)

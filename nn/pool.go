@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/tensor"
@@ -20,6 +21,7 @@ type AdapterPool struct {
 	grad     *tensor.Tensor // the rest only when trained
 	m, v     *tensor.Tensor
 	modules  []poolModule // [layer·NumProjections + projection]
+	steps    []int        // optimiser steps of each adapter
 	// generations counts the contents a place has had, for caches.
 	generations []uint64
 }
@@ -37,8 +39,8 @@ type poolModule struct {
 // undefined until Set.
 func NewAdapterPool(m *Model, configs []LoRAConfig, train bool) (_ *AdapterPool, err error) {
 	p := &AdapterPool{
-		model: m, configs: configs, trained: train,
-		modules: make([]poolModule, m.Config.Layers*int(NumProjections)), generations: make([]uint64, len(configs)),
+		model: m, configs: slices.Clone(configs), trained: train,
+		modules: make([]poolModule, m.Config.Layers*int(NumProjections)), steps: make([]int, len(configs)), generations: make([]uint64, len(configs)),
 	}
 	for j, c := range configs {
 		if err := c.Validate(); err != nil {
@@ -107,15 +109,19 @@ func (p *AdapterPool) slices(j int, f func(layer int, proj Projection, isB bool,
 	}
 }
 
-// Set copies an adapter into place j and, when trained, clears its gradient and
-// moments.
+// Set copies an adapter into place j, which must be of its rank and targets, and
+// when trained clears its gradient, moments and step count. The adapter brings
+// its alpha.
 func (p *AdapterPool) Set(j int, a *Adapter) error {
 	if err := a.fits(p.model.Config); err != nil {
 		return err
 	}
-	if a.Rank != p.configs[j].Rank || len(a.Targets) != len(p.configs[j].Targets) {
-		return fmt.Errorf("adapter of rank %d on %v does not fit the place of rank %d on %v", a.Rank, a.Targets, p.configs[j].Rank, p.configs[j].Targets)
+	place := &p.configs[j]
+	if a.Rank != place.Rank || len(a.Targets) != len(place.Targets) || slices.ContainsFunc(a.Targets, func(t Projection) bool { return !place.Has(t) }) {
+		return fmt.Errorf("adapter of rank %d on %v does not fit the place of rank %d on %v", a.Rank, a.Targets, place.Rank, place.Targets)
 	}
+	place.Alpha = a.Alpha
+	p.steps[j] = 0
 	p.generations[j]++
 	p.write(p.values, j, a)
 	if p.trained {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/selkie-ml/selkie/nn/safetensors"
 	"github.com/selkie-ml/selkie/tensor"
@@ -24,6 +23,15 @@ func (t *Trainer) Gradients() (map[string][]float32, error) {
 		}
 		out[p.Name] = g
 	}
+	if t.headGrad != nil {
+		head, err := t.headGrad.Float32s()
+		if err != nil {
+			return nil, err
+		}
+		for i, g := range head {
+			out[t.model.embed.Name][i] += g
+		}
+	}
 	return out, nil
 }
 
@@ -42,25 +50,33 @@ func (t *Trainer) stateTensors() map[string]*tensor.Tensor {
 		out["value."+name], out["grad."+name] = p.values, p.grad
 		out["m."+name], out["v."+name] = p.m, p.v
 	}
+	if t.headGrad != nil {
+		out["grad."+headName] = t.headGrad
+	}
 	return out
 }
 
 // SaveState writes values, gradients, moments and step counts to a file,
 // atomically. LoadState makes training go on with the same bits.
 func (t *Trainer) SaveState(path string) error {
-	var tensors []safetensors.Tensor
+	var tensors []safetensors.Lazy
 	for name, x := range t.stateTensors() {
-		data, err := x.Bytes()
-		if err != nil {
-			return err
-		}
-		tensors = append(tensors, safetensors.Tensor{Name: name, DType: fileDType(x.DType()), Shape: x.Shape(), Data: data})
+		tensors = append(tensors, lazyTensor(name, x))
 	}
 	steps, err := json.Marshal(t.steps)
 	if err != nil {
 		return err
 	}
-	return safetensors.Write(path, tensors, map[string]string{"steps": string(steps), "groups": strconv.Itoa(t.groups)})
+	return safetensors.WriteLazy(path, tensors, map[string]string{"steps": string(steps), "groups": t.groupNames()})
+}
+
+// groupNames describes what is trained: two trainers of equal names have states
+// of one shape.
+func (t *Trainer) groupNames() string {
+	if t.pool == nil {
+		return "all parameters"
+	}
+	return fmt.Sprint(t.pool.configs)
 }
 
 // LoadState reads what SaveState wrote for a trainer of the same shape.
@@ -73,6 +89,9 @@ func (t *Trainer) LoadState(path string) error {
 	var steps []int
 	if err := json.Unmarshal([]byte(f.Metadata()["steps"]), &steps); err != nil || len(steps) != t.groups {
 		return fmt.Errorf("%s: step counts %q: want those of %d trained groups: this is not a state of the same training", path, f.Metadata()["steps"], t.groups)
+	}
+	if got := f.Metadata()["groups"]; got != t.groupNames() {
+		return fmt.Errorf("%s: state of training %s, want %s", path, got, t.groupNames())
 	}
 	want := t.stateTensors()
 	if len(f.Names()) != len(want) {
@@ -91,7 +110,7 @@ func (t *Trainer) LoadState(path string) error {
 		s, _ := f.Tensor(name)
 		x.SetBytes(s.Data)
 	}
-	t.steps = steps
-	t.model.version++
+	copy(t.steps, steps)
+	t.changed()
 	return t.model.dev.Sync()
 }

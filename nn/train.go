@@ -19,31 +19,35 @@ type Trainer struct {
 	pool   *AdapterPool // nil: all parameters
 	groups int          // adapters, or 1
 	parts  []trainedPart
-	steps  []int // updates done, per group
+	steps  []int // updates done, per group; those of a pool are the pool's
+	// headGrad is the output projection's part of a tied embedding's gradient:
+	// kept apart until OptimStep, so that either is a sum over sequences in
+	// order however a batch is cut.
+	headGrad *tensor.Tensor
 
 	sumSquares, settings *tensor.Tensor
+	own                  []*tensor.Tensor // freed by Close
 }
 
 // trainedPart is a slab of trained numbers with what the optimiser keeps.
 type trainedPart struct {
 	values, grad, m, v, table *tensor.Tensor
-	own                       []*tensor.Tensor // freed by Close
 }
 
 // NewTrainer trains the adapters of a pool made for training; the base model
 // stays frozen.
-func NewTrainer(m *Model, pool *AdapterPool) (*Trainer, error) {
-	if pool == nil || !pool.trained {
-		return nil, fmt.Errorf("trainer needs a pool of adapters made for training")
+func NewTrainer(m *Model, pool *AdapterPool) (_ *Trainer, err error) {
+	defer tensor.Recover(&err)
+	if pool == nil || !pool.trained || pool.model != m {
+		return nil, fmt.Errorf("trainer needs a pool of the model's adapters that was made for training")
 	}
 	t := &Trainer{model: m, pool: pool}
+	defer t.closeUnfinished()
 	rows := pool.paramTable()
-	table, err := m.dev.FromInt32s(rows, len(rows)/kernels.ParamColumns, kernels.ParamColumns)
-	if err != nil {
-		return nil, err
-	}
-	t.parts = []trainedPart{{values: pool.values, grad: pool.grad, m: pool.m, v: pool.v, table: table, own: []*tensor.Tensor{table}}}
-	return t, t.init(pool.Len())
+	table := t.keep(m.dev.FromInt32s(rows, len(rows)/kernels.ParamColumns, kernels.ParamColumns))
+	t.parts = []trainedPart{{values: pool.values, grad: pool.grad, m: pool.m, v: pool.v, table: table}}
+	t.init(pool.steps)
+	return t, nil
 }
 
 // NewFullTrainer trains all parameters of a model whose weights are f32 (see
@@ -51,66 +55,96 @@ func NewTrainer(m *Model, pool *AdapterPool) (*Trainer, error) {
 // all. Adapter indices of its sequences are NoAdapter; its losses and updates
 // have index 0.
 func NewFullTrainer(m *Model, decay func(*Param) bool) (_ *Trainer, err error) {
-	t := &Trainer{model: m}
-	defer func() {
-		if err != nil {
-			t.Close()
-		}
-	}()
+	defer tensor.Recover(&err)
 	for _, p := range m.params {
-		if p.DType() != tensor.F32 {
-			return nil, fmt.Errorf("training all parameters needs f32 weights, but %s is %v: load the model as Float32", p.Name, p.DType())
+		switch {
+		case p.DType() != tensor.F32:
+			return nil, fmt.Errorf("training all parameters needs f32 weights, but %s is %v: load the model with LoadOptions.Float32", p.Name, p.DType())
+		case p.Grad() != nil:
+			return nil, fmt.Errorf("the model's parameters are being trained already: close the other trainer first")
+		case !p.Exclusive():
+			return nil, fmt.Errorf("training all parameters needs weights of the model's own, but %s is mapped from a file or shared with the model it was merged from: save it and load it with LoadOptions.Float32", p.Name)
+		case p.Len() > math.MaxInt32:
+			return nil, fmt.Errorf("%s has %d elements: training takes at most %d", p.Name, p.Len(), math.MaxInt32)
 		}
-		part := trainedPart{values: p.Tensor}
-		for _, x := range []**tensor.Tensor{&part.grad, &part.m, &part.v} {
-			if *x, err = m.dev.Zeros(tensor.F32, p.Shape...); err != nil {
-				return nil, err
-			}
-			part.own = append(part.own, *x)
-		}
+	}
+	t := &Trainer{model: m}
+	defer t.closeUnfinished()
+	zeros := func(shape []int) *tensor.Tensor { return t.keep(m.dev.Zeros(tensor.F32, shape...)) }
+	for _, p := range m.params {
 		row := kernels.Param{Count: int32(p.Len()), Decay: decay == nil || decay(p)}.AppendTo(nil)
-		if part.table, err = m.dev.FromInt32s(row, 1, kernels.ParamColumns); err != nil {
-			return nil, err
+		part := trainedPart{
+			values: p.Tensor, grad: zeros(p.Shape), m: zeros(p.Shape), v: zeros(p.Shape),
+			table: t.keep(m.dev.FromInt32s(row, 1, kernels.ParamColumns)),
 		}
-		part.own = append(part.own, part.table)
 		p.SetGrad(part.grad)
 		t.parts = append(t.parts, part)
 	}
-	return t, t.init(1)
-}
-
-func (t *Trainer) init(groups int) (err error) {
-	t.groups, t.steps = groups, make([]int, groups)
-	if t.sumSquares, err = t.model.dev.New(tensor.F32, groups); err != nil {
-		return err
+	if m.head == m.embed {
+		head := t.keep(m.embed.Share(), nil)
+		t.headGrad = zeros(m.embed.Shape)
+		head.SetGrad(t.headGrad)
+		m.head = &Param{Name: headName, Shape: m.embed.Shape, Tensor: head}
 	}
-	t.settings, err = t.model.dev.New(tensor.F32, groups, kernels.AdamColumns)
-	return err
+	t.init(make([]int, 1))
+	return t, nil
 }
 
-// Close frees gradients and moments. The pool stays the caller's.
+func (t *Trainer) init(steps []int) {
+	t.groups, t.steps = len(steps), steps
+	t.sumSquares = t.keep(t.model.dev.New(tensor.F32, t.groups))
+	t.settings = t.keep(t.model.dev.New(tensor.F32, t.groups, kernels.AdamColumns))
+}
+
+// keep makes Close free x. It raises an error as a DeviceError.
+func (t *Trainer) keep(x *tensor.Tensor, err error) *tensor.Tensor {
+	if err != nil {
+		panic(&tensor.DeviceError{Err: err})
+	}
+	t.own = append(t.own, x)
+	return x
+}
+
+// closeUnfinished, deferred, closes a trainer whose making ended early.
+func (t *Trainer) closeUnfinished() {
+	if t.settings == nil {
+		t.Close()
+	}
+}
+
+// Close frees gradients and moments, before the model's Close. The pool stays
+// the caller's.
 func (t *Trainer) Close() {
 	if t.pool == nil {
 		for _, p := range t.model.params {
 			p.SetGrad(nil)
 		}
-	}
-	for _, part := range t.parts {
-		for _, x := range part.own {
-			x.Free()
+		if t.model.Config.Tied {
+			t.model.head = t.model.embed
 		}
 	}
-	for _, x := range []*tensor.Tensor{t.sumSquares, t.settings} {
-		if x != nil {
-			x.Free()
-		}
+	for _, x := range t.own {
+		x.Free()
+	}
+	t.own = nil
+}
+
+// ZeroGrad forgets the accumulated gradients, as after a ForwardBackward that
+// failed half way.
+func (t *Trainer) ZeroGrad() {
+	for _, p := range t.parts {
+		p.grad.Fill(0)
+	}
+	if t.headGrad != nil {
+		t.headGrad.Fill(0)
 	}
 }
 
 // Losses is what a forward pass found.
 type Losses struct {
 	// Sum is Σ −weight·logprob of each adapter's sequences (index 0 when all
-	// parameters are trained): a sum, nothing is divided.
+	// parameters are trained): a sum, nothing is divided. Sequences without an
+	// adapter beside a pool's count nowhere.
 	Sum []float64
 	// LogProbs has each sequence's log-probabilities of its targets, 0 where
 	// there is none.
@@ -119,7 +153,9 @@ type Losses struct {
 
 // ForwardBackward adds the gradients of a batch to those accumulated since the
 // last OptimStep. A sequence's share does not depend on the others, nor on how
-// a batch is cut into several calls between sequences.
+// a batch is cut into several calls between sequences. After an error, as for
+// want of memory, some of the batch may have been added: ZeroGrad, then try
+// again with a smaller MaxTokens.
 func (t *Trainer) ForwardBackward(batch []Sequence) (*Losses, error) { return t.run(batch, true) }
 
 // Forward is ForwardBackward without gradients.
@@ -143,9 +179,12 @@ func (t *Trainer) run(batch []Sequence, grad bool) (*Losses, error) {
 		}
 		for _, s := range micro {
 			n := len(s.Tokens)
-			group := max(0, s.Adapter)
+			group := s.Adapter
+			if t.pool == nil {
+				group = 0
+			}
 			for i, lp := range logprobs[:n] {
-				if s.Targets[i] >= 0 && s.Weights[i] != 0 {
+				if group >= 0 && s.Targets[i] >= 0 && s.Weights[i] != 0 {
 					losses.Sum[group] -= float64(s.Weights[i]) * float64(lp)
 				}
 			}
@@ -195,19 +234,27 @@ type Update struct {
 // OptimStep applies the accumulated gradients of the named adapters and zeroes
 // all gradients; adapters not named stay as they are. It returns every
 // adapter's gradient norm before clipping. An adapter whose norm is not finite
-// is left unchanged.
+// is left unchanged, its step not counted. A refused update changes nothing.
 func (t *Trainer) OptimStep(updates []Update) (norms []float64, err error) {
 	defer tensor.Recover(&err)
-	settings := make([]float32, t.groups*kernels.AdamColumns)
+	seen := make([]bool, t.groups)
 	for _, u := range updates {
-		if u.Adapter < 0 || u.Adapter >= t.groups {
+		switch {
+		case u.Adapter < 0 || u.Adapter >= t.groups:
 			return nil, fmt.Errorf("update names adapter %d: there are %d", u.Adapter, t.groups)
+		case seen[u.Adapter]:
+			return nil, fmt.Errorf("two updates name adapter %d: want one per step", u.Adapter)
+		case !(u.LR >= 0) || math.IsInf(u.LR, 0):
+			return nil, fmt.Errorf("learning rate of adapter %d is %v: want 0 or more", u.Adapter, u.LR)
 		}
 		if err := u.AdamW.Validate(); err != nil {
 			return nil, err
 		}
-		t.steps[u.Adapter]++
-		n := float64(t.steps[u.Adapter])
+		seen[u.Adapter] = true
+	}
+	settings := make([]float32, t.groups*kernels.AdamColumns)
+	for _, u := range updates {
+		n := float64(t.steps[u.Adapter] + 1)
 		row := settings[u.Adapter*kernels.AdamColumns:][:kernels.AdamColumns]
 		row[kernels.AdamLR] = float32(u.LR)
 		row[kernels.AdamRate1], row[kernels.AdamRate2] = float32(1-u.Beta1), float32(1-u.Beta2)
@@ -218,6 +265,11 @@ func (t *Trainer) OptimStep(updates []Update) (norms []float64, err error) {
 	}
 	t.settings.SetFloat32s(settings)
 	t.sumSquares.Fill(0)
+	if t.headGrad != nil {
+		g := t.model.embed.Grad()
+		t.model.dev.Backend().Add(kernels.AddArgs{Dst: g.Buffer(), A: g.Buffer(), B: t.headGrad.Buffer(), N: g.Len()})
+		t.headGrad.Fill(0)
+	}
 	for _, p := range t.parts {
 		tensor.GradNorm(t.sumSquares, p.grad, p.table)
 	}
@@ -228,12 +280,26 @@ func (t *Trainer) OptimStep(updates []Update) (norms []float64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.pool == nil {
-		t.model.version++
-	}
 	norms = make([]float64, t.groups)
 	for i, s := range squares {
 		norms[i] = math.Sqrt(float64(s))
 	}
+	for _, u := range updates {
+		if finite(norms[u.Adapter]) {
+			t.steps[u.Adapter]++
+		}
+	}
+	t.changed()
 	return norms, nil
+}
+
+// changed makes caches forget what they computed with the trained weights.
+func (t *Trainer) changed() {
+	if t.pool == nil {
+		t.model.version++
+		return
+	}
+	for j := range t.pool.generations {
+		t.pool.generations[j]++
+	}
 }

@@ -46,11 +46,23 @@ func Open(path string) (*File, error) {
 			return nil, fmt.Errorf("safetensors: mapping %s (%d bytes) into memory: %w", path, size, err)
 		}
 	}
+	file, err := Parse(path, data)
+	if err != nil {
+		return nil, errors.Join(err, unmap())
+	}
+	file.unmap = unmap
+	return file, nil
+}
+
+// Parse reads a weight file that is in memory already, such as an embedded one.
+// name stands for the path in errors. Nothing is copied: tensors' Data alias
+// data, and are aligned to their element size only when data is aligned to 8.
+func Parse(name string, data []byte) (*File, error) {
 	h, err := parse(data)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("safetensors: %s: %w", path, err), unmap())
+		return nil, fmt.Errorf("safetensors: %s: %w", name, err)
 	}
-	return &File{path: path, header: h, data: data, unmap: unmap}, nil
+	return &File{path: name, header: h, data: data, unmap: func() error { return nil }}, nil
 }
 
 func explainOpen(path string, err error) error {
@@ -70,7 +82,7 @@ func kind(m fs.FileMode) string {
 	return "special file (" + m.Type().String() + ")"
 }
 
-// Path returns the path given to Open.
+// Path returns the path given to Open, or the name given to Parse.
 func (f *File) Path() string { return f.path }
 
 // Names returns all tensor names, sorted.
@@ -114,7 +126,7 @@ func (f *File) find(name string) (entry, bool) {
 // there are none.
 func (f *File) Metadata() map[string]string { return f.header.metadata }
 
-// Close unmaps the file. The Data of its tensors become invalid: touching them
+// Close unmaps the file (of Parse it only drops the bytes). The Data of its tensors become invalid: touching them
 // afterwards crashes the program. A second Close does nothing.
 func (f *File) Close() error {
 	if f.data == nil {
