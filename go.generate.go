@@ -1,0 +1,8 @@
+//go:build generate
+
+// Package selkie lists the generators of the repository, in order: go generate .
+// runs them all. Each stands beside the code that it is for.
+package selkie
+
+//go:generate go generate ./kernels/cpu/internal/gemm
+//go:generate go generate ./kernels/cpu/internal/vec
