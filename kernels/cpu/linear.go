@@ -6,11 +6,11 @@ import (
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
-// Activations in 16 bits are widened this many rows (forward) or columns
-// (weight gradient) at a time.
+// Activations in 16 bits are widened in panels of at most this many elements
+// (forward, X and Y together) or columns (weight gradient).
 const (
-	panelRows = 512
-	panelCols = 256
+	panelElems = 1 << 21
+	panelCols  = 256
 )
 
 // matrix is the view as gemm takes it.
@@ -29,43 +29,44 @@ func (b *Backend) Linear(a kernels.LinearArgs) {
 	y, x := floats("Linear", "Y", a.Y, a.Rows, a.Out), floats("Linear", "X", a.X, a.Rows, a.In)
 	w := floats("Linear", "W", a.W, a.Out, a.In).matrix(a.In)
 	p := b.products("Linear")
-	panel, used := a.Rows, 0
-	if x.dtype != kernels.F32 || y.dtype != kernels.F32 {
-		panel = min(panel, panelRows)
-	}
-	b.scratch = resize(b.scratch, a.Out+panel*(a.In+a.Out))
-	take := func(n int) []float32 {
-		used += n
-		return b.scratch[used-n : used]
-	}
-	var bias []float32
-	if !a.Bias.IsNil() && a.Out > 0 {
-		e := floats("Linear", "Bias", a.Bias, a.Out)
-		if bias = e.f32; e.dtype != kernels.F32 {
-			bias = take(a.Out)
-			e.widen(bias, 0)
-		}
-	}
-	var xs, ys []float32
+	// What a row, and the bias, need of scratch.
+	var rowX, rowY, nBias int
 	if x.dtype != kernels.F32 {
-		xs = take(panel * a.In)
+		rowX = a.In
 	}
 	if y.dtype != kernels.F32 {
-		ys = take(panel * a.Out)
+		rowY = a.Out
+	}
+	panel := a.Rows
+	if n := rowX + rowY; n > 0 {
+		panel = min(panel, max(32, panelElems/n))
+	}
+	if !a.Bias.IsNil() && a.Bias.DType != kernels.F32 {
+		nBias = a.Out
+	}
+	b.scratch = resize(b.scratch, panel*(rowX+rowY)+nBias)
+	xs, ys := b.scratch[:panel*rowX], b.scratch[panel*rowX:][:panel*rowY]
+	var bias []float32
+	if !a.Bias.IsNil() {
+		e := floats("Linear", "Bias", a.Bias, a.Out)
+		if bias = e.f32; nBias > 0 {
+			bias = b.scratch[panel*(rowX+rowY):]
+			e.widen(bias, 0)
+		}
 	}
 	for lo := 0; lo < a.Rows; lo += panel {
 		n := min(panel, a.Rows-lo)
 		px, py := xs, ys
-		if px == nil {
+		if rowX == 0 {
 			px = x.f32[lo*a.In:][:n*a.In]
 		} else {
 			b.widen("Linear", px, x, lo*a.In, n*a.In)
 		}
-		if py == nil {
+		if rowY == 0 {
 			py = y.f32[lo*a.Out:][:n*a.Out]
 		}
 		gemm.NT(p, py, a.Out, px, a.In, w, bias, n, a.Out, a.In, false)
-		if ys != nil {
+		if rowY > 0 {
 			b.narrow("Linear", y, lo*a.Out, py[:n*a.Out])
 		}
 	}
