@@ -13,6 +13,7 @@ import (
 // step is a training step of one decoder layer with an adapter on every linear:
 // every op of the product's inner loop, on buffers of its own.
 type step struct {
+	stepShape
 	m    *maker
 	l    workload
 	nseq int
@@ -39,13 +40,17 @@ type lin struct {
 	nseg, in, out, rank int
 }
 
-const (
-	stepDim, stepHeads, stepKV, stepHead, stepFF, stepVocab = 64, 4, 2, 16, 96, 333
+// stepShape is the shape of a step's model.
+type stepShape struct{ dim, heads, kv, head, ff, vocab int }
+
+var (
+	smallStep = stepShape{64, 4, 2, 16, 96, 333}
+	demoStep  = stepShape{128, 4, 2, 32, 320, 1000}
 )
 
-func newStep(m *maker, rows int) *step {
+func newStep(m *maker, shape stepShape, rows int) *step {
 	l := m.workload(rows)
-	s := &step{m: m, l: l, nseq: len(l.starts) - 1}
+	s := &step{stepShape: shape, m: m, l: l, nseq: len(l.starts) - 1}
 	n := l.rows
 	pos := make([]int32, 0, n)
 	for i := range s.nseq {
@@ -55,12 +60,12 @@ func newStep(m *maker, rows int) *step {
 	}
 	targets := make([]int32, n)
 	for i := range targets {
-		targets[i] = int32(m.rng.IntN(stepVocab+100)) - 100
+		targets[i] = int32(m.rng.IntN(s.vocab+100)) - 100
 	}
-	s.starts, s.pos, s.ids, s.targets = m.ints(l.starts...), m.ints(pos...), m.indices(n, stepVocab), m.ints(targets...)
-	s.weights, s.cos, s.sin, s.norm = m.f32(n), m.f32(100*stepHead/2), m.f32(100*stepHead/2), m.f32(stepDim)
-	s.table, s.dtable = m.f32(stepVocab*stepDim), m.f32(stepVocab*stepDim)
-	dim, kv := n*stepDim, n*stepKV*stepHead
+	s.starts, s.pos, s.ids, s.targets = m.ints(l.starts...), m.ints(pos...), m.indices(n, s.vocab), m.ints(targets...)
+	s.weights, s.cos, s.sin, s.norm = m.f32(n), m.f32(100*s.head/2), m.f32(100*s.head/2), m.f32(s.dim)
+	s.table, s.dtable = m.f32(s.vocab*s.dim), m.f32(s.vocab*s.dim)
+	dim, kv := n*s.dim, n*s.kv*s.head
 	for _, b := range []*kernels.Buffer{&s.x, &s.xn, &s.q, &s.o, &s.res, &s.out, &s.final, &s.dx, &s.dn, &s.dq, &s.do} {
 		*b = m.f32(dim)
 	}
@@ -68,9 +73,9 @@ func newStep(m *maker, rows int) *step {
 		*b = m.f32(kv)
 	}
 	for _, b := range []*kernels.Buffer{&s.gate, &s.up, &s.act, &s.dgate, &s.dup, &s.dact} {
-		*b = m.f32(n * stepFF)
+		*b = m.f32(n * s.ff)
 	}
-	s.lse, s.dnorm, s.logProb = m.f32(n*stepHeads), m.f32(stepDim), m.f32(n)
+	s.lse, s.dnorm, s.logProb = m.f32(n*s.heads), m.f32(s.dim), m.f32(n)
 	add := func(x, y, dx, dy kernels.Buffer, in, out int) {
 		rank := 3 + 2*(len(s.lins)%3)
 		table, sizeA, sizeB, nseg := l.segments(in, out, rank)
@@ -80,13 +85,13 @@ func newStep(m *maker, rows int) *step {
 		f.scratch = m.mem(n*rank, kernels.F32)
 		s.lins = append(s.lins, f)
 	}
-	add(s.xn, s.q, s.dn, s.dq, stepDim, stepHeads*stepHead)
-	add(s.xn, s.k, s.dn, s.dk, stepDim, stepKV*stepHead)
-	add(s.xn, s.v, s.dn, s.dv, stepDim, stepKV*stepHead)
-	add(s.o, s.res, s.do, s.dx, stepHeads*stepHead, stepDim)
-	add(s.xn, s.gate, s.dn, s.dgate, stepDim, stepFF)
-	add(s.xn, s.up, s.dn, s.dup, stepDim, stepFF)
-	add(s.act, s.out, s.dact, s.dx, stepFF, stepDim)
+	add(s.xn, s.q, s.dn, s.dq, s.dim, s.heads*s.head)
+	add(s.xn, s.k, s.dn, s.dk, s.dim, s.kv*s.head)
+	add(s.xn, s.v, s.dn, s.dv, s.dim, s.kv*s.head)
+	add(s.o, s.res, s.do, s.dx, s.heads*s.head, s.dim)
+	add(s.xn, s.gate, s.dn, s.dgate, s.dim, s.ff)
+	add(s.xn, s.up, s.dn, s.dup, s.dim, s.ff)
+	add(s.act, s.out, s.dact, s.dx, s.ff, s.dim)
 	loss := s.loss()
 	s.lossScratch = m.mem(int(m.b.CrossEntropyScratch(loss)/4), kernels.F32)
 
@@ -106,7 +111,7 @@ func newStep(m *maker, rows int) *step {
 	s.params, s.grads, s.moments, s.seconds = m.f32(runs*length), m.f32(runs*length), m.f32(runs*length), m.f32(runs*length)
 
 	const draws = 5
-	s.logits, s.sampled, s.draws = m.random(kernels.F32, draws*stepVocab, 5), m.indices(draws, 9), m.indices(draws*kernels.DrawColumns, math.MaxInt32)
+	s.logits, s.sampled, s.draws = m.random(kernels.F32, draws*s.vocab, 5), m.indices(draws, 9), m.indices(draws*kernels.DrawColumns, math.MaxInt32)
 	s.set = m.f32(draws * kernels.SampleColumns)
 	for i := range draws {
 		copy(host.F32(s.set, draws*kernels.SampleColumns)[i*kernels.SampleColumns:], []float32{float32(i) / 3, 0.9, float32(i * 20)})
@@ -116,7 +121,7 @@ func newStep(m *maker, rows int) *step {
 
 func (s *step) loss() kernels.CrossEntropyArgs {
 	return kernels.CrossEntropyArgs{LogProb: s.logProb, DX: s.dx, DW: s.dtable, X: s.final, W: s.table, Targets: s.targets, Weights: s.weights,
-		Starts: s.starts, NSeq: s.nseq, Rows: s.l.rows, Dim: stepDim, Vocab: stepVocab, Scratch: s.lossScratch}
+		Starts: s.starts, NSeq: s.nseq, Rows: s.l.rows, Dim: s.dim, Vocab: s.vocab, Scratch: s.lossScratch}
 }
 
 func (s *step) forward(f *lin) {
@@ -136,50 +141,50 @@ func (s *step) backward(f *lin, accumulate bool) {
 func (s *step) run() {
 	b, n := s.m.b, s.l.rows
 	norm := func(x, y kernels.Buffer) {
-		b.RMSNorm(kernels.RMSNormArgs{Y: y, X: x, W: s.norm, Rows: n, Dim: stepDim, Eps: 1e-5})
+		b.RMSNorm(kernels.RMSNormArgs{Y: y, X: x, W: s.norm, Rows: n, Dim: s.dim, Eps: 1e-5})
 	}
 	rope := func(x kernels.Buffer, heads int) kernels.RopeArgs {
-		return kernels.RopeArgs{Y: x, X: x, Positions: s.pos, Cos: s.cos, Sin: s.sin, Rows: n, Heads: heads, HeadDim: stepHead, MaxPos: 100}
+		return kernels.RopeArgs{Y: x, X: x, Positions: s.pos, Cos: s.cos, Sin: s.sin, Rows: n, Heads: heads, HeadDim: s.head, MaxPos: 100}
 	}
-	b.Embedding(kernels.EmbeddingArgs{Y: s.x, Table: s.table, IDs: s.ids, Rows: n, Dim: stepDim, Vocab: stepVocab})
+	b.Embedding(kernels.EmbeddingArgs{Y: s.x, Table: s.table, IDs: s.ids, Rows: n, Dim: s.dim, Vocab: s.vocab})
 	norm(s.x, s.xn)
 	for _, f := range s.lins[:3] {
 		s.forward(f)
 	}
-	b.Rope(rope(s.q, stepHeads))
-	b.Rope(rope(s.k, stepKV))
+	b.Rope(rope(s.q, s.heads))
+	b.Rope(rope(s.k, s.kv))
 	b.Attention(kernels.AttentionArgs{O: s.o, LSE: s.lse, Q: s.q, K: s.k, V: s.v, Starts: s.starts, NSeq: s.nseq, Rows: n,
-		Heads: stepHeads, KVHeads: stepKV, HeadDim: stepHead, Scale: 0.25})
+		Heads: s.heads, KVHeads: s.kv, HeadDim: s.head, Scale: 0.25})
 	s.forward(s.lins[3])
-	b.Add(kernels.AddArgs{Dst: s.res, A: s.res, B: s.x, N: n * stepDim})
+	b.Add(kernels.AddArgs{Dst: s.res, A: s.res, B: s.x, N: n * s.dim})
 	norm(s.res, s.xn)
 	s.forward(s.lins[4])
 	s.forward(s.lins[5])
-	b.SwiGLU(kernels.SwiGLUArgs{Y: s.act, Gate: s.gate, Up: s.up, N: n * stepFF})
+	b.SwiGLU(kernels.SwiGLUArgs{Y: s.act, Gate: s.gate, Up: s.up, N: n * s.ff})
 	s.forward(s.lins[6])
 	norm(s.out, s.final)
 	b.CrossEntropy(s.loss())
 
 	s.backward(s.lins[6], false)
-	b.SwiGLUBackward(kernels.SwiGLUBackwardArgs{DGate: s.dgate, DUp: s.dup, DY: s.dact, Gate: s.gate, Up: s.up, N: n * stepFF})
+	b.SwiGLUBackward(kernels.SwiGLUBackwardArgs{DGate: s.dgate, DUp: s.dup, DY: s.dact, Gate: s.gate, Up: s.up, N: n * s.ff})
 	s.backward(s.lins[4], false)
 	s.backward(s.lins[5], true)
 	b.RMSNormBackward(kernels.RMSNormBackwardArgs{DX: s.dx, DW: s.dnorm, DY: s.dn, X: s.res, W: s.norm, Starts: s.starts, NSeq: s.nseq, Rows: n,
-		Dim: stepDim, Eps: 1e-5, Accumulate: true})
+		Dim: s.dim, Eps: 1e-5, Accumulate: true})
 	s.backward(s.lins[3], false)
 	b.AttentionBackward(kernels.AttentionBackwardArgs{DQ: s.dq, DK: s.dk, DV: s.dv, DO: s.do, O: s.o, LSE: s.lse, Q: s.q, K: s.k, V: s.v,
-		Starts: s.starts, NSeq: s.nseq, Rows: n, Heads: stepHeads, KVHeads: stepKV, HeadDim: stepHead, Scale: 0.25})
-	b.RopeBackward(rope(s.dq, stepHeads))
-	b.RopeBackward(rope(s.dk, stepKV))
+		Starts: s.starts, NSeq: s.nseq, Rows: n, Heads: s.heads, KVHeads: s.kv, HeadDim: s.head, Scale: 0.25})
+	b.RopeBackward(rope(s.dq, s.heads))
+	b.RopeBackward(rope(s.dk, s.kv))
 	for i, f := range s.lins[:3] {
 		s.backward(f, i > 0)
 	}
-	b.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: s.dtable, DY: s.dn, IDs: s.ids, Starts: s.starts, NSeq: s.nseq, Rows: n, Dim: stepDim, Vocab: stepVocab})
+	b.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: s.dtable, DY: s.dn, IDs: s.ids, Starts: s.starts, NSeq: s.nseq, Rows: n, Dim: s.dim, Vocab: s.vocab})
 	b.Fill(kernels.FillArgs{Dst: s.squares, N: s.groups})
 	b.GradNorm(kernels.GradNormArgs{SumSquares: s.squares, Grad: s.grads, Table: s.paramTable, NParam: s.nparam, Groups: s.groups})
 	b.AdamW(kernels.AdamWArgs{P: s.params, Grad: s.grads, M: s.moments, V: s.seconds, SumSquares: s.squares, Settings: s.settings,
 		Table: s.paramTable, NParam: s.nparam, Groups: s.groups})
-	b.Sample(kernels.SampleArgs{IDs: s.sampled, LogProb: s.squares, Logits: s.logits, Settings: s.set, Draws: s.draws, Rows: 5, Vocab: stepVocab})
+	b.Sample(kernels.SampleArgs{IDs: s.sampled, LogProb: s.squares, Logits: s.logits, Settings: s.set, Draws: s.draws, Rows: 5, Vocab: s.vocab})
 }
 
 // results are the bits of everything that the step writes and keeps.
@@ -202,7 +207,7 @@ func (s *step) results() map[string][]byte {
 func TestThreadsChangeNoBit(t *testing.T) {
 	var want map[string][]byte
 	for _, threads := range []int{1, 2, 3} {
-		s := newStep(newMaker(t, threads), 230)
+		s := newStep(newMaker(t, threads), smallStep, 230)
 		for range 2 {
 			s.run()
 		}
@@ -232,7 +237,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools of scratch drop items at random under the race detector")
 	}
-	s := newStep(newMaker(t, 2), 200)
+	s := newStep(newMaker(t, 2), smallStep, 200)
 	for range 3 {
 		s.run()
 	}
@@ -242,7 +247,8 @@ func TestStepAllocatesNothing(t *testing.T) {
 	}
 }
 
+// BenchmarkStep runs one layer of the demo's model, its loss and an update.
 func BenchmarkStep(b *testing.B) {
-	s := newStep(newMaker(b, 0), 1000)
-	bench(b, fmt.Sprintf("rows=%d", s.l.rows), 0, 0, s.run)
+	s := newStep(newMaker(b, 0), demoStep, 2000)
+	bench(b, fmt.Sprintf("demo/rows=%d", s.l.rows), 0, 0, s.run)
 }
