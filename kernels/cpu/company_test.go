@@ -126,3 +126,49 @@ func TestOptions(t *testing.T) {
 		t.Error("2 MB beyond a limit of 1 MB: no error")
 	}
 }
+
+// TestLoRAGathersRows: rows of decoding, with adapters in any order, have the
+// bits that each row has alone.
+func TestLoRAGathersRows(t *testing.T) {
+	const rows, in, out, adapters, maxRank = 70, 40, 24, 5, 6
+	m := newMaker(t, 3)
+	x, a, b := m.f32(rows*in), m.f32(adapters*maxRank*in), m.f32(adapters*maxRank*out)
+	y0 := m.f32(rows * out)
+	var segs []kernels.Segment
+	for row := 0; row < rows; {
+		n, ad := min(1+m.rng.IntN(2), rows-row), int32(m.rng.IntN(adapters))
+		segs = append(segs, kernels.Segment{RowStart: int32(row), RowEnd: int32(row + n), Rank: 1 + ad, AOffset: ad * maxRank * in, BOffset: ad * maxRank * out, Scale: 0.5})
+		row += n
+	}
+	run := func(batches [][]kernels.Segment) (y, h []float32) {
+		yb, hb := m.mem(rows*out, kernels.F32), m.mem(rows*maxRank, kernels.F32)
+		copy(host.F32(yb, rows*out), host.F32(y0, rows*out))
+		clear(host.F32(hb, rows*maxRank))
+		for _, segs := range batches {
+			var table []int32
+			for _, s := range segs {
+				table = s.AppendTo(table)
+			}
+			m.b.LoRA(kernels.LoRAArgs{Y: yb, H: hb, X: x, A: a, B: b, Segments: m.ints(table...), NSeg: len(segs), Rows: rows, In: in, Out: out, MaxRank: maxRank})
+		}
+		if err := m.b.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		return host.F32(yb, rows*out), host.F32(hb, rows*maxRank)
+	}
+	y, h := run([][]kernels.Segment{segs})
+	if s := &m.b.ops.loraSegments; len(s.heads) >= len(s.pieces) || len(s.heads) < adapters {
+		t.Errorf("%d pieces make %d items for %d adapters", len(s.pieces), len(s.heads), adapters)
+	}
+	var alone [][]kernels.Segment
+	for _, s := range segs {
+		alone = append(alone, []kernels.Segment{s})
+	}
+	y1, h1 := run(alone)
+	if !slices.Equal(y, y1) || !slices.Equal(h, h1) {
+		t.Error("rows of mixed adapters have other bits together than alone")
+	}
+	if slices.Equal(y, host.F32(y0, rows*out)) {
+		t.Error("nothing was added")
+	}
+}

@@ -6,9 +6,12 @@ import (
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
-// loraRows is how many rows of an adapter are worked on at a time: forward and
-// the gradient of the input treat each row alone.
-const loraRows = 96
+// Forward and the gradient of the input treat each row alone, so that rows of an
+// adapter may be worked on in any company.
+const (
+	loraRows = 96 // how many at a time
+	loraFew  = 12 // pieces shorter than this are gathered: rows in decoding
+)
 
 // loraSegments is a batch's segment table cut into pieces of work.
 type loraSegments struct {
@@ -20,6 +23,10 @@ type loraSegments struct {
 	firstA, firstB []int32
 	nextA, nextB   []int32
 	last           map[int32]int32
+	// heads are the pieces that start an item of forward. An item that gathers
+	// has more than one, linked by more (-1: none); count is its rows.
+	heads             []int32
+	more, tail, count []int32 // per piece; tail and count of a head
 }
 
 // segments reads a table for matrices of in and out in slabs of sizeA and sizeB
@@ -27,6 +34,9 @@ type loraSegments struct {
 func (b *Backend) segments(op string, table kernels.Buffer, nseg, rows, maxRank, in, out, sizeA, sizeB int) (s *loraSegments, ok bool) {
 	t := i32s(op, "Segments", table, nseg, kernels.SegmentColumns)
 	s = &b.ops.loraSegments
+	if s.last == nil {
+		s.last = map[int32]int32{}
+	}
 	s.all, s.pieces = s.all[:0], s.pieces[:0]
 	var open kernels.Segment // the piece that may still grow
 	end := int32(0)
@@ -58,7 +68,7 @@ func (b *Backend) segments(op string, table kernels.Buffer, nseg, rows, maxRank,
 			return nil, false
 		}
 		s.all = append(s.all, g)
-		if g.RowStart == open.RowEnd && g.AOffset == open.AOffset && g.BOffset == open.BOffset && g.Rank == open.Rank && g.Scale == open.Scale {
+		if g.RowStart == open.RowEnd && sameAdapter(&g, &open) {
 			open.RowEnd = g.RowEnd
 			continue
 		}
@@ -67,6 +77,10 @@ func (b *Backend) segments(op string, table kernels.Buffer, nseg, rows, maxRank,
 	}
 	s.cut(open)
 	return s, true
+}
+
+func sameAdapter(a, b *kernels.Segment) bool {
+	return a.AOffset == b.AOffset && a.BOffset == b.BOffset && a.Rank == b.Rank && a.Scale == b.Scale
 }
 
 func (s *loraSegments) cut(g kernels.Segment) {
@@ -89,9 +103,6 @@ func (s *loraSegments) chain() {
 }
 
 func (s *loraSegments) link(first, next []int32, key func(*kernels.Segment) int32) (_, _ []int32) {
-	if s.last == nil {
-		s.last = map[int32]int32{}
-	}
 	clear(s.last)
 	first, next = first[:0], resize(next, len(s.all))
 	for i := range s.all {
@@ -104,6 +115,28 @@ func (s *loraSegments) link(first, next []int32, key func(*kernels.Segment) int3
 		s.last[k], next[i] = int32(i), -1
 	}
 	return first, next
+}
+
+// gather makes items of the pieces: short ones of one adapter share one.
+func (s *loraSegments) gather() {
+	n := len(s.pieces)
+	s.heads, s.more, s.tail, s.count = s.heads[:0], resize(s.more, n), resize(s.tail, n), resize(s.count, n)
+	clear(s.last)
+	for i := range s.pieces {
+		p := &s.pieces[i]
+		rows := p.RowEnd - p.RowStart
+		s.more[i], s.tail[i], s.count[i] = -1, int32(i), rows
+		if rows < loraFew {
+			if h, ok := s.last[p.AOffset]; ok && sameAdapter(&s.pieces[h], p) && s.count[h]+rows <= loraRows {
+				s.more[s.tail[h]] = int32(i)
+				s.tail[h] = int32(i)
+				s.count[h] += rows
+				continue
+			}
+			s.last[p.AOffset] = int32(i)
+		}
+		s.heads = append(s.heads, int32(i))
+	}
 }
 
 // loraGrain is how many of n items to take at a time when all of them together
@@ -134,24 +167,56 @@ func (b *Backend) LoRA(a kernels.LoRAArgs) {
 		h: f32s("LoRA", "H", a.H, a.Rows, a.MaxRank), a: am, b: bm,
 		in: a.In, out: a.Out, max: a.MaxRank,
 	}
-	b.pool.run("LoRA", t, len(s.pieces), loraGrain(len(s.pieces), a.Rows*(a.In+a.Out)*a.MaxRank))
+	s.gather()
+	b.pool.run("LoRA", t, len(s.heads), loraGrain(len(s.heads), a.Rows*(a.In+a.Out)*a.MaxRank))
 }
 
 func (t *loraTask) do(lo, hi int, w *worker) {
-	for _, g := range t.pieces[lo:hi] {
+	for _, i := range t.heads[lo:hi] {
 		w.used = 0
-		row, n, rank := int(g.RowStart), int(g.RowEnd-g.RowStart), int(g.Rank)
-		h := t.h[row*t.max:]
-		x := t.x.load(w, row*t.in, n*t.in)
-		gemm.NT(nil, h, t.max, x, t.in, f32Matrix(t.a[g.AOffset:], t.in), nil, n, rank, t.in, false)
-		scaled := w.floats(n * rank)
-		for i := range n {
-			vec.Scale(scaled[i*rank:][:rank], g.Scale, h[i*t.max:][:rank])
+		g, n := &t.pieces[i], int(t.count[i])
+		if t.more[i] >= 0 {
+			t.gathered(i, g, n, w)
+			continue
 		}
+		row := int(g.RowStart)
 		y := t.y.load(w, row*t.out, n*t.out)
-		gemm.NT(nil, y, t.out, scaled, rank, f32Matrix(t.b[g.BOffset:], rank), nil, n, t.out, rank, true)
+		t.apply(g, n, y, t.h[row*t.max:], t.max, t.x.load(w, row*t.in, n*t.in), w)
 		t.y.flush(y, row*t.out)
 	}
+}
+
+// gathered brings the n rows of the pieces from i on together.
+func (t *loraTask) gathered(i int32, g *kernels.Segment, n int, w *worker) {
+	rank := int(g.Rank)
+	x, y, h := w.floats(n*t.in), w.floats(n*t.out), w.floats(n*rank)
+	at := 0
+	for j := i; j >= 0; j = t.more[j] {
+		row, k := int(t.pieces[j].RowStart), int(t.pieces[j].RowEnd-t.pieces[j].RowStart)
+		t.x.widen(x[at*t.in:(at+k)*t.in], row*t.in)
+		t.y.widen(y[at*t.out:(at+k)*t.out], row*t.out)
+		at += k
+	}
+	t.apply(g, n, y, h, rank, x, w)
+	at = 0
+	for j := i; j >= 0; j = t.more[j] {
+		for row := int(t.pieces[j].RowStart); row < int(t.pieces[j].RowEnd); row++ {
+			copy(t.h[row*t.max:], h[at*rank:(at+1)*rank])
+			t.y.narrow(y[at*t.out:(at+1)*t.out], row*t.out)
+			at++
+		}
+	}
+}
+
+// apply adds the low-rank part to n rows of y, and keeps h.
+func (t *loraTask) apply(g *kernels.Segment, n int, y, h []float32, ldh int, x []float32, w *worker) {
+	rank := int(g.Rank)
+	gemm.NT(nil, h, ldh, x, t.in, f32Matrix(t.a[g.AOffset:], t.in), nil, n, rank, t.in, false)
+	scaled := w.floats(n * rank)
+	for i := range n {
+		vec.Scale(scaled[i*rank:][:rank], g.Scale, h[i*ldh:][:rank])
+	}
+	gemm.NT(nil, y, t.out, scaled, rank, f32Matrix(t.b[g.BOffset:], rank), nil, n, t.out, rank, true)
 }
 
 func f32Matrix(x []float32, ld int) gemm.Matrix {
