@@ -40,7 +40,7 @@ var groupNames = [GroupCount]string{"passages", "closed-book", "edits", "reading
 func (g Group) String() string { return groupNames[g] }
 
 // KnownPeople is the size of each of the two sets of known people.
-const KnownPeople = 96
+const KnownPeople = 48
 
 // NewDocument returns a group's document number index of a step.
 func NewDocument(seed uint64, g Group, step, index int) Document {

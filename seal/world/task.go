@@ -6,7 +6,7 @@ import "github.com/selkie-ml/selkie/internal/philox"
 // of EditPrompt is a list of lines; the answer to QuestionPrompt is one word.
 const (
 	EditPrompt     = "{title}\n{context}\nNotes:\n"
-	QuestionPrompt = "{title}\n" + lineCue + "{question}"
+	QuestionPrompt = "{topic}\n" + lineCue + "{question}"
 )
 
 // Question is asked without the passage.
