@@ -1,11 +1,13 @@
-// Package pretrain trains a small model from scratch. A run is a folder, which
-// at its end is a Hugging Face model folder; killed anywhere, the same call goes
-// on and ends with the same bits as a run that nothing disturbed.
+// Package pretrain trains all parameters of a model, from scratch or from
+// another model's weights. A run is a folder, which at its end is a Hugging Face
+// model folder; killed anywhere, the same call goes on and ends with the same
+// bits as a run that nothing disturbed.
 //
-//	model.safetensors, config.json   the model, once finished
-//	training/settings.json           what the run was started with
-//	training/log.jsonl               a line per step and per evaluation
-//	training/checkpoint-N.safetensors  everything after N steps
+//	model.safetensors, config.json     the model, once finished
+//	training/settings.json             what the run was started with
+//	training/log.jsonl                 a line per step and per evaluation
+//	training/checkpoint-N.safetensors  everything after N steps, until finished
+//	training/finished                  says that it is
 //
 // It imports nn and the packages below it, and nothing of package seal.
 package pretrain
@@ -45,7 +47,10 @@ type Source interface {
 type Config struct {
 	Dir   string    // the run's folder
 	Shape nn.Config // of the model; DType is that of the finished file's weights
-	// Weights returns a tensor's first values; nil: Shape.RandomWeights of Seed.
+	// Base is a model folder to go on from, of the same shape; empty: from scratch.
+	Base string
+	// Weights returns a tensor's first values, without a Base; nil: those of
+	// Shape.RandomWeights and Seed.
 	Weights func(name string, shape []int) []float32
 	Seed    uint64
 	Source  Source

@@ -42,19 +42,30 @@ func withNumerics(settings map[string]string, id string) map[string]string {
 	return out
 }
 
+// Begun tells whether dir holds a pretraining already. A folder that holds some
+// other model is an error.
+func Begun(dir string) (bool, error) {
+	begun, err := readSettings(filepath.Join(dir, "training", "settings.json"))
+	if begun != nil || err != nil {
+		return begun != nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
+		return false, fmt.Errorf("%s holds a model already: choose another folder", dir)
+	}
+	return false, nil
+}
+
 // openFolder makes dir a run folder, or checks that it is one of the same
 // settings, and locks it.
 func openFolder(dir string, settings map[string]string, acceptNumerics bool) (_ *folder, err error) {
 	f := &folder{dir: dir, training: filepath.Join(dir, "training")}
 	path := filepath.Join(f.training, "settings.json")
+	if _, err := Begun(dir); err != nil {
+		return nil, err
+	}
 	begun, err := readSettings(path)
 	if err != nil {
 		return nil, err
-	}
-	if begun == nil {
-		if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
-			return nil, fmt.Errorf("%s holds a model already: choose another folder", dir)
-		}
 	}
 	if err := os.MkdirAll(f.training, 0o777); err != nil {
 		return nil, fmt.Errorf("run folder: %w", err)

@@ -50,13 +50,20 @@ func Run(ctx context.Context, dev *tensor.Device, c Config) error {
 	return f.finish(c.Steps)
 }
 
-// begin makes the untrained model.
+// begin makes the model as it is before the first step.
 func (c *Config) begin(dev *tensor.Device) (*nn.Model, *nn.Trainer, error) {
-	model, err := nn.NewRandom(dev, c.Shape, c.Seed, nn.LoadOptions{Compute: c.Compute, Recompute: c.Recompute})
+	opt := nn.LoadOptions{Compute: c.Compute, Recompute: c.Recompute, Float32: true}
+	var model *nn.Model
+	var err error
+	if c.Base != "" {
+		model, err = nn.Load(dev, c.Base, opt)
+	} else {
+		model, err = nn.NewRandom(dev, c.Shape, c.Seed, opt)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.Weights != nil {
+	if c.Weights != nil && c.Base == "" {
 		for _, p := range model.Params() {
 			p.SetFloat32s(c.Weights(p.Name, p.Shape))
 		}
@@ -132,7 +139,7 @@ func (c *Config) step(trainer *nn.Trainer, step int) (Report, error) {
 	for _, s := range batch {
 		r.Tokens += len(s.Tokens)
 	}
-	if finite := r.Loss - r.Loss + r.Norm - r.Norm; finite != 0 || math.IsNaN(finite) {
+	if sum := r.Loss + r.Norm; math.IsNaN(sum) || math.IsInf(sum, 0) {
 		return r, fmt.Errorf("%w at step %d: loss %v, gradient norm %v: a lower learning rate or a longer warm-up may help (the last checkpoint is kept)",
 			ErrDiverged, step+1, r.Loss, r.Norm)
 	}

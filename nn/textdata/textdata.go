@@ -210,15 +210,19 @@ func chat(messages []tokenizer.Message, tok *tokenizer.Tokenizer, opt Options) (
 		if strings.TrimSpace(m.Content) == "" && m.Extra == nil {
 			return e, fmt.Errorf("message %d: the assistant's content is empty", i)
 		}
-		before, err := tok.ApplyChat(messages[:i], tokenizer.ChatOptions{AddGenerationPrompt: true})
-		if err != nil {
-			return e, fmt.Errorf("message %d: %w", i, err)
-		}
 		after, err := tok.ApplyChat(messages[:i+1], tokenizer.ChatOptions{})
 		if err != nil {
 			return e, fmt.Errorf("message %d: %w", i, err)
 		}
-		if !strings.HasPrefix(after, before) || !strings.HasPrefix(text, after) {
+		// No template renders a conversation without messages.
+		before, _, found := strings.Cut(after, strings.TrimSpace(m.Content))
+		if i > 0 {
+			if before, err = tok.ApplyChat(messages[:i], tokenizer.ChatOptions{AddGenerationPrompt: true}); err != nil {
+				return e, fmt.Errorf("message %d: %w", i, err)
+			}
+			found = strings.HasPrefix(after, before)
+		}
+		if !found || !strings.HasPrefix(text, after) {
 			return e, fmt.Errorf("message %d: this model's chat template does not write turns one after another, so the assistant's cannot be told apart: train on all tokens", i)
 		}
 		from, to := len(before), len(strings.TrimRight(after, " \n"))
