@@ -196,11 +196,13 @@ func (g *Generator) prepare(requests []Request) error {
 		t.waiting++
 		run.waiting = append(run.waiting, s)
 	}
-	g.run = run
-	if total == 0 {
-		return nil
+	if total > 0 {
+		if err := g.ensureCache(total, largest); err != nil {
+			return err
+		}
 	}
-	return g.ensureCache(total, largest)
+	g.run = run
+	return nil
 }
 
 func (r *Request) check(c *Config, adapters int) error {

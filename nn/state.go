@@ -111,6 +111,8 @@ func (t *Trainer) LoadState(path string) error {
 		x.SetBytes(s.Data)
 	}
 	copy(t.steps, steps)
-	t.changed()
+	for j := range t.groups {
+		t.changed(j)
+	}
 	return t.model.dev.Sync()
 }

@@ -287,19 +287,18 @@ func (t *Trainer) OptimStep(updates []Update) (norms []float64, err error) {
 	for _, u := range updates {
 		if finite(norms[u.Adapter]) {
 			t.steps[u.Adapter]++
+			t.changed(u.Adapter)
 		}
 	}
-	t.changed()
 	return norms, nil
 }
 
-// changed makes caches forget what they computed with the trained weights.
-func (t *Trainer) changed() {
+// changed makes caches forget what they computed with an adapter's weights, or
+// the model's.
+func (t *Trainer) changed(group int) {
 	if t.pool == nil {
 		t.model.version++
-		return
-	}
-	for j := range t.pool.generations {
-		t.pool.generations[j]++
+	} else {
+		t.pool.generations[group]++
 	}
 }
