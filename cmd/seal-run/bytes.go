@@ -33,16 +33,3 @@ func parseBytes(text string) (int64, error) {
 	}
 	return 0, fmt.Errorf("got %q, expected a size such as 3GiB or 500MB", text)
 }
-
-// formatBytes writes a size for people.
-func formatBytes(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%d bytes", n)
-}

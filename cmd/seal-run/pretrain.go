@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,28 +10,53 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/selkie-ml/selkie/internal/sysmem"
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/pretrain"
 	"github.com/selkie-ml/selkie/nn/tokenizer"
+	"github.com/selkie-ml/selkie/seal/journal"
 	"github.com/selkie-ml/selkie/seal/world"
 	"github.com/selkie-ml/selkie/tensor"
 )
 
-// pretrainSettings are what a pretraining's result depends on.
+// endOfText ends every document of a model trained here.
+const endOfText = "<|endoftext|>"
+
+// pretrainSettings are what every pretraining's result depends on.
 type pretrainSettings struct {
 	Seed     uint64
 	Context  int    // the model's longest text, in tokens
-	DType    string // of the finished weights
+	Dtype    string // of the finished weights
 	Model    world.Shape
 	Schedule world.Schedule
-	Phases   []world.Phase // of a world
-	Text     textSettings  // of text files
 }
 
-// textSettings say how text files are trained on.
+// worldSettings are those of a pretraining on a generated world.
+type worldSettings struct {
+	pretrainSettings
+	Phases []world.Phase
+}
+
+// textSettings are those of a pretraining on text files.
 type textSettings struct {
+	pretrainSettings
 	Steps     int
-	BatchSize int // sequences of Context tokens in a step
+	BatchSize int    // pieces of Context tokens in a step
+	Documents string // what is one in a text file: blank-lines or file
+}
+
+func defaultWorldSettings() worldSettings {
+	r := world.Recipe
+	return worldSettings{
+		pretrainSettings{Seed: r.WorldSeed, Context: 512, Dtype: "bfloat16", Model: r.Model, Schedule: r.Schedule},
+		slices.Clone(r.Phases),
+	}
+}
+
+func defaultTextSettings() textSettings {
+	s := textSettings{defaultWorldSettings().pretrainSettings, 2000, 8, "blank-lines"}
+	s.Context, s.Model.Vocabulary = 256, 2048
+	return s
 }
 
 type pretrainFlags struct {
@@ -41,6 +67,7 @@ type pretrainFlags struct {
 	checkpointEvery, evalEvery int
 	maxTokens                  int
 	acceptNumerics             bool
+	showSettings               bool
 }
 
 func newPretrain(a *app) *cobra.Command {
@@ -49,21 +76,24 @@ func newPretrain(a *app) *cobra.Command {
 		Use:   "pretrain (--text FILE… | --world demo) --out DIR",
 		Short: "Train a small model and its tokenizer from scratch",
 		Long: `Pretrain trains a small Llama-style model, and a byte-level BPE tokenizer for it,
-on text files or on the demo's generated world. OUT becomes a Hugging Face model
-folder. Interrupted or killed, the same command goes on with equal bits.`,
+on text files or on the demo's generated world. The folder of --out becomes a
+Hugging Face model folder. Interrupted or killed, the same command goes on and
+ends with the same bits.`,
 		Example: `  seal-run pretrain --world demo --out runs/demo-model
-  seal-run pretrain --text book.txt --text notes.jsonl --set text.steps=2000 --out runs/book
-  seal-run pretrain --text book.txt --config small.yaml --tokenizer runs/demo-model --out runs/other`,
+  seal-run pretrain --text book.txt --text notes.jsonl --set steps=1000 --out runs/book
+  seal-run pretrain --text book.txt --config small.yaml --tokenizer models/qwen --out runs/other
+  seal-run pretrain --text book.txt --settings    # what can be set, with defaults`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.pretrain(c, f) },
 	}
 	p := c.Flags()
-	p.StringArrayVar(&f.text, "text", nil, "text file (documents separated by blank lines) or .jsonl file of {\"text\": …}; repeatable")
+	p.StringArrayVar(&f.text, "text", nil, "text file, or .jsonl file of {\"text\": …}; repeatable")
 	p.StringVar(&f.world, "world", "", "generated world to train on: demo")
 	p.StringVar(&f.tokenizer, "tokenizer", "", "folder of a tokenizer to use instead of training one")
 	p.StringVar(&f.out, "out", "", "folder of the run, and of the model at its end")
 	p.StringVar(&f.config, "config", "", "YAML file of settings")
 	p.StringArrayVar(&f.set, "set", nil, "one setting, key=value; repeatable")
+	p.BoolVar(&f.showSettings, "settings", false, "print all settings and end")
 	p.IntVar(&f.checkpointEvery, "checkpoint-every", 100, "steps between checkpoints")
 	p.IntVar(&f.evalEvery, "eval-every", 250, "steps between evaluations (of a world)")
 	p.IntVar(&f.maxTokens, "max-tokens", 4096, "tokens computed at once; bounds memory, changes no result")
@@ -73,78 +103,170 @@ folder. Interrupted or killed, the same command goes on with equal bits.`,
 
 func (a *app) pretrain(c *cobra.Command, f pretrainFlags) error {
 	switch {
-	case f.out == "":
-		return fmt.Errorf("--out is missing: name a folder for the run")
 	case (len(f.text) > 0) == (f.world != ""):
-		return fmt.Errorf("expected either --text FILE or --world demo")
+		return errors.New("expected either --text FILE or --world demo")
 	case f.world != "" && f.world != "demo":
 		return fmt.Errorf("--world %s: expected demo", f.world)
+	case f.out == "" && !f.showSettings:
+		return errors.New("--out is missing: name a folder for the run")
+	case f.maxTokens < 1 || f.checkpointEvery < 1 || f.evalEvery < 0:
+		return fmt.Errorf("--max-tokens %d, --checkpoint-every %d, --eval-every %d: expected at least 1, 1 and 0", f.maxTokens, f.checkpointEvery, f.evalEvery)
 	}
-	recipe := worldRecipe()
-	s := pretrainSettings{Seed: recipe.WorldSeed, Context: 512, DType: "bfloat16", Model: recipe.Model, Schedule: recipe.Schedule, Phases: recipe.Phases}
+	ws, ts := defaultWorldSettings(), defaultTextSettings()
+	var settings any = &ws
+	if f.world == "" {
+		settings = &ts
+	}
 	if f.config != "" {
-		if err := readYAML(f.config, &s); err != nil {
+		if err := readYAML(f.config, settings); err != nil {
 			return err
 		}
 	}
 	for _, assignment := range f.set {
-		if err := assign(&s, assignment); err != nil {
+		if err := assign(settings, assignment); err != nil {
 			return err
 		}
 	}
-	recipe.WorldSeed, recipe.Model, recipe.Schedule, recipe.Phases = s.Seed, s.Model, s.Schedule, s.Phases
-	tok, err := a.pretrainTokenizer(f, s)
-	if err != nil {
-		return err
-	}
-	source, err := newWorldSource(recipe, tok)
-	if err != nil {
-		return err
+	if f.showSettings {
+		for _, l := range leaves(settings) {
+			fmt.Fprintf(a.out, "%s=%v\n", l.key, l.value.Interface())
+		}
+		return nil
 	}
 	cfg := pretrain.Config{
-		Dir: f.out, Shape: worldConfig(s.Model, tok, s.Context), Seed: s.Seed, Source: source, Steps: recipe.Steps(),
-		LearningRate: func(step int) float64 { return s.Schedule.LearningRate(step, recipe.Steps()) },
-		AdamW:        nn.AdamW{Beta1: s.Schedule.Beta1, Beta2: s.Schedule.Beta2, Eps: 1e-8, WeightDecay: s.Schedule.WeightDecay, ClipNorm: s.Schedule.Clip},
-		Settings:     flat(&s), AcceptNumerics: f.acceptNumerics,
+		Dir: f.out, Settings: flat(settings), AcceptNumerics: f.acceptNumerics,
 		MaxTokens: f.maxTokens, CheckpointEvery: f.checkpointEvery, EvaluateEvery: f.evalEvery,
-		Evaluate: worldEvaluation(recipe, tok),
 	}
-	cfg.Weights = worldWeights(cfg.Shape, s.Model, s.Seed)
-	cfg.Settings["source"] = "world " + f.world
-	if cfg.Shape.DType, err = storageType(s.DType); err != nil {
-		return err
+	var tok *tokenizer.Tokenizer
+	var err error
+	if f.world != "" {
+		tok, err = a.worldPretraining(&cfg, f, ws)
+	} else {
+		tok, err = a.textPretraining(&cfg, f, ts)
 	}
-	dev, err := a.open()
 	if err != nil {
 		return err
 	}
-	defer dev.Close()
-	a.say("training %.2f million parameters for %d steps into %s", float64(cfg.Shape.NumParameters())/1e6, cfg.Steps, f.out)
-	stop, err := a.showPretraining(&cfg)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	if err := pretrain.Run(c.Context(), dev, cfg); err != nil {
-		return err
-	}
-	stop()
-	if err := tok.Save(f.out); err != nil {
-		return err
-	}
-	a.say("the model is in %s", f.out)
-	return nil
+	return a.runPretraining(c, cfg, tok)
 }
 
-// pretrainTokenizer loads the tokenizer asked for, or trains one.
-func (a *app) pretrainTokenizer(f pretrainFlags, s pretrainSettings) (*tokenizer.Tokenizer, error) {
-	if f.tokenizer != "" {
-		return tokenizer.Load(f.tokenizer)
+// worldPretraining fills in what a generated world has of its own.
+func (a *app) worldPretraining(cfg *pretrain.Config, f pretrainFlags, s worldSettings) (*tokenizer.Tokenizer, error) {
+	recipe := world.Recipe
+	recipe.WorldSeed, recipe.Model, recipe.Schedule, recipe.Phases = s.Seed, s.Model, s.Schedule, s.Phases
+	for i, p := range s.Phases {
+		if p.Steps < 0 || slices.Min(p.Documents[:]) < 0 || slices.Max(p.Documents[:]) < 1 {
+			return nil, fmt.Errorf("phases.%d: expected 0 or more steps and documents of at least one group", i)
+		}
 	}
-	a.say("training a tokenizer of %d tokens", s.Model.Vocabulary)
-	return tokenizer.Train(worldTokenizerTexts(s.Seed), tokenizer.TrainOptions{
-		VocabSize: s.Model.Vocabulary, Special: []string{endOfText}, EOS: endOfText, PAD: endOfText,
+	tok, err := a.pretrainTokenizer(cfg, f, s.Model.Vocabulary, func() ([]string, error) {
+		return slices.Collect(worldTokenizerTexts(s.Seed)), nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Settings["source"] = "world " + f.world
+	cfg.Steps = recipe.Steps()
+	if err := s.shape(cfg, tok); err != nil {
+		return nil, err
+	}
+	cfg.Source = &worldSource{recipe, tok, cfg.Shape.EOS[0]}
+	cfg.Evaluate = worldEvaluation(recipe, tok)
+	return tok, nil
+}
+
+// textPretraining fills in what text files have of their own.
+func (a *app) textPretraining(cfg *pretrain.Config, f pretrainFlags, s textSettings) (*tokenizer.Tokenizer, error) {
+	if s.Documents != "blank-lines" && s.Documents != "file" {
+		return nil, fmt.Errorf("documents: got %q, expected blank-lines or file", s.Documents)
+	}
+	for i, path := range f.text {
+		sum, err := journal.Fingerprint(path)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Settings[fmt.Sprintf("source.%d", i)] = "text " + sum
+	}
+	texts, err := pretrain.ReadTexts(f.text, s.Documents == "file")
+	if err != nil {
+		return nil, err
+	}
+	tok, err := a.pretrainTokenizer(cfg, f, s.Model.Vocabulary, func() ([]string, error) { return texts, nil })
+	if err != nil {
+		return nil, err
+	}
+	cfg.Steps = s.Steps
+	if err := s.shape(cfg, tok); err != nil {
+		return nil, err
+	}
+	source, err := pretrain.NewTextSource(texts, tok, s.Context, s.BatchSize, s.Seed)
+	if err != nil {
+		return nil, err
+	}
+	a.say("%d documents of %d tokens; %d steps are %.1f epochs", len(texts), source.Tokens(), s.Steps,
+		float64(s.Steps)*float64(s.BatchSize)*float64(s.Context)/float64(source.Tokens()))
+	cfg.Source = source
+	return tok, nil
+}
+
+// pretrainTokenizer loads the tokenizer asked for or that of a begun run, or
+// trains one and puts it into the folder.
+func (a *app) pretrainTokenizer(cfg *pretrain.Config, f pretrainFlags, size int, texts func() ([]string, error)) (*tokenizer.Tokenizer, error) {
+	begun, err := pretrain.Begun(f.out)
+	if err != nil {
+		return nil, err
+	}
+	if f.tokenizer != "" {
+		sum, err := journal.Fingerprint(filepath.Join(f.tokenizer, "tokenizer.json"))
+		if err != nil {
+			return nil, err
+		}
+		cfg.Settings["tokenizer"] = sum
+		tok, err := tokenizer.Load(f.tokenizer)
+		if err != nil {
+			return nil, err
+		}
+		if _, _, ok := tok.EOS(); !ok {
+			return nil, fmt.Errorf("%s: the tokenizer names no end-of-text token (eos_token in tokenizer_config.json)", f.tokenizer)
+		}
+		return tok, tok.Save(f.out)
+	}
+	if begun {
+		return tokenizer.Load(f.out)
+	}
+	all, err := texts()
+	if err != nil {
+		return nil, err
+	}
+	a.say("training a tokenizer of %d tokens", size)
+	tok, err := tokenizer.Train(slices.Values(all), tokenizer.TrainOptions{
+		VocabSize: size, Special: []string{endOfText}, EOS: endOfText, PAD: endOfText,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tok, tok.Save(f.out)
+}
+
+// shape fills in the model and how it is trained.
+func (s pretrainSettings) shape(cfg *pretrain.Config, tok *tokenizer.Tokenizer) (err error) {
+	_, end, _ := tok.EOS()
+	m, t := s.Model, s.Schedule
+	cfg.Seed = s.Seed
+	cfg.Shape = nn.Config{
+		ModelType: "llama", HiddenSize: m.Hidden, Intermediate: m.Intermediate, Layers: m.Layers, Heads: m.Heads, KVHeads: m.KVHeads, HeadDim: m.HeadDim,
+		VocabSize: tok.VocabSize(), MaxPositions: s.Context, NormEps: float32(m.NormEpsilon), RopeTheta: m.RopeTheta, Tied: true,
+		BOS: -1, EOS: []int32{end}, InitRange: 0.02,
+	}
+	cfg.Weights = firstWeights(cfg.Shape, m, s.Seed)
+	cfg.AdamW = nn.AdamW{Beta1: t.Beta1, Beta2: t.Beta2, Eps: 1e-8, WeightDecay: t.WeightDecay, ClipNorm: t.Clip}
+	steps := cfg.Steps
+	cfg.LearningRate = func(step int) float64 { return t.LearningRate(step, steps) }
+	if !(t.LR > 0) || t.Warmup < 0 || !(t.Decay >= 0 && t.Decay <= 1) || !(t.MinLR >= 0 && t.MinLR <= 1) {
+		return fmt.Errorf("schedule: expected lr above 0, warmup of 0 or more, decay and min_lr within 0 … 1; got %v, %d, %v, %v", t.LR, t.Warmup, t.Decay, t.MinLR)
+	}
+	cfg.Shape.DType, err = storageType(s.Dtype)
+	return err
 }
 
 func storageType(name string) (tensor.DType, error) {
@@ -153,41 +275,84 @@ func storageType(name string) (tensor.DType, error) {
 			return d, nil
 		}
 	}
-	return 0, fmt.Errorf("dtype %q: expected float32, bfloat16 or float16", name)
+	return 0, fmt.Errorf("dtype: got %q, expected float32, bfloat16 or float16", name)
+}
+
+func (a *app) runPretraining(c *cobra.Command, cfg pretrain.Config, tok *tokenizer.Tokenizer) error {
+	if err := cfg.Shape.Validate(); err != nil {
+		return err
+	}
+	if err := a.checkMemory("the training", trainingBytes(cfg.Shape, cfg.MaxTokens), "choose a smaller model, or fewer --max-tokens"); err != nil {
+		return err
+	}
+	dev, err := a.open()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	a.say("training %.2f million parameters for %d steps in %s", float64(cfg.Shape.NumParameters())/1e6, cfg.Steps, cfg.Dir)
+	stop, err := a.showPretraining(&cfg)
+	if err != nil {
+		return err
+	}
+	err = pretrain.Run(c.Context(), dev, cfg)
+	stop()
+	if err != nil {
+		return err
+	}
+	// Once more: what is missing would be written now.
+	if err := tok.Save(cfg.Dir); err != nil {
+		return err
+	}
+	a.say("the model is in %s", cfg.Dir)
+	return nil
+}
+
+// trainingBytes estimates what training all parameters holds at most.
+func trainingBytes(c nn.Config, tokens int) int64 {
+	return 16*c.NumParameters() + activationBytes(c, tokens)
+}
+
+// activationBytes estimates what the layers keep of a batch for its backward
+// pass, in f32.
+func activationBytes(c nn.Config, tokens int) int64 {
+	layer := int64(6*c.HiddenSize + 4*c.Heads*c.HeadDim + 4*c.KVHeads*c.HeadDim + 4*c.Intermediate)
+	return 4 * int64(tokens) * layer * int64(c.Layers)
+}
+
+// checkMemory refuses a plan that cannot fit, before it begins.
+func (a *app) checkMemory(plan string, need int64, advice string) error {
+	limit, err := parseBytes(a.memoryLimit)
+	if err != nil {
+		return fmt.Errorf("--memory-limit: %w", err)
+	}
+	return sysmem.Check(plan, need, limit, advice)
 }
 
 // showPretraining has a meter follow the steps, from the first one reported.
 func (a *app) showPretraining(cfg *pretrain.Config) (stop func(), err error) {
-	m, err := a.newMeter("pretraining "+filepath.Base(cfg.Dir), "steps", int64(cfg.Steps), 0)
+	m, err := a.newMeter("pretraining", "steps", int64(cfg.Steps), 0)
 	if err != nil {
 		return nil, err
 	}
-	stopped := false
 	loss, tokens, since := 0.0, 0, time.Now()
 	cfg.Progress = func(r pretrain.Report) {
 		if r.Eval != nil {
 			var parts []string
 			for k, v := range r.Eval {
-				parts = append(parts, fmt.Sprintf("%s %.3f", strings.ReplaceAll(k, "_", " "), v))
+				parts = append(parts, fmt.Sprintf("%s %.1f %%", strings.ReplaceAll(k, "_", " "), 100*v))
 			}
 			slices.Sort(parts)
-			a.say("after step %d: %s", r.Step, strings.Join(parts, ", "))
+			m.say(fmt.Sprintf("after step %d: %s", r.Step, strings.Join(parts, ", ")))
 			return
 		}
-		if m.done == 0 && r.Step > 1 {
-			m.done, m.first = int64(r.Step-1), int64(r.Step-1)
-		}
-		if loss == 0 {
+		if tokens == 0 {
+			m.resume(int64(r.Step - 1))
 			loss = r.Loss
 		}
 		loss = 0.95*loss + 0.05*r.Loss
 		tokens += r.Tokens
 		m.add(1, fmt.Sprintf("loss %.3f, %.0f tokens/s", loss, float64(tokens)/time.Since(since).Seconds()))
 	}
-	return func() {
-		if !stopped {
-			stopped = true
-			m.stop()
-		}
-	}, nil
+	return m.stop, nil
 }

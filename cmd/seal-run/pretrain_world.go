@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"math"
 	"strings"
@@ -10,15 +9,13 @@ import (
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/pretrain"
 	"github.com/selkie-ml/selkie/nn/tokenizer"
+	"github.com/selkie-ml/selkie/seal"
 	"github.com/selkie-ml/selkie/seal/world"
 )
 
 func init() {
 	elementNames[int(world.GroupCount)] = func(i int) string { return strings.ReplaceAll(world.Group(i).String(), "-", "_") }
 }
-
-// endOfText ends every document of a model trained here.
-const endOfText = "<|endoftext|>"
 
 // worldTexts is the number of texts the demo's tokenizer is trained on.
 const worldTexts = 6000
@@ -38,14 +35,6 @@ type worldSource struct {
 	world world.Settings
 	tok   *tokenizer.Tokenizer
 	end   int32
-}
-
-func newWorldSource(w world.Settings, tok *tokenizer.Tokenizer) (*worldSource, error) {
-	_, end, ok := tok.EOS()
-	if !ok {
-		return nil, fmt.Errorf("the tokenizer names no end-of-text token (eos_token)")
-	}
-	return &worldSource{w, tok, end}, nil
 }
 
 // Batch implements pretrain.Source.
@@ -84,8 +73,8 @@ func (s *worldSource) document(d world.Document) pretrain.Document {
 	return out
 }
 
-// worldWeights are a new model's first values: nn's, scaled as the recipe says.
-func worldWeights(c nn.Config, shape world.Shape, seed uint64) func(string, []int) []float32 {
+// firstWeights are a new model's first values: nn's, scaled as the recipe says.
+func firstWeights(c nn.Config, shape world.Shape, seed uint64) func(string, []int) []float32 {
 	c.InitRange = 0
 	return func(name string, size []int) []float32 {
 		w := c.RandomWeights(name, size, seed)
@@ -106,16 +95,6 @@ func worldWeights(c nn.Config, shape world.Shape, seed uint64) func(string, []in
 	}
 }
 
-// worldConfig is the demo's model as nn has it.
-func worldConfig(s world.Shape, tok *tokenizer.Tokenizer, context int) nn.Config {
-	_, end, _ := tok.EOS()
-	return nn.Config{
-		ModelType: "llama", HiddenSize: s.Hidden, Intermediate: s.Intermediate, Layers: s.Layers, Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim,
-		VocabSize: tok.VocabSize(), MaxPositions: context, NormEps: float32(s.NormEpsilon), RopeTheta: s.RopeTheta, Tied: true,
-		BOS: -1, EOS: []int32{end}, InitRange: 0.02,
-	}
-}
-
 // worldEvaluation measures what pretraining is for: closed-book answers about
 // known people, and answers read off passages about people never seen.
 func worldEvaluation(w world.Settings, tok *tokenizer.Tokenizer) func(context.Context, *nn.Model) (map[string]float64, error) {
@@ -124,7 +103,7 @@ func worldEvaluation(w world.Settings, tok *tokenizer.Tokenizer) func(context.Co
 		var known, read []question
 		for _, t := range world.Tasks(w.WorldSeed, world.Pretraining, 0, people) {
 			for _, q := range t.Questions {
-				known = append(known, question{fill(world.QuestionPrompt, t.Title, "", q.Question), q.Answer})
+				known = append(known, question{seal.Fill(world.QuestionPrompt, seal.Values{Title: t.Title, Topic: t.Title, Question: q.Question}), q.Answer})
 			}
 		}
 		for _, t := range world.Tasks(w.WorldSeed, world.Tuning, 0, people) {
@@ -144,10 +123,6 @@ func worldEvaluation(w world.Settings, tok *tokenizer.Tokenizer) func(context.Co
 		}
 		return out, nil
 	}
-}
-
-func fill(template, title, passage, q string) string {
-	return strings.NewReplacer("{title}", title, "{context}", passage, "{question}", q).Replace(template)
 }
 
 type question struct{ prompt, answer string }
@@ -172,15 +147,4 @@ func answerAll(ctx context.Context, m *nn.Model, tok *tokenizer.Tokenizer, quest
 		}
 	}
 	return right, nil
-}
-
-// worldRecipe is the demo's recipe. Until package world has one, it is a start.
-func worldRecipe() world.Settings {
-	return world.Settings{
-		WorldSeed: 1,
-		Model: world.Shape{Vocabulary: 960, Hidden: 128, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 32, Intermediate: 320,
-			RopeTheta: 10000, NormEpsilon: 1e-5, InitStd: 1, EmbeddingStd: 0.05},
-		Phases:   []world.Phase{{Steps: 3000, Documents: [world.GroupCount]int{world.Passages: 5, world.ClosedBook: 18, world.Edits: 8, world.Readings: 4}, Weights: [world.GroupCount]float64{world.Passages: 1, world.ClosedBook: 1, world.Edits: 1, world.Readings: 1}}},
-		Schedule: world.Schedule{LR: 3e-3, MinLR: 0.02, Warmup: 50, Decay: 0.4, Beta1: 0.9, Beta2: 0.98, WeightDecay: 0.05, Clip: 1},
-	}
 }

@@ -91,6 +91,26 @@ func (m *meter) add(n int64, note string) {
 	}
 }
 
+// resume tells that so many units were done by an earlier run.
+func (m *meter) resume(done int64) {
+	m.mu.Lock()
+	m.done, m.first = done, done
+	m.mu.Unlock()
+	if m.bar != nil {
+		m.bar.SetRefill(done)
+	}
+}
+
+// say prints a line above the bar.
+func (m *meter) say(line string) {
+	switch {
+	case m.container != nil:
+		_, _ = io.WriteString(m.container, line+"\n")
+	case m.lines != nil:
+		fmt.Fprintln(m.lines, line)
+	}
+}
+
 // trailer is the note and the time left.
 func (m *meter) trailer() string {
 	m.mu.Lock()
@@ -106,12 +126,14 @@ func (m *meter) trailer() string {
 	return text
 }
 
-// stop ends the display, whether or not the work came to its end.
+// stop ends the display, whether or not the work came to its end. A second call
+// does nothing.
 func (m *meter) stop() {
 	if m.container != nil {
 		if !m.bar.Completed() {
 			m.bar.Abort(false)
 		}
 		m.container.Wait()
+		m.container, m.bar = nil, nil
 	}
 }

@@ -36,7 +36,11 @@ func appendLeaves(list []leaf, key string, v reflect.Value) []leaf {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			list = appendLeaves(list, prefix+snake(v.Type().Field(i).Name), v.Field(i))
+			name := prefix + snake(v.Type().Field(i).Name)
+			if v.Type().Field(i).Anonymous {
+				name = key
+			}
+			list = appendLeaves(list, name, v.Field(i))
 		}
 		return list
 	case reflect.Slice, reflect.Array:
