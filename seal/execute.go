@@ -26,6 +26,7 @@ type Inputs struct {
 	Train     []Article
 	Eval      []Article
 	Outside   map[string][]string // self-edits made elsewhere, by article id; nil: none
+	Prompts   *Prompts            // in place of the defaults and the files the settings name; nil: these
 	// Fingerprints tell a resumed run whether the files are still the same.
 	Fingerprints map[string]string
 }
@@ -66,11 +67,20 @@ func executeIn(ctx context.Context, run *journal.Run, s settings.Settings, in In
 		return nil, err
 	}
 	lab.Progress = opt.Progress
-	eval := lab.OrderArticles(in.Eval, "eval")
-	if n := s.Data.EvalArticles; n > 0 {
-		eval = eval[:min(n, len(eval))]
+	if in.Prompts != nil {
+		lab.Prompts = *in.Prompts
 	}
-	e, err := lab.Knowledge(ctx, in.Model, lab.OrderArticles(in.Train, "train"), eval, in.Outside)
+	eval, err := lab.fitting(lab.OrderArticles(in.Eval, "eval"), s.Data.EvalArticles, "evaluation", opt.Say)
+	if err != nil {
+		return nil, err
+	}
+	var train []Article
+	if s.Outer.Rounds > 0 {
+		if train, err = lab.fitting(lab.OrderArticles(in.Train, "train"), lab.articlesOfAllRounds(), "training", opt.Say); err != nil {
+			return nil, err
+		}
+	}
+	e, err := lab.Knowledge(ctx, in.Model, train, eval, in.Outside)
 	if err != nil {
 		return nil, err
 	}

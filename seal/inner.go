@@ -60,7 +60,7 @@ func (l *Lab) job(t Trial) (nn.Job, error) {
 	s := l.Settings.Inner
 	var examples []Tokens
 	for _, text := range t.Sequences {
-		examples = append(examples, SequenceTokens(l.Tokenizer, text, s.EndMask, s.MaxTokens, l.end))
+		examples = append(examples, SequenceTokens(l.Tokenizer, text, s.EndMask, min(s.MaxTokens, l.context), l.end))
 	}
 	job, err := finetuneJob(s.Finetune, examples,
 		l.key(philox.PurposeInitAdapter, "", 0, t.Article.ID, t.Edit, t.Seed).Key(),
@@ -177,9 +177,6 @@ func (l *Lab) answer(ctx context.Context, m *nn.Model, trials []Trial, adapters 
 		}
 		for _, q := range t.Article.Questions {
 			ids, err := l.answerPrompt(t.Article, q)
-			if err == nil && len(ids) >= m.Config.MaxPositions {
-				err = fmt.Errorf("the question %q has %d tokens, which leaves no room in the model's context of %d", q.Question, len(ids), m.Config.MaxPositions)
-			}
 			if err != nil {
 				return fmt.Errorf("article %s (%s): %w", t.Article.ID, t.Article.Title, err)
 			}

@@ -99,6 +99,14 @@ func (l *Lab) Knowledge(ctx context.Context, base *nn.Model, train, eval []Artic
 
 func (l *Lab) control(name string) bool { return slices.Contains(l.Settings.Eval.Controls, name) }
 
+// articlesOfAllRounds is how many training articles the rounds use.
+func (l *Lab) articlesOfAllRounds() int {
+	if l.Settings.Outer.Contexts == "same" {
+		return l.Settings.Outer.Articles
+	}
+	return l.Settings.Outer.Articles * l.Settings.Outer.Rounds
+}
+
 // roundArticles returns the training articles of a round.
 func (l *Lab) roundArticles(train []Article, round int) []Article {
 	n := min(l.Settings.Outer.Articles, len(train))

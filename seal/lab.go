@@ -24,13 +24,14 @@ type Lab struct {
 	// Progress, when not nil, is told how far a phase has come.
 	Progress func(phase string, done, total int)
 
-	end  EndOfText
-	stop []int32 // token ids that end a text
+	context int // tokens the model can take
+	end     EndOfText
+	stop    []int32 // token ids that end a text
 }
 
 // NewLab prepares a lab for models of a configuration.
 func NewLab(s settings.Settings, tok *tokenizer.Tokenizer, c nn.Config, run *journal.Run) (*Lab, error) {
-	l := &Lab{Settings: s, Tokenizer: tok, Run: run, Prompts: DefaultPrompts()}
+	l := &Lab{Settings: s, Tokenizer: tok, Run: run, Prompts: DefaultPrompts(), context: c.MaxPositions}
 	if tok.VocabSize() > c.VocabSize {
 		return nil, fmt.Errorf("the tokenizer has %d entries, the model's vocabulary %d: they do not belong together", tok.VocabSize(), c.VocabSize)
 	}
@@ -141,9 +142,6 @@ func (l *Lab) SampleEdits(ctx context.Context, phase, arm string, round int, m *
 	var keys []string
 	for _, a := range articles {
 		_, ids, err := l.editPrompt(a)
-		if err == nil && len(ids) >= m.Config.MaxPositions {
-			err = fmt.Errorf("the self-edit prompt has %d tokens, which leaves no room in the model's context of %d", len(ids), m.Config.MaxPositions)
-		}
 		if err != nil {
 			return nil, fmt.Errorf("article %s (%s): %w", a.ID, a.Title, err)
 		}
@@ -252,4 +250,54 @@ func cutAtStop(text string, stops []string) string {
 		}
 	}
 	return text
+}
+
+// fitting returns the first n articles (0: all) whose prompts leave room in the
+// model's context. Others on the way end the run or are left out, as the
+// settings say.
+func (l *Lab) fitting(articles []Article, n int, what string, say func(string)) ([]Article, error) {
+	var out []Article
+	seen := 0
+	for _, a := range articles {
+		if n > 0 && len(out) == n {
+			break
+		}
+		seen++
+		err := l.fits(a)
+		if err == nil {
+			out = append(out, a)
+		} else if l.Settings.Data.TooLong == "error" {
+			return nil, fmt.Errorf("%s article %s (%s): %w: shorten it, or leave such articles out by data.too_long=skip", what, a.ID, a.Title, err)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("none of the %d %s articles fits into the model's context of %d tokens", len(articles), what, l.context)
+	}
+	if left := seen - len(out); left > 0 && say != nil {
+		say(fmt.Sprintf("%d of the first %d %s articles are left out: their prompts do not fit into the model's context of %d tokens", left, seen, what, l.context))
+	}
+	return out, nil
+}
+
+// fits tells whether an article's prompts leave room for at least one token.
+func (l *Lab) fits(a Article) error {
+	if Kind(l.Settings.Edits.Kind) != KindNone {
+		_, ids, err := l.editPrompt(a)
+		if err != nil {
+			return err
+		}
+		if len(ids) >= l.context {
+			return fmt.Errorf("the self-edit prompt has %d tokens, which leaves no room in the model's context of %d", len(ids), l.context)
+		}
+	}
+	for _, q := range a.Questions {
+		ids, err := l.answerPrompt(a, q)
+		if err != nil {
+			return err
+		}
+		if len(ids) >= l.context {
+			return fmt.Errorf("the prompt of the question %q has %d tokens, which leaves no room in the model's context of %d", q.Question, len(ids), l.context)
+		}
+	}
+	return nil
 }

@@ -146,7 +146,9 @@ func (l *Lab) learn(ctx context.Context, c *Chain, round int, r *Round) error {
 			return err
 		}
 		for _, record := range Records(text, r.candidates(i), r.Kept[i]) {
-			examples = append(examples, CompletionTokens(l.Tokenizer, ids, record.Completion, l.end))
+			e := CompletionTokens(l.Tokenizer, ids, record.Completion, l.end)
+			e.IDs = e.IDs[:min(len(e.IDs), l.context)] // a self-edit may have filled the context
+			examples = append(examples, e)
 		}
 	}
 	if len(examples) == 0 {

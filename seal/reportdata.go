@@ -23,18 +23,22 @@ var rowLabels = map[string]string{
 }
 
 func rowLabel(name string) string {
-	var round int
-	if _, err := fmt.Sscanf(name, rowRoundTemplate, &round); err == nil {
-		return fmt.Sprintf("SEAL, round %d", round)
+	if a, b, ok := strings.Cut(name, " - "); ok {
+		return rowLabel(a) + " − " + rowLabel(b)
 	}
 	if label := rowLabels[name]; label != "" {
 		return label
 	}
-	a, b, ok := strings.Cut(name, " - ")
-	if ok {
-		return rowLabel(a) + " − " + rowLabel(b)
+	if round, ok := roundOf(name); ok {
+		return fmt.Sprintf("SEAL, round %d", round)
 	}
 	return name
+}
+
+// roundOf reads a row's name that RowRound made.
+func roundOf(name string) (round int, ok bool) {
+	_, err := fmt.Sscanf(name, rowRoundTemplate, &round)
+	return round, err == nil && name == RowRound(round)
 }
 
 func reportRows(figures []Figure) []report.Row {
@@ -96,8 +100,7 @@ func displayOrder(name string) int {
 	if i := slices.Index(order, name); i >= 0 {
 		return i
 	}
-	var round int
-	if _, err := fmt.Sscanf(name, rowRoundTemplate, &round); err == nil {
+	if round, ok := roundOf(name); ok {
 		return 100 + round
 	}
 	return 1000

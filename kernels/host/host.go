@@ -26,29 +26,28 @@ func Bytes(b kernels.Buffer, n int) []byte {
 	return m.data[b.Offset : b.Offset+int64(n) : b.Offset+int64(n)]
 }
 
-// view reinterprets the n elements at a buffer as T.
-func view[T float32 | uint16 | int32](b kernels.Buffer, n int, want ...kernels.DType) []T {
-	for _, d := range want {
-		if b.DType == d {
-			if n == 0 {
-				return nil
-			}
-			var zero T
-			data := Bytes(b, n*int(unsafe.Sizeof(zero)))
-			return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(data))), n)
-		}
+// view reinterprets the n elements at a buffer, which must be of type a or b, as
+// T.
+func view[T float32 | uint16 | int32](buf kernels.Buffer, n int, a, b kernels.DType) []T {
+	if buf.DType != a && buf.DType != b {
+		panic(fmt.Sprintf("kernels/host: buffer is %v, want %v or %v", buf.DType, a, b))
 	}
-	panic(fmt.Sprintf("kernels/host: buffer is %v, want %v", b.DType, want))
+	if n == 0 {
+		return nil
+	}
+	var zero T
+	data := Bytes(buf, n*int(unsafe.Sizeof(zero)))
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(data))), n)
 }
 
 // F32 returns the n elements of an f32 buffer, in place.
-func F32(b kernels.Buffer, n int) []float32 { return view[float32](b, n, kernels.F32) }
+func F32(b kernels.Buffer, n int) []float32 { return view[float32](b, n, kernels.F32, kernels.F32) }
 
 // U16 returns the n elements of a bf16 or f16 buffer as bits, in place.
 func U16(b kernels.Buffer, n int) []uint16 { return view[uint16](b, n, kernels.BF16, kernels.F16) }
 
 // I32 returns the n elements of an i32 buffer, in place.
-func I32(b kernels.Buffer, n int) []int32 { return view[int32](b, n, kernels.I32) }
+func I32(b kernels.Buffer, n int) []int32 { return view[int32](b, n, kernels.I32, kernels.I32) }
 
 // Device is the part of a kernels.Backend that host backends embed.
 type Device struct {

@@ -28,6 +28,7 @@ type Data struct {
 	Train        string `yaml:"train" doc:"file of training articles, SQuAD's form as SEAL cuts it: [{title, context, questions}]"`
 	Eval         string `yaml:"eval" doc:"file of evaluation articles, same form"`
 	EvalArticles int    `yaml:"eval_articles" is:"[0,)" doc:"evaluation articles used, from the file's start; 0 for all (paper: 200)"`
+	TooLong      string `yaml:"too_long" is:"error|skip" doc:"articles that leave the model's context no room for a self-edit or an answer: end the run, or leave them out and say how many"`
 	Shuffle      bool   `yaml:"shuffle" doc:"draw the order of the articles from the seed, rather than keep the file's"`
 }
 
@@ -128,7 +129,7 @@ func Default() Settings {
 	outer.LR, outer.Epochs, outer.BatchSize = 3e-4, 2, 10
 
 	return Settings{
-		Data:  Data{EvalArticles: 200},
+		Data:  Data{EvalArticles: 200, TooLong: "error"},
 		Model: Model{Compute: "auto", Prompts: "base"},
 		Edits: Edits{
 			Kind: "implications", FileRow: "given_edits", PerArticle: 5, EvalPerArticle: 1,
