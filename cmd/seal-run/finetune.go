@@ -244,5 +244,5 @@ func (a *app) finetuneFull(c *cobra.Command, f finetuneFlags, config nn.Config, 
 			return err
 		}
 	}
-	return a.runPretraining(c, cfg, tok)
+	return a.runPretraining(c, "finetuning", cfg, tok)
 }

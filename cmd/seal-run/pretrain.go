@@ -147,7 +147,7 @@ func (a *app) pretrain(c *cobra.Command, f pretrainFlags) error {
 	if err != nil {
 		return err
 	}
-	return a.runPretraining(c, cfg, tok)
+	return a.runPretraining(c, "pretraining", cfg, tok)
 }
 
 // worldPretraining fills in what a generated world has of its own.
@@ -278,7 +278,7 @@ func storageType(name string) (tensor.DType, error) {
 	return 0, fmt.Errorf("dtype: got %q, expected float32, bfloat16 or float16", name)
 }
 
-func (a *app) runPretraining(c *cobra.Command, cfg pretrain.Config, tok *tokenizer.Tokenizer) error {
+func (a *app) runPretraining(c *cobra.Command, what string, cfg pretrain.Config, tok *tokenizer.Tokenizer) error {
 	if err := cfg.Shape.Validate(); err != nil {
 		return err
 	}
@@ -291,7 +291,7 @@ func (a *app) runPretraining(c *cobra.Command, cfg pretrain.Config, tok *tokeniz
 	}
 	defer dev.Close()
 	a.say("training %.2f million parameters for %d steps in %s", float64(cfg.Shape.NumParameters())/1e6, cfg.Steps, cfg.Dir)
-	stop, err := a.showPretraining(&cfg)
+	stop, err := a.showPretraining(what, &cfg)
 	if err != nil {
 		return err
 	}
@@ -330,8 +330,8 @@ func (a *app) checkMemory(plan string, need int64, advice string) error {
 }
 
 // showPretraining has a meter follow the steps, from the first one reported.
-func (a *app) showPretraining(cfg *pretrain.Config) (stop func(), err error) {
-	m, err := a.newMeter("pretraining", "steps", int64(cfg.Steps), 0)
+func (a *app) showPretraining(name string, cfg *pretrain.Config) (stop func(), err error) {
+	m, err := a.newMeter(name, "steps", int64(cfg.Steps), 0)
 	if err != nil {
 		return nil, err
 	}

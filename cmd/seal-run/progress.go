@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,10 +31,16 @@ type meter struct {
 	bar       *mpb.Bar
 }
 
+// progressModes are the values of --progress.
+var progressModes = []string{"auto", "bar", "lines", "none"}
+
 const lineEvery = 10 * time.Second
 
 // newMeter starts a meter of total units, of which done are done already.
 func (a *app) newMeter(name, unit string, total, done int64) (*meter, error) {
+	if !slices.Contains(progressModes, a.progress) {
+		return nil, fmt.Errorf("--progress %s: expected one of %s", a.progress, strings.Join(progressModes, ", "))
+	}
 	m := &meter{name: name, unit: unit, total: total, done: done, first: done, started: time.Now(), spoke: time.Now()}
 	mode := a.progress
 	if mode == "auto" {
@@ -54,9 +62,6 @@ func (a *app) newMeter(name, unit string, total, done int64) (*meter, error) {
 		m.bar.SetRefill(done)
 	case "lines":
 		m.lines = a.err
-	case "none":
-	default:
-		return nil, fmt.Errorf("--progress %s: expected auto, bar, lines or none", a.progress)
 	}
 	return m, nil
 }

@@ -241,7 +241,7 @@ func (f *folder) checkpoint(t *nn.Trainer, steps int) error {
 	}
 	path := filepath.Join(f.training, fmt.Sprintf(checkpointNamed, steps))
 	if err := t.SaveState(path); err != nil {
-		return fmt.Errorf("writing a checkpoint: %w: remove the cause, and the same command goes on", err)
+		return fmt.Errorf("writing a checkpoint: %w; the same command goes on", err)
 	}
 	for _, o := range old {
 		if o != path {
