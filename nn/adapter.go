@@ -59,7 +59,7 @@ type LowRank struct {
 // NewAdapter returns an adapter as PEFT initialises it: A uniform in ±1/√in
 // (Kaiming uniform, a = √5), B zero, so that it changes nothing yet. The
 // elements of A depend on key and their place alone.
-func NewAdapter(c Config, lora LoRAConfig, key philox.Key) *Adapter {
+func NewAdapter(c Config, lora LoRAConfig, key Key) *Adapter {
 	a := &Adapter{LoRAConfig: lora, Weights: make([][NumProjections]LowRank, c.Layers)}
 	for l := range a.Weights {
 		for _, p := range lora.Targets {

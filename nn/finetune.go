@@ -21,7 +21,7 @@ type Example struct {
 // Job is the training of one LoRA adapter.
 type Job struct {
 	LoRA     LoRAConfig
-	Init     philox.Key // of A
+	Init     Key // of A's random numbers
 	Examples []Example
 	Epochs   int
 	Batch    int // examples per optimiser step; the loss is the mean over their targets
@@ -144,7 +144,7 @@ func (m *Model) finetuneTogether(ctx context.Context, jobs []Job, opt FinetuneOp
 			return nil, fmt.Errorf("job %d: %w", j, err)
 		}
 		for i, e := range job.Examples {
-			if err := NextToken(e.Tokens, e.Masked, 1, NoAdapter).check(m.Config, 0); err != nil {
+			if err := e.sequence(NoAdapter).check(m.Config, 0); err != nil {
 				return nil, fmt.Errorf("job %d: example %d: %w", j, i, err)
 			}
 		}

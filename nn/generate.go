@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/tensor"
 )
@@ -39,7 +38,7 @@ type Request struct {
 	Adapter int // index in the generator's pool, or NoAdapter
 	Sampling
 	// Key of the draws; token i of the text uses counter i, whatever else runs.
-	Key philox.Key
+	Key Key
 	// Until, when not nil, ends the text when it returns true for the tokens
 	// generated so far; see StopAtText.
 	Until func(generated []int32) bool

@@ -82,6 +82,26 @@ func NewAdapterPool(m *Model, configs []LoRAConfig, train bool) (_ *AdapterPool,
 	return p, nil
 }
 
+// NewPoolOf returns a pool that holds adapters for inspection and generation:
+// adapter i of sequences and requests is adapters[i].
+func NewPoolOf(m *Model, adapters ...*Adapter) (*AdapterPool, error) {
+	configs := make([]LoRAConfig, len(adapters))
+	for i, a := range adapters {
+		configs[i] = a.LoRAConfig
+	}
+	p, err := NewAdapterPool(m, configs, false)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range adapters {
+		if err := p.Set(i, a); err != nil {
+			p.Free()
+			return nil, fmt.Errorf("adapter %d: %w", i, err)
+		}
+	}
+	return p, nil
+}
+
 // Len returns the number of adapters.
 func (p *AdapterPool) Len() int { return len(p.configs) }
 

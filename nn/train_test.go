@@ -206,15 +206,16 @@ func TestFinetuneRefusals(t *testing.T) {
 	m := newLab(t).model("cpu 1", "llama", tensor.F32)
 	good := Job{LoRA: LoRAConfig{Rank: 1, Alpha: 1, Targets: []Projection{QProj}}, Epochs: 1, Batch: 1, AdamW: DefaultAdamW(), Schedule: Schedule{Kind: "constant", LR: 1}}
 	for want, change := range map[string]func(j *Job){
-		"job 1: example 1: token 50":               func(j *Job) { j.Examples = []Example{{Tokens: []int32{1}}, {Tokens: []int32{1, 50}}} },
-		"job 1: example 0: sequence has no tokens": func(j *Job) { j.Examples = []Example{{}} },
-		"job 1: example 0: sequence of 257 tokens": func(j *Job) { j.Examples = []Example{{Tokens: make([]int32, 257)}} },
-		"job 1: batch of 0":                        func(j *Job) { j.Batch = 0 },
-		"job 1: -1 epochs":                         func(j *Job) { j.Epochs = -1 },
-		"job 1: LoRA rank is 0":                    func(j *Job) { j.LoRA.Rank = 0 },
-		`job 1: schedule "steps"`:                  func(j *Job) { j.Schedule.Kind = "steps" },
-		"job 1: learning rate is 0":                func(j *Job) { j.Schedule.LR = 0 },
-		"job 1: AdamW: eps":                        func(j *Job) { j.AdamW.Eps = 0 },
+		"job 1: example 1: token 50":                func(j *Job) { j.Examples = []Example{{Tokens: []int32{1}}, {Tokens: []int32{1, 50}}} },
+		"job 1: example 0: sequence has no tokens":  func(j *Job) { j.Examples = []Example{{}} },
+		"job 1: example 0: sequence of 257 tokens":  func(j *Job) { j.Examples = []Example{{Tokens: make([]int32, 257)}} },
+		"job 1: example 0 has 2 tokens and 1 marks": func(j *Job) { j.Examples = []Example{{Tokens: []int32{1, 2}, Train: []bool{true}}} },
+		"job 1: batch of 0":                         func(j *Job) { j.Batch = 0 },
+		"job 1: -1 epochs":                          func(j *Job) { j.Epochs = -1 },
+		"job 1: LoRA rank is 0":                     func(j *Job) { j.LoRA.Rank = 0 },
+		`job 1: schedule "steps"`:                   func(j *Job) { j.Schedule.Kind = "steps" },
+		"job 1: learning rate is 0":                 func(j *Job) { j.Schedule.LR = 0 },
+		"job 1: AdamW: eps":                         func(j *Job) { j.AdamW.Eps = 0 },
 	} {
 		bad := good
 		change(&bad)

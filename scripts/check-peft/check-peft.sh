@@ -3,6 +3,13 @@
 #
 #     scripts/check-peft/check-peft.sh BASE ADAPTER LOGITS [--atol X] [--rtol X]
 #
+# An adapter that Selkie trained on each of the repository's golden models, with
+# its logits, comes from
+#
+#     SELKIE_PEFT_OUT=/tmp/peft go test ./nn -run ExportPEFT -v
+#     m=llama-tiny # and qwen2-tiny
+#     scripts/check-peft/check-peft.sh nn/testdata/golden/$m /tmp/peft/$m/adapter /tmp/peft/$m/logits.safetensors
+#
 # The arguments are those of check_peft.py, which explains them. On first use this
 # makes a Python environment in .cache/check-peft (about 2 GB; versions as in
 # scripts/golden/requirements.txt). Set PYTHON to an interpreter that has these
