@@ -240,7 +240,7 @@ func (a *app) pretrainTokenizer(cfg *pretrain.Config, f pretrainFlags, size int,
 	}
 	a.say("training a tokenizer of %d tokens", size)
 	tok, err := tokenizer.Train(slices.Values(all), tokenizer.TrainOptions{
-		VocabSize: size, Special: []string{endOfText}, EOS: endOfText, PAD: endOfText,
+		VocabSize: size, Special: []string{endOfText}, EOS: endOfText, PAD: endOfText, Pattern: tokenizer.PatternGPT2,
 	})
 	if err != nil {
 		return nil, err

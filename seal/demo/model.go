@@ -1,0 +1,41 @@
+package demo
+
+import (
+	"embed"
+
+	"github.com/selkie-ml/selkie/nn"
+	"github.com/selkie-ml/selkie/nn/safetensors"
+	"github.com/selkie-ml/selkie/nn/tokenizer"
+	"github.com/selkie-ml/selkie/tensor"
+)
+
+// The model that docs/demo-world.md tells how to make, weights in bf16.
+//
+//go:embed model/config.json model/model.safetensors model/tokenizer.json model/tokenizer_config.json
+var files embed.FS
+
+// Embedded returns the demo's model, its weights widened to f32 so that merging
+// adapters rounds nothing away, and its tokenizer.
+func Embedded(dev *tensor.Device) (*nn.Model, *tokenizer.Tokenizer, error) {
+	read := func(name string) []byte {
+		data, err := files.ReadFile("model/" + name)
+		if err != nil {
+			panic("demo: embedded model: " + err.Error())
+		}
+		return data
+	}
+	tok, err := tokenizer.Parse(read("tokenizer.json"), read("tokenizer_config.json"))
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := nn.ParseConfig(read("config.json"))
+	if err != nil {
+		return nil, nil, err
+	}
+	weights, err := safetensors.Parse("embedded model", read("model.safetensors"))
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := nn.FromSource(dev, config, weights, nn.LoadOptions{Float32: true})
+	return m, tok, err
+}
