@@ -70,7 +70,7 @@ func (s Schedule) At(i, n int) float64 {
 	switch s.Kind {
 	case "linear":
 		if s.Decay > 0 {
-			rest = max(1, math.Round(s.Decay*float64(n)))
+			rest = max(1, min(rest, math.Round(s.Decay*float64(n))))
 		}
 		return s.LR * min(1, max(0, float64(n-i)/rest))
 	case "cosine":
