@@ -32,8 +32,10 @@ var (
 	Full  = Scale{Seeds: 3, Evaluation: 100, Permutations: 3}
 )
 
-// bestStyle is the style of the oracle row, the best on the tuning world.
-const bestStyle = world.QA
+// BestStyle is the style of the oracle row, the best on the tuning world.
+const BestStyle = world.QA
+
+const oracleRow = "oracle_style"
 
 // Options of a demo that are no settings.
 type Options struct {
@@ -60,7 +62,7 @@ func Settings(scale Scale, seed int) settings.Settings {
 	s.Data.EvalArticles = scale.Evaluation
 	s.Edits.PerArticle = r.Samples
 	s.Edits.Temperature, s.Edits.TopP, s.Edits.MaxTokens = r.Sampling.Temperature, r.Sampling.TopP, r.Sampling.MaxTokens
-	s.Edits.FileRow = "oracle_style"
+	s.Edits.FileRow = oracleRow
 	s.Inner.Finetune = finetune(s.Inner.Finetune, r.Inner)
 	s.Inner.Seeds = 1
 	s.Eval.MaxTokens, s.Eval.Grader, s.Eval.Permutations = 4, "exact", scale.Permutations
@@ -123,7 +125,7 @@ func Inputs(split world.Split, s settings.Settings, seed int) seal.Inputs {
 	eval := world.Tasks(w, split, seed*s.Data.EvalArticles, s.Data.EvalArticles)
 	in := seal.Inputs{Train: articles(train, seed*n), Eval: articles(eval, seed*s.Data.EvalArticles), Outside: map[string][]string{}}
 	for i, t := range eval {
-		in.Outside[in.Eval[i].ID] = []string{t.Oracle(bestStyle, 0)}
+		in.Outside[in.Eval[i].ID] = []string{t.Oracle(BestStyle, 0)}
 	}
 	prompts := seal.DefaultPrompts()
 	prompts.EditBase = map[seal.Kind]string{seal.Kind(s.Edits.Kind): world.EditPrompt}

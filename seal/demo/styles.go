@@ -52,7 +52,7 @@ func styleShares(experiments []*seal.Experiment, split world.Split) []StyleShare
 				}
 			}
 		}
-		if n == 0 {
+		if n == 0 || row.Name == oracleRow {
 			continue
 		}
 		for i := range s.Shares {
