@@ -16,8 +16,10 @@
 //   - The order of every sum is fixed by the row's own shape: never by batch
 //     size, neighbours, thread count or alignment ("the same bits").
 //   - starts is [nseq+1] i32: sequence s owns rows starts[s]…starts[s+1]-1.
-//     Gradients of weights are summed per sequence, ascending rows from zero,
-//     and the sequences' partial sums are added to the gradient in order.
+//     Gradients of weights are summed per sequence, in chunks of rows that count
+//     from its start (their size is the backend's), and the partial sums are
+//     added to the gradient in order, so that a batch may be cut between
+//     sequences without changing a bit.
 //
 // It imports nothing of the project.
 package kernels
