@@ -61,6 +61,7 @@ type verdict struct {
 }
 
 func (a *app) eval(c *cobra.Command, f evalFlags) error {
+	a.startsOver = true
 	grader, err := graderOf(f.grader)
 	switch {
 	case err != nil:

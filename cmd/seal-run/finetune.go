@@ -28,7 +28,6 @@ type finetuneFlags struct {
 	schedule          nn.Schedule
 	adamw             nn.AdamW
 	seed              uint64
-	keepOrder         bool
 	dtype             string
 	length, maxTokens int
 	cut, allTokens    bool
@@ -165,6 +164,7 @@ func (a *app) finetuneAdapter(c *cobra.Command, f finetuneFlags, config nn.Confi
 	for _, e := range data.Examples {
 		longest = max(longest, len(e.Tokens))
 	}
+	a.startsOver = true
 	if err := a.checkMemory("the training", weightBytes(f.model)+activationBytes(config, longest), "take fewer --max-tokens, or shorter examples (--length with --cut)"); err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ seed gives the same text on any number of threads.`,
 }
 
 func (a *app) generate(c *cobra.Command, f generateFlags) error {
+	a.startsOver = true
 	prompt, err := f.text(a.in)
 	switch {
 	case err != nil:

@@ -37,6 +37,8 @@ type app struct {
 	quiet       bool
 	progress    string
 	cpuProfile  string
+
+	startsOver bool // the command keeps nothing of a run that is interrupted
 }
 
 // addCommands makes the commands of the program, in the order of its help.
@@ -59,10 +61,14 @@ func run(args []string, in io.Reader, out, errOut io.Writer) (code int) {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	pprof.StopCPUProfile()
+	interrupted := errors.Is(err, journal.ErrInterrupted) || errors.Is(context.Cause(ctx), journal.ErrInterrupted) && errors.Is(err, context.Canceled)
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, journal.ErrInterrupted) || errors.Is(context.Cause(ctx), journal.ErrInterrupted) && errors.Is(err, context.Canceled):
+	case interrupted && a.startsOver:
+		fmt.Fprintln(errOut, "seal-run: interrupted")
+		return exitInterrupted
+	case interrupted:
 		fmt.Fprintln(errOut, "seal-run:", journal.ErrInterrupted)
 		return exitInterrupted
 	}

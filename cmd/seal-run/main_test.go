@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -382,5 +384,41 @@ func TestInterrupt(t *testing.T) {
 		if read(t, filepath.Join(dir, "stopped", name)) != read(t, filepath.Join(dir, "whole", name)) {
 			t.Errorf("%s differs", name)
 		}
+	}
+}
+
+// Work that keeps nothing says so when it is interrupted, and leaves no folder.
+func TestInterruptedWorkThatStartsOver(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no interrupt to send")
+	}
+	dir := t.TempDir()
+	model, out := filepath.Join(dir, "mini"), filepath.Join(dir, "adapter")
+	must(t, "init", "--like", "mini", "--out", model)
+	data := write(t, filepath.Join(dir, "data.jsonl"), `{"text":"the cat sat"}`+"\n")
+	cmd := exec.Command(os.Args[0], "finetune", "--model", model, "--data", data, "--epochs", "10000000", "--out", out)
+	cmd.Env = append(os.Environ(), "SEAL_RUN_TEST_MAIN=1")
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Its first line comes when signals are already caught.
+	lines := bufio.NewReader(said)
+	if _, err := lines.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	rest, _ := io.ReadAll(lines)
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted || !strings.HasSuffix(string(rest), "seal-run: interrupted\n") {
+		t.Errorf("%v: %s", err, rest)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("left a folder behind")
 	}
 }
