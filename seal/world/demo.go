@@ -13,22 +13,17 @@ var Recipe = Settings{
 	},
 	Phases: []Phase{
 		{
-			Steps:     400,
-			Documents: [GroupCount]int{Glances: 24, Drills: 60},
-			Weights:   [GroupCount]float64{Glances: 1, Drills: 1},
+			Steps:     200,
+			Documents: [GroupCount]int{Glances: 40},
+			Weights:   [GroupCount]float64{Glances: 1},
 		},
 		{
-			Steps:     900,
-			Documents: [GroupCount]int{Passages: 2, ClosedBook: 10, Edits: 5, Readings: 6, Glances: 6, Drills: 10},
-			Weights:   [GroupCount]float64{Passages: 0.25, ClosedBook: 0.3, Edits: 0.5, Readings: 1, Glances: 0.5, Drills: 0.5},
-		},
-		{
-			Steps:     1100,
+			Steps:     1400,
 			Documents: [GroupCount]int{Passages: 2, ClosedBook: 14, Edits: 7, Readings: 4, Glances: 3},
 			Weights:   [GroupCount]float64{Passages: 0.3, ClosedBook: 1, Edits: 0.8, Readings: 0.7, Glances: 0.2},
 		},
 	},
-	Schedule: Schedule{LR: 3e-3, MinLR: 0.02, Warmup: 50, Decay: 0.25, Beta1: 0.9, Beta2: 0.98, WeightDecay: 0.05, Clip: 1},
+	Schedule: Schedule{LR: 3e-3, MinLR: 0.02, Warmup: 50, Decay: 0.4, Beta1: 0.9, Beta2: 0.98, WeightDecay: 0.05, Clip: 1},
 
 	Rounds: 2, Passages: 40, Samples: 5,
 	Sampling:   Sampling{Temperature: 1, TopP: 0.95, MaxTokens: 115},

@@ -30,11 +30,10 @@ const (
 	Edits                   // a new person's passage, then notes in a random style; loss on the notes
 	Readings                // a new person's passage, then facts about it; loss on the values alone
 	Glances                 // a reading of one sentence
-	Drills                  // a list of values, then the same list begun elsewhere; loss on what the list tells
 	GroupCount
 )
 
-var groupNames = [GroupCount]string{"passages", "closed-book", "edits", "readings", "glances", "drills"}
+var groupNames = [GroupCount]string{"passages", "closed-book", "edits", "readings", "glances"}
 
 // String returns the group's name.
 func (g Group) String() string { return groupNames[g] }
@@ -63,10 +62,7 @@ func NewDocument(seed uint64, g Group, step, index int) Document {
 	case Readings:
 		return reading(s, g, Person.tell)
 	}
-	if g == Glances {
-		return reading(s, g, Person.tellPart)
-	}
-	return drill(s)
+	return reading(s, g, Person.tellPart)
 }
 
 // whole is a document trained on from its first to its last token.
@@ -111,24 +107,6 @@ func reading(s *philox.Stream, g Group, tell func(Person, *philox.Stream) story)
 		d.add("\n"+lineCue+p.ask(before), false)
 		d.add(" "+p.Values[a], true)
 		d.add(after, false)
-	}
-	return d
-}
-
-func drill(s *philox.Stream) Document {
-	var all []string
-	for _, set := range [][]string{cities, jobs, animals, foods} {
-		all = append(all, set...)
-	}
-	n := 4 + s.IntN(5)
-	list := make([]string, n)
-	for i, k := range s.Perm(len(all))[:n] {
-		list[i] = " " + all[k]
-	}
-	d := Document{Group: Drills, Text: "-" + strings.Join(list, "") + "\n-"}
-	from := s.IntN(n)
-	for i := range n {
-		d.add(list[(from+i)%n], i > 0 && (from+i)%n > 0)
 	}
 	return d
 }

@@ -5,8 +5,9 @@ import "strings"
 // Attribute is one of the eight things a passage tells about a person.
 type Attribute int
 
-// The attributes, in pairs that share one set of values: knowing some city of
-// a person is not enough to tell the home.
+// The attributes. The two of a pair take their values from two halves of a set,
+// so that a value's kind tells its attribute: reading a passage then needs no
+// more than copying a word of the right kind, which small models learn early.
 const (
 	Home Attribute = iota
 	Born
@@ -36,8 +37,7 @@ var (
 
 // wording holds every way to speak of one attribute. {X} stands for the first
 // name and {v} for the value. The three places where an attribute is worded
-// (passages, edits, tests) share no sentence. In a passage the word before the
-// value tells the two attributes of a pair apart.
+// (passages, edits, tests) share no sentence.
 type wording struct {
 	values   []string
 	passage  string   // clause of a passage
@@ -48,35 +48,35 @@ type wording struct {
 }
 
 var lexicon = [AttributeCount]wording{
-	Home: {cities, "dwells at {v}",
+	Home: {cities[:20], "dwells at {v}",
 		[]string{"{X} lives in {v}.", "The home of {X} is {v}."}, "{v} is the home of {X}.",
 		[]string{"Where does {X} live?", "What is the home of {X}?"},
 		[]string{"In which city does {X} live?", "Which city is {X} at home in?"}},
-	Born: {cities, "comes from {v}",
+	Born: {cities[20:], "comes from {v}",
 		[]string{"{X} was born in {v}.", "The birthplace of {X} is {v}."}, "{v} is the birthplace of {X}.",
 		[]string{"Where was {X} born?", "What is the birthplace of {X}?"},
 		[]string{"In which city was {X} born?", "Which city saw the birth of {X}?"}},
-	Job: {jobs, "serves the town as {v}",
+	Job: {jobs[:20], "serves the town as {v}",
 		[]string{"{X} works as a {v}.", "The job of {X} is {v}."}, "{v} is the job of {X}.",
 		[]string{"What does {X} do for work?", "What is the job of {X}?"},
 		[]string{"How does {X} earn a living?", "Which job does {X} have?"}},
-	Past: {jobs, "trained under the {v}",
+	Past: {jobs[20:], "trained under the {v}",
 		[]string{"{X} once was a {v}.", "The past job of {X} is {v}."}, "{v} is the past job of {X}.",
 		[]string{"What was {X} once?", "What is the past job of {X}?"},
 		[]string{"How did {X} once earn a living?", "Which job did {X} give up?"}},
-	Pet: {animals, "owns a {v}",
+	Pet: {animals[:20], "owns a {v}",
 		[]string{"{X} keeps a {v}.", "The pet of {X} is {v}."}, "{v} is the pet of {X}.",
 		[]string{"Which animal does {X} keep?", "What is the pet of {X}?"},
 		[]string{"What kind of pet does {X} have?", "Which animal lives with {X}?"}},
-	Fear: {animals, "runs from any {v}",
+	Fear: {animals[20:], "runs from any {v}",
 		[]string{"{X} fears every {v}.", "The fear of {X} is {v}."}, "{v} is the fear of {X}.",
 		[]string{"Which animal does {X} fear?", "What is the fear of {X}?"},
 		[]string{"What kind of animal scares {X}?", "Which animal frightens {X}?"}},
-	Food: {foods, "adores {v}",
+	Food: {foods[:20], "adores {v}",
 		[]string{"{X} loves {v}.", "The favorite food of {X} is {v}."}, "{v} is the favorite food of {X}.",
 		[]string{"Which food does {X} love?", "What is the favorite food of {X}?"},
 		[]string{"What does {X} like to eat?", "Which dish does {X} enjoy most?"}},
-	Hate: {foods, "dislikes {v}",
+	Hate: {foods[20:], "dislikes {v}",
 		[]string{"{X} hates {v}.", "The worst food of {X} is {v}."}, "{v} is the worst food of {X}.",
 		[]string{"Which food does {X} hate?", "What is the worst food of {X}?"},
 		[]string{"What does {X} refuse to eat?", "Which dish does {X} never touch?"}},
@@ -85,8 +85,8 @@ var lexicon = [AttributeCount]wording{
 // joints join two clauses {a} and {b} about the subject {S}.
 var joints = []string{"{S} {a} and {b}.", "{S} {a} but {b}.", "{S}, who {a}, {b}."}
 
-// vague lines are true of everybody; riddles ask and do not answer; {c}, {j},
-// {a}, {f} of the others stand for a city, a job, an animal and a food.
+// vague lines are true of everybody; {c}, {j}, {a}, {f} of the others stand for
+// a city, a job, an animal and a food.
 var (
 	vague = []string{"{X} has a home.", "{X} has a job of some kind.", "{X} keeps some animal.",
 		"{X} eats some foods.", "{X} has friends.", "{X} goes to work.", "{X} sleeps at night."}

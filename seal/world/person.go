@@ -6,8 +6,7 @@ import (
 	"github.com/selkie-ml/selkie/internal/philox"
 )
 
-// Person is an entity of the world. The two values of a pair of attributes
-// that share a set differ.
+// Person is an entity of the world.
 type Person struct {
 	Title   string // surname, three syllables: the passage's title
 	Name    string // first name, two syllables
@@ -24,13 +23,8 @@ func NewPerson(seed uint64, split Split, index int) Person {
 
 func drawPerson(s *philox.Stream, split Split) Person {
 	p := Person{Title: drawName(s, split, 3), Name: drawName(s, split, 2), Pronoun: pick(s, "He", "She")}
-	for a := Attribute(0); a < AttributeCount; a += 2 {
-		values := lexicon[a].values
-		i, j := s.IntN(len(values)), s.IntN(len(values)-1)
-		if j >= i {
-			j++
-		}
-		p.Values[a], p.Values[a+1] = values[i], values[j]
+	for a := range p.Values {
+		p.Values[a] = pick(s, lexicon[a].values...)
 	}
 	return p
 }
@@ -57,13 +51,9 @@ func (p Person) tell(s *philox.Stream) story {
 	return p.word(s, order)
 }
 
-// tellPart words one sentence about two attributes, every other time two that
-// share a set of values.
+// tellPart words one sentence about two attributes.
 func (p Person) tellPart(s *philox.Stream) story {
-	order := s.Perm(int(AttributeCount))[:2]
-	if s.IntN(2) == 0 {
-		order[1] = order[0] ^ 1
-	}
+	order := s.Perm(int(AttributeCount))
 	return p.word(s, []Attribute{Attribute(order[0]), Attribute(order[1])})
 }
 

@@ -81,25 +81,14 @@ func TestNamesAreDisjointBetweenSplits(t *testing.T) {
 	}
 }
 
-func TestPairedValuesDiffer(t *testing.T) {
-	for i := range 2000 {
-		p := NewPerson(1, Evaluation, i)
-		for a := Attribute(0); a < AttributeCount; a += 2 {
-			if p.Values[a] == p.Values[a+1] {
-				t.Fatalf("%+v: attributes %d and %d are the same", p, a, a+1)
-			}
-		}
-	}
-}
-
-// A value must name one thing: no word may be in two sets.
+// A value must name its attribute: no word may be in two sets.
 func TestValueSetsAreDisjointAndEqual(t *testing.T) {
 	seen := map[string]bool{}
-	for _, set := range [][]string{cities, jobs, animals, foods} {
-		if len(set) != 40 {
-			t.Errorf("%d values from %s on, want 40", len(set), set[0])
+	for _, w := range lexicon {
+		if len(w.values) != 20 {
+			t.Errorf("%d values from %s on, want 20", len(w.values), w.values[0])
 		}
-		for _, v := range set {
+		for _, v := range w.values {
 			if seen[v] {
 				t.Errorf("%q occurs twice", v)
 			}
