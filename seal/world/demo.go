@@ -18,7 +18,7 @@ var Recipe = Settings{
 			Weights:   [GroupCount]float64{Glances: 1},
 		},
 		{
-			Steps:     1400,
+			Steps:     2000,
 			Documents: [GroupCount]int{Passages: 2, ClosedBook: 14, Edits: 7, Readings: 4, Glances: 3},
 			Weights:   [GroupCount]float64{Passages: 0.3, ClosedBook: 1, Edits: 0.8, Readings: 0.7, Glances: 0.2},
 		},
