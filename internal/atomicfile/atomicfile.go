@@ -15,10 +15,6 @@ import (
 	"strings"
 )
 
-// perm is what a new file gets, less the umask; a replaced file keeps its own
-// permissions where the system has them.
-const perm fs.FileMode = 0o644
-
 // pending is the temporary file as the platform makes it.
 type pending interface {
 	io.Writer

@@ -4,12 +4,17 @@ package atomicfile
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"github.com/google/renameio/v2"
 )
+
+// perm is what a new file gets, less the umask; a replaced file keeps its own
+// permissions.
+const perm fs.FileMode = 0o644
 
 type renamed struct{ *renameio.PendingFile }
 
