@@ -3,8 +3,6 @@ package nn
 import (
 	"fmt"
 	"slices"
-
-	"github.com/selkie-ml/selkie/kernels"
 )
 
 // Continuous batching: which texts run, on which pages, and what a step computes.
@@ -45,12 +43,12 @@ func (g *Generator) begin(s *running, t *tail) {
 		t.waiting--
 	}
 	if t.ready {
-		full := t.length / kernels.PageSize
+		full := t.length / PageSize
 		for _, p := range t.pages[:full] {
 			g.cache.share(p)
 			s.pages = append(s.pages, p)
 		}
-		s.cached = full * kernels.PageSize
+		s.cached = full * PageSize
 		if t.length > s.cached {
 			if p, ok := g.cache.clone(t.pages[full]); ok {
 				s.pages = append(s.pages, p)
@@ -62,8 +60,8 @@ func (g *Generator) begin(s *running, t *tail) {
 		}
 	} else {
 		// Full pages of the same beginning, at most up to the last token.
-		for k := g.rootKey(s.req.Adapter); s.cached+kernels.PageSize < len(s.tokens); s.cached += kernels.PageSize {
-			k = k.extend(s.tokens[s.cached : s.cached+kernels.PageSize])
+		for k := g.rootKey(s.req.Adapter); s.cached+PageSize < len(s.tokens); s.cached += PageSize {
+			k = k.extend(s.tokens[s.cached : s.cached+PageSize])
 			p, ok := g.cache.index[k]
 			if !ok {
 				break
@@ -78,12 +76,12 @@ func (g *Generator) begin(s *running, t *tail) {
 
 // nameFullPages publishes the pages of s that are full.
 func (g *Generator) nameFullPages(s *running) {
-	for n := len(s.keys); (n+1)*kernels.PageSize <= s.cached; n++ {
+	for n := len(s.keys); (n+1)*PageSize <= s.cached; n++ {
 		k := g.rootKey(s.req.Adapter)
 		if n > 0 {
 			k = s.keys[n-1]
 		}
-		k = k.extend(s.tokens[n*kernels.PageSize : (n+1)*kernels.PageSize])
+		k = k.extend(s.tokens[n*PageSize : (n+1)*PageSize])
 		s.keys = append(s.keys, k)
 		g.cache.publish(s.pages[n], k)
 	}

@@ -223,11 +223,11 @@ func (r *Request) check(c *Config, adapters int) error {
 	return r.Sampling.Validate()
 }
 
-func pagesFor(positions int) int { return (positions + kernels.PageSize - 1) / kernels.PageSize }
+func pagesFor(positions int) int { return (positions + PageSize - 1) / PageSize }
 
 // ensureCache allocates the cache, or drops contents of older weights.
 func (g *Generator) ensureCache(total, largest int) error {
-	page := int64(g.model.Config.Layers*2*g.model.Config.KVHeads*kernels.PageSize*g.model.Config.HeadDim) * int64(g.model.Compute.Size())
+	page := int64(g.model.Config.Layers*2*g.model.Config.KVHeads*PageSize*g.model.Config.HeadDim) * int64(g.model.Compute.Size())
 	limit := g.opt.CacheBytes
 	if limit == 0 {
 		limit = 1 << 30

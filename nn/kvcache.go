@@ -10,6 +10,9 @@ import (
 	"github.com/selkie-ml/selkie/tensor"
 )
 
+// PageSize is the number of positions in a page of the KV cache.
+const PageSize = kernels.PageSize
+
 // pageKey identifies the contents of a page: weights version, adapter and every
 // token up to the page's end, hashed in a chain.
 type pageKey [sha256.Size]byte
@@ -40,7 +43,7 @@ func newKVCache(m *Model, pages int) (*kvCache, error) {
 	c.PagedCache = tensor.PagedCache{Pages: pages, Layers: m.Config.Layers, KVHeads: m.Config.KVHeads, HeadDim: m.Config.HeadDim}
 	data, err := m.dev.New(m.Compute, pages, c.PageElements())
 	if err != nil {
-		return nil, fmt.Errorf("KV cache of %d pages of %d positions: %w", pages, kernels.PageSize, err)
+		return nil, fmt.Errorf("KV cache of %d pages of %d positions: %w", pages, PageSize, err)
 	}
 	c.Data = data
 	c.refs = make([]int, pages)

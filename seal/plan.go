@@ -5,7 +5,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/seal/settings"
 )
@@ -103,13 +102,14 @@ func (p *Plan) memory(s settings.Settings, m *nn.Model, longest int) error {
 	perLayer := int64(6*c.HiddenSize + 4*c.Heads*c.HeadDim + 4*c.KVHeads*c.HeadDim + 4*c.Intermediate)
 	tokens := int64(max(s.Run.MaxBatchTokens, min(longest, c.MaxPositions)))
 	p.ActivationBytes = 4 * tokens * perLayer * int64(c.Layers)
-	page := int64(c.Layers*2*c.KVHeads*c.HeadDim*kernels.PageSize) * int64(m.Compute.Size())
-	pages := (longest + kernels.PageSize - 1) / kernels.PageSize * s.Run.MaxDecodes
-	p.CacheBytes = min(page*int64(pages), max(1<<30, page*int64((min(longest, c.MaxPositions)+kernels.PageSize-1)/kernels.PageSize)))
+	page := int64(c.Layers*2*c.KVHeads*c.HeadDim*nn.PageSize) * int64(m.Compute.Size())
+	pages := (longest + nn.PageSize - 1) / nn.PageSize * s.Run.MaxDecodes
+	p.CacheBytes = min(page*int64(pages), max(1<<30, page*int64((min(longest, c.MaxPositions)+nn.PageSize-1)/nn.PageSize)))
 	return nil
 }
 
-// Bytes is the memory a run needs at most, by this estimate.
+// Bytes is the memory a run needs at most, by this estimate: training holds
+// activations, generating a KV cache, and a run never does both at once.
 func (p Plan) Bytes() int64 {
 	return p.WeightBytes + p.AdapterBytes + max(p.ActivationBytes, p.CacheBytes)
 }
@@ -130,6 +130,6 @@ func (p Plan) Print(w io.Writer) {
 	fmt.Fprintf(w, "tokens to train on        about %d\n", p.TrainTokens)
 	fmt.Fprintf(w, "answers to give           %d\n", p.Answers)
 	fmt.Fprintf(w, "tokens to generate        about %d\n", p.DecodeCalls)
-	fmt.Fprintf(w, "memory                    about %s (weights %s, adapters %s, activations %s, KV cache %s)\n",
+	fmt.Fprintf(w, "memory                    about %s: weights %s, adapters %s, and either activations (training) %s or KV cache (generating) %s\n",
 		mib(p.Bytes()), mib(p.WeightBytes), mib(p.AdapterBytes), mib(p.ActivationBytes), mib(p.CacheBytes))
 }

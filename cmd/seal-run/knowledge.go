@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/selkie-ml/selkie/internal/sysmem"
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/tokenizer"
 	"github.com/selkie-ml/selkie/seal"
@@ -117,7 +116,7 @@ func (a *app) knowledge(c *cobra.Command, k knowledgeFlags) error {
 		fmt.Fprintf(a.out, "time                      about %v, at %.0f tokens/s trained and %.0f generated, measured now\n", plan.Time(train, decode), train, decode)
 		return nil
 	}
-	if err := sysmem.Check("this run", plan.Bytes(), 0, "use fewer adapters at once (run.max_adapters), fewer tokens (run.max_batch_tokens) or texts (run.max_decodes)"); err != nil {
+	if err := a.checkMemory("this run", plan.Bytes(), "use fewer adapters at once (run.max_adapters), fewer tokens (run.max_batch_tokens) or texts (run.max_decodes)"); err != nil {
 		return err
 	}
 	phases := newPhaseMeter(a)

@@ -76,7 +76,6 @@ var exceptions = []struct {
 	{"cmd/seal-run", "kernels/cuda", false}, // its commands tune and info
 	{"cmd/ptxemu", "nn/safetensors", false},
 	{"ptx", "nn/safetensors", true},
-	{"seal", "kernels", false}, // the size of a KV page, for the plan's estimate
 }
 
 // libraries names the rooms that may import a module from outside; one that is
