@@ -21,10 +21,6 @@ var stems = map[string]string{
 	"LoRAMerge":      "lora",
 }
 
-// elementwise lists the stems whose contracts share kernels/elementwise.go: each
-// is a line or two.
-var elementwise = []string{"add", "copy", "fill", "gather", "swiglu"}
-
 // elsewhere says where package tensor, or nn, uses an op that has no file of its
 // own in tensor: it is a part of another subject.
 var elsewhere = map[string]string{
@@ -145,10 +141,6 @@ func checkStems(files tree) (findings []string) {
 			switch {
 			case !ok:
 				find("%s: %s has no %s", o.name, dir, name)
-			case dir == "kernels" && slices.Contains(elementwise, stem):
-				if at.file != "kernels/elementwise.go" {
-					find("%s stands in %s: take %s off the list of elementwise ops", name, at.file, stem)
-				}
 			case !hasStem(at.file, stem):
 				find("%s: %s stands in %s, want a file %s*.go", o.name, name, at.file, stem)
 			}
