@@ -29,5 +29,4 @@ var Recipe = Settings{
 	Sampling:   Sampling{Temperature: 1, TopP: 0.95, MaxTokens: 115},
 	Inner:      Update{Rank: 4, Alpha: 8, Targets: linears, LR: 6e-3, Epochs: 5, Batch: 1, Clip: 1},
 	Outer:      Update{Rank: 16, Alpha: 32, Targets: linears, LR: 3e-3, Epochs: 4, Batch: 4, Clip: 1},
-	Evaluation: 48,
 }

@@ -56,7 +56,6 @@ type Settings struct {
 	Sampling                  Sampling
 	Inner                     Update
 	Outer                     Update
-	Evaluation                int // passages
 }
 
 // Steps is the length of pretraining.
