@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/selkie-ml/selkie/kernels"
@@ -19,18 +20,21 @@ func open(t testing.TB, threads int) *Backend {
 	return b
 }
 
-// TestConformance puts the backend on trial: the best level in full, the other
-// levels that this machine can run with f32 and bf16, and numbers of workers
-// from 1 to 3 among them. SELKIE_HEAVY=1 adds problems of realistic size.
+// TestConformance puts every level of the backend on trial, the targets
+// cpu-avx512, cpu-avx2 and cpu-generic: the best that this machine can run in
+// full, the others with f32 and bf16, and numbers of workers from 1 to 3 among
+// them. SELKIE_HEAVY=1 adds problems of realistic size.
 func TestConformance(t *testing.T) {
-	for i, level := range vec.Levels() {
+	levels := vec.Levels()
+	for i, isa := range []vec.ISA{vec.AVX512, vec.AVX2, vec.Generic} {
+		level := isa.String()
 		opt := kerneltest.Options{Seed: uint64(1 + i), Heavy: os.Getenv("SELKIE_HEAVY") == "1"}
-		threads := 2
-		if i > 0 {
+		threads := []int{2, 3, 1}[i]
+		if level != levels[0] {
 			opt.DTypes = []kernels.DType{kernels.F32, kernels.BF16}
-			threads = 5 - 2*i // 3, 1
 		}
 		t.Run(fmt.Sprintf("%s/threads=%d", level, threads), func(t *testing.T) {
+			kerneltest.Require(t, "cpu-"+level, slices.Contains(levels, level))
 			defer vec.ForceLevel(level)()
 			kerneltest.Run(t, func(t *testing.T) kernels.Backend { return open(t, threads) }, opt)
 		})

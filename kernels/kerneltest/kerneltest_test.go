@@ -10,11 +10,6 @@ import (
 	"github.com/selkie-ml/selkie/kernels/ref"
 )
 
-// Ref itself must pass, on problems of another seed than other backends see.
-func TestRef(t *testing.T) {
-	Run(t, func(*testing.T) kernels.Backend { return ref.New(ref.Options{Poison: true}) }, Options{Seed: 2})
-}
-
 // An op that is added to the interface must be put on trial.
 func TestEveryOpHasACase(t *testing.T) {
 	elsewhere := []string{"Name", "NumericsID", "Alloc", "Free", "CopyIn", "CopyOut", "Sync", "Stats", "ResetPeak", "Close",
