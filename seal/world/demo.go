@@ -26,7 +26,7 @@ var Recipe = Settings{
 	Schedule: Schedule{LR: 3e-3, MinLR: 0.02, Warmup: 50, Decay: 0.4, Beta1: 0.9, Beta2: 0.98, WeightDecay: 0.05, Clip: 1},
 
 	Rounds: 2, Passages: 64, Samples: 5,
-	Sampling:   Sampling{Temperature: 1, TopP: 0.95, MaxTokens: 115},
-	Inner:      Update{Rank: 4, Alpha: 8, Targets: linears, LR: 6e-3, Epochs: 5, Batch: 1, Clip: 1},
-	Outer:      Update{Rank: 16, Alpha: 32, Targets: linears, LR: 3e-3, Epochs: 4, Batch: 4, Clip: 1},
+	Sampling: Sampling{Temperature: 1, TopP: 0.95, MaxTokens: 115},
+	Inner:    Update{Rank: 4, Alpha: 8, Targets: linears, LR: 6e-3, Epochs: 5, Batch: 1, Clip: 1},
+	Outer:    Update{Rank: 16, Alpha: 32, Targets: linears, LR: 3e-3, Epochs: 4, Batch: 4, Clip: 1},
 }
