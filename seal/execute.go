@@ -40,8 +40,24 @@ type Options struct {
 
 // Execute runs, or goes on with, the knowledge experiment in a run folder, and
 // leaves its results there. Interrupted anywhere, the same call goes on and ends
-// with the same files.
+// with the same files. Inputs that cannot be used leave no folder, so that the
+// next attempt may have other settings.
 func Execute(ctx context.Context, dir string, s settings.Settings, in Inputs, opt Options) (*Experiment, error) {
+	lab, err := NewLab(s, in.Tokenizer, in.Model.Config, nil)
+	if err != nil {
+		return nil, err
+	}
+	if in.Prompts != nil {
+		lab.Prompts = *in.Prompts
+	}
+	if in.Eval, err = lab.fitting(lab.OrderArticles(in.Eval, "eval"), s.Data.EvalArticles, "evaluation", opt.Say); err != nil {
+		return nil, err
+	}
+	if s.Outer.Rounds > 0 {
+		if in.Train, err = lab.fitting(lab.OrderArticles(in.Train, "train"), lab.articlesOfAllRounds(), "training", opt.Say); err != nil {
+			return nil, err
+		}
+	}
 	run, err := journal.Open(dir, s.Marshal(), journal.Options{
 		Numerics:       fmt.Sprintf("%s, compute %v", in.Model.Device().NumericsID(), in.Model.Compute),
 		AcceptNumerics: opt.AcceptNumerics, Inputs: in.Fingerprints, Free: settings.Free(),
@@ -49,38 +65,21 @@ func Execute(ctx context.Context, dir string, s settings.Settings, in Inputs, op
 	if err != nil {
 		return nil, err
 	}
-	e, err := executeIn(ctx, run, s, in, opt)
+	lab.Run, lab.Progress = run, opt.Progress
+	e, err := lab.execute(ctx, in, opt)
 	return e, errors.Join(err, run.Close())
 }
 
-func executeIn(ctx context.Context, run *journal.Run, s settings.Settings, in Inputs, opt Options) (*Experiment, error) {
+func (l *Lab) execute(ctx context.Context, in Inputs, opt Options) (*Experiment, error) {
 	if opt.Say != nil {
-		for _, n := range run.Notices() {
+		for _, n := range l.Run.Notices() {
 			opt.Say(n)
 		}
-		if run.Resumed() {
-			opt.Say("going on with the run in " + run.Dir())
+		if l.Run.Resumed() {
+			opt.Say("going on with the run in " + l.Run.Dir())
 		}
 	}
-	lab, err := NewLab(s, in.Tokenizer, in.Model.Config, run)
-	if err != nil {
-		return nil, err
-	}
-	lab.Progress = opt.Progress
-	if in.Prompts != nil {
-		lab.Prompts = *in.Prompts
-	}
-	eval, err := lab.fitting(lab.OrderArticles(in.Eval, "eval"), s.Data.EvalArticles, "evaluation", opt.Say)
-	if err != nil {
-		return nil, err
-	}
-	var train []Article
-	if s.Outer.Rounds > 0 {
-		if train, err = lab.fitting(lab.OrderArticles(in.Train, "train"), lab.articlesOfAllRounds(), "training", opt.Say); err != nil {
-			return nil, err
-		}
-	}
-	e, err := lab.Knowledge(ctx, in.Model, train, eval, in.Outside)
+	e, err := l.Knowledge(ctx, in.Model, in.Train, in.Eval, in.Outside)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +87,7 @@ func executeIn(ctx context.Context, run *journal.Run, s settings.Settings, in In
 	if err != nil {
 		return nil, err
 	}
-	return e, atomicfile.WriteFile(run.Path(experimentFile), append(data, '\n'))
+	return e, atomicfile.WriteFile(l.Run.Path(experimentFile), append(data, '\n'))
 }
 
 // ReadExperiment returns a finished run's experiment.

@@ -29,7 +29,8 @@ type Lab struct {
 	stop    []int32 // token ids that end a text
 }
 
-// NewLab prepares a lab for models of a configuration.
+// NewLab prepares a lab for models of a configuration. Without a run, which may
+// be set later, it can judge articles and nothing more.
 func NewLab(s settings.Settings, tok *tokenizer.Tokenizer, c nn.Config, run *journal.Run) (*Lab, error) {
 	l := &Lab{Settings: s, Tokenizer: tok, Run: run, Prompts: DefaultPrompts(), context: c.MaxPositions}
 	if tok.VocabSize() > c.VocabSize {
@@ -154,6 +155,7 @@ func (l *Lab) SampleEdits(ctx context.Context, phase, arm string, round int, m *
 			})
 		}
 	}
+	m.Device().Trim()
 	gen := l.generator(m, nil)
 	defer gen.Close()
 	chunk := max(n, 4*l.Settings.Run.MaxDecodes)

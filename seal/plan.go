@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/selkie-ml/selkie/internal/sysmem"
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/seal/settings"
 )
@@ -71,12 +72,21 @@ func NewPlan(s settings.Settings, in Inputs) (Plan, error) {
 	p.TrainTokens += int64(p.Rounds*s.Outer.Epochs*len(train)*s.Outer.Keep) * int64(float64(p.AssumedEdit)+1.2*passage)
 	p.DecodeCalls = int64(p.SelfEdits)*int64(p.AssumedEdit) + int64(p.Answers)*int64(min(s.Eval.MaxTokens, 16))
 
-	return p, p.memory(s, in.Model, int(passage)+p.AssumedEdit)
+	// What runs at once: adapters, texts, and the tokens of a training step.
+	edits := max(len(eval)*s.Edits.EvalPerArticle, len(train)*s.Edits.PerArticle)
+	together := min(s.Run.MaxAdapters, max(len(eval)*s.Edits.EvalPerArticle*s.Inner.EvalSeeds, len(train)*s.Edits.PerArticle*s.Inner.Seeds))
+	texts := min(s.Run.MaxDecodes, max(edits, int(float64(together)*questions)))
+	longest := int(1.2*passage) + p.AssumedEdit
+	tokens := max(together*s.Inner.BatchSize*max(int(passage), assumedLine), min(s.Outer.BatchSize, len(train)*s.Outer.Keep)*longest)
+	return p, p.memory(s, in.Model, together, texts, min(tokens, max(s.Run.MaxBatchTokens, longest)), longest)
 }
 
-// memory estimates the bytes that the largest moments of a run hold.
-func (p *Plan) memory(s settings.Settings, m *nn.Model, longest int) error {
+// memory estimates the bytes that the largest moments of a run hold: so many
+// adapters and texts at once, so many tokens in a training step, and texts of the
+// given length.
+func (p *Plan) memory(s settings.Settings, m *nn.Model, adapters, texts, tokens, longest int) error {
 	c := m.Config
+	longest = min(longest, c.MaxPositions)
 	for _, w := range m.Params() {
 		p.WeightBytes += int64(w.Len() * w.DType().Size())
 	}
@@ -86,7 +96,7 @@ func (p *Plan) memory(s settings.Settings, m *nn.Model, longest int) error {
 	for _, f := range []struct {
 		settings.Finetune
 		n int
-	}{{s.Inner.Finetune, s.Run.MaxAdapters}, {s.Outer.Finetune, 1}} {
+	}{{s.Inner.Finetune, adapters}, {s.Outer.Finetune, 1}} {
 		targets, err := nn.ParseProjections(f.Targets)
 		if err != nil {
 			return err
@@ -100,11 +110,13 @@ func (p *Plan) memory(s settings.Settings, m *nn.Model, longest int) error {
 	}
 	// Per token and layer: what the block keeps for its backward pass.
 	perLayer := int64(6*c.HiddenSize + 4*c.Heads*c.HeadDim + 4*c.KVHeads*c.HeadDim + 4*c.Intermediate)
-	tokens := int64(max(s.Run.MaxBatchTokens, min(longest, c.MaxPositions)))
-	p.ActivationBytes = 4 * tokens * perLayer * int64(c.Layers)
+	p.ActivationBytes = 4 * int64(tokens) * perLayer * int64(c.Layers)
+	if m.Recompute { // every block's input, and one block's inside
+		p.ActivationBytes = 4 * int64(tokens) * (perLayer + int64(c.HiddenSize*c.Layers))
+	}
 	page := int64(c.Layers*2*c.KVHeads*c.HeadDim*nn.PageSize) * int64(m.Compute.Size())
-	pages := (longest + nn.PageSize - 1) / nn.PageSize * s.Run.MaxDecodes
-	p.CacheBytes = min(page*int64(pages), max(1<<30, page*int64((min(longest, c.MaxPositions)+nn.PageSize-1)/nn.PageSize)))
+	each := int64((longest + nn.PageSize - 1) / nn.PageSize)
+	p.CacheBytes = min(page*each*int64(texts), max(1<<30, page*each))
 	return nil
 }
 
@@ -123,7 +135,6 @@ func (p Plan) Time(train, decode float64) time.Duration {
 
 // Print writes the plan for people.
 func (p Plan) Print(w io.Writer) {
-	mib := func(b int64) string { return fmt.Sprintf("%d MiB", b>>20) }
 	fmt.Fprintf(w, "rounds of reinforcement   %d\n", p.Rounds)
 	fmt.Fprintf(w, "self-edits to sample      %d (assumed %d tokens each)\n", p.SelfEdits, p.AssumedEdit)
 	fmt.Fprintf(w, "adapters to train         %d, about %d optimiser steps\n", p.Adapters, p.Steps)
@@ -131,5 +142,5 @@ func (p Plan) Print(w io.Writer) {
 	fmt.Fprintf(w, "answers to give           %d\n", p.Answers)
 	fmt.Fprintf(w, "tokens to generate        about %d\n", p.DecodeCalls)
 	fmt.Fprintf(w, "memory                    about %s: weights %s, adapters %s, and either activations (training) %s or KV cache (generating) %s\n",
-		mib(p.Bytes()), mib(p.WeightBytes), mib(p.AdapterBytes), mib(p.ActivationBytes), mib(p.CacheBytes))
+		sysmem.Format(p.Bytes()), sysmem.Format(p.WeightBytes), sysmem.Format(p.AdapterBytes), sysmem.Format(p.ActivationBytes), sysmem.Format(p.CacheBytes))
 }
