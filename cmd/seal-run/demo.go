@@ -48,6 +48,9 @@ evidence behind the README's table. Stopped anywhere, the same command goes on.`
 			if !f.Changed("permutations") {
 				opt.Permutations = scale.Permutations
 			}
+			if opt.Seeds < 1 || opt.Evaluation < 1 || opt.Permutations < 1 {
+				return fmt.Errorf("--seeds %d, --passages %d, --permutations %d: expected at least 1", opt.Seeds, opt.Evaluation, opt.Permutations)
+			}
 			if tuning {
 				opt.Split = world.Tuning
 			}
@@ -60,7 +63,7 @@ evidence behind the README's table. Stopped anywhere, the same command goes on.`
 			opt.Adjust = func(s *settings.Settings) error {
 				for _, set := range sets {
 					if err := s.Set(set); err != nil {
-						return fmt.Errorf("--set %s: %w", set, err)
+						return err
 					}
 				}
 				return s.Validate()

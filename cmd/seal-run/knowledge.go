@@ -74,7 +74,7 @@ func (k knowledgeFlags) settings() (settings.Settings, error) {
 	}
 	for _, set := range k.sets {
 		if err := s.Set(set); err != nil {
-			return s, fmt.Errorf("--set %s: %w", set, err)
+			return s, err
 		}
 	}
 	for _, need := range []struct{ flag, value string }{{"--model", s.Model.Dir}, {"--train", s.Data.Train}, {"--eval", s.Data.Eval}} {
@@ -156,7 +156,7 @@ func (a *app) inputs(s settings.Settings, dev *tensor.Device) (in seal.Inputs, e
 	if in.Tokenizer, err = tokenizer.Load(s.Model.Dir); err != nil {
 		return in, err
 	}
-	opt := nn.LoadOptions{Compute: tensor.F32}
+	opt := nn.LoadOptions{Compute: tensor.F32, Recompute: s.Run.Recompute}
 	if s.Model.Compute == "bf16" {
 		opt.Compute = tensor.BF16
 	}
@@ -225,7 +225,12 @@ func newReport(a *app) *cobra.Command {
 		Short: "Write a finished run's report again and print its table",
 		Example: `  seal-run report runs/a
   seal-run report runs/a --json`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("got %d folders, expected one: seal-run report DIR", len(args))
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			e, err := seal.ReadExperiment(args[0])
 			if err != nil {
