@@ -47,6 +47,8 @@ type Backend interface {
 	Sync() error
 	Stats() MemStats
 	ResetPeak()
+	// Trim gives memory that was freed and kept for reuse back to the system.
+	Trim()
 	// Close releases everything. The backend must not be used afterwards.
 	Close() error
 

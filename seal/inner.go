@@ -80,6 +80,7 @@ func (l *Lab) Test(ctx context.Context, phase string, m *nn.Model, trials []Tria
 	for i, t := range trials {
 		keys[i] = fmt.Sprintf("%s/%d", editKey(t.Article, t.Edit), t.Seed)
 	}
+	m.Device().Trim()
 	outcomes, err := inChunks(ctx, l, phase, keys, l.Settings.Run.MaxAdapters, func(todo []int) ([]Outcome, error) {
 		part := make([]Trial, len(todo))
 		for i, k := range todo {

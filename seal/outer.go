@@ -164,6 +164,7 @@ func (l *Lab) learn(ctx context.Context, c *Chain, round int, r *Round) error {
 		return err
 	}
 	dir, err := l.Run.Artifact(filepath.Join("adapters", phaseName("round", c.Arm, round)), func(path string) error {
+		c.base.Device().Trim()
 		total, done := job.Tokens(), 0
 		results, err := c.current.FinetuneAdapters(ctx, []nn.Job{job}, nn.FinetuneOptions{
 			MaxTokens: l.Settings.Run.MaxBatchTokens,
@@ -192,6 +193,7 @@ func (l *Lab) learn(ctx context.Context, c *Chain, round int, r *Round) error {
 
 // merge adds a round's adapter to the chain.
 func (c *Chain) merge(adapter *nn.Adapter) error {
+	c.base.Device().Trim()
 	adapters := append(c.adapters, adapter)
 	merged, err := c.base.Merge(adapters)
 	if err != nil {

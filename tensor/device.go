@@ -62,6 +62,10 @@ func (d *Device) Sync() error { return d.backend.Sync() }
 // Stats returns the device's memory figures in bytes.
 func (d *Device) Stats() kernels.MemStats { return d.backend.Stats() }
 
+// Trim gives memory that was freed and kept for reuse back to the system: worth
+// it between pieces of work of different shapes.
+func (d *Device) Trim() { d.backend.Trim() }
+
 // Close releases the device. Its tensors must not be used afterwards.
 func (d *Device) Close() error { return d.backend.Close() }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"runtime/pprof"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,14 @@ const (
 	exitInterrupted = journal.ExitInterrupted
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	if os.Getenv("GOGC") == "" {
+		// Tensors are few and large, and the arena reuses them: let garbage be
+		// collected before it doubles what a model takes.
+		debug.SetGCPercent(25)
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // app is what all commands share.
 type app struct {

@@ -271,7 +271,7 @@ func (s pretrainSettings) shape(cfg *pretrain.Config, tok *tokenizer.Tokenizer) 
 
 func storageType(name string) (tensor.DType, error) {
 	for d, n := range map[tensor.DType]string{tensor.F32: "float32", tensor.BF16: "bfloat16", tensor.F16: "float16"} {
-		if name == n {
+		if name == n || name == d.String() {
 			return d, nil
 		}
 	}

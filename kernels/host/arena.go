@@ -6,6 +6,7 @@ package host
 import (
 	"fmt"
 	"math/bits"
+	"runtime/debug"
 	"sync"
 
 	"github.com/selkie-ml/selkie/kernels"
@@ -110,13 +111,21 @@ func (a *Arena) MapHost(data []byte) (kernels.Mem, error) {
 	return &mem{data: data, mapped: true}, nil
 }
 
-// Trim gives cached memory back to the runtime.
+// Trim gives cached memory back to the system.
 func (a *Arena) Trim() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	cached := a.stats.Cached
 	a.free = nil
 	a.stats.Cached = 0
+	a.mu.Unlock()
+	if cached >= trimWorth {
+		debug.FreeOSMemory()
+	}
 }
+
+// trimWorth is the cached memory above which Trim has the runtime collect it at
+// once, which takes longer than all of a small model's ops together.
+const trimWorth = 64 << 20
 
 // Stats returns the arena's figures.
 func (a *Arena) Stats() kernels.MemStats {

@@ -108,6 +108,7 @@ type Run struct {
 	Seed           uint64 `yaml:"seed" doc:"seed of everything drawn"`
 	MaxBatchTokens int    `yaml:"max_batch_tokens" is:"[1,)" free:"true" doc:"tokens computed at once, if no single sequence is longer; bounds memory, changes no result"`
 	MaxAdapters    int    `yaml:"max_adapters" is:"[1,)" free:"true" doc:"adapters trained at once; bounds memory, changes no result"`
+	Recompute      bool   `yaml:"recompute" free:"true" doc:"compute activations again in the backward pass instead of keeping them: less memory, a third more work, the same results"`
 	MaxDecodes     int    `yaml:"max_decodes" is:"[1,)" free:"true" doc:"sequences generated at once; bounds memory, changes no result"`
 }
 

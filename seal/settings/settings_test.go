@@ -279,7 +279,7 @@ func TestDiff(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff([]string{"run.max_batch_tokens", "run.max_adapters", "run.max_decodes"}, Free()); d != "" {
+	if d := cmp.Diff([]string{"run.max_batch_tokens", "run.max_adapters", "run.recompute", "run.max_decodes"}, Free()); d != "" {
 		t.Error(d)
 	}
 }
