@@ -3,13 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/pretrain"
 	"github.com/selkie-ml/selkie/nn/textdata"
@@ -47,9 +44,8 @@ func newFinetune(a *app) *cobra.Command {
   {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
                                                                 loss on the assistant's turns
 
-It writes a LoRA adapter that PEFT loads, or with --full a model folder. A full
-finetuning that was stopped goes on with the same command and ends with the same
-bits.`,
+It writes a LoRA adapter that PEFT loads, or with --full a model folder. Stopped
+anywhere, the same command goes on and ends with the same bits.`,
 		Example: `  seal-run finetune --model Qwen2.5-0.5B --data chats.jsonl --out runs/adapter
   seal-run finetune --model runs/demo-model --data notes.jsonl --rank 8 --targets q_proj,v_proj --epochs 5 --out runs/notes
   seal-run finetune --model runs/demo-model --data notes.jsonl --full --lr 1e-4 --out runs/full`,
@@ -77,8 +73,8 @@ bits.`,
 	p.BoolVar(&f.cut, "cut", false, "cut longer examples instead of refusing them")
 	p.IntVar(&f.maxTokens, "max-tokens", 4096, "tokens computed at once; bounds memory, changes no result")
 	p.StringVar(&f.dtype, "dtype", "", "type of a full finetuning's weights: float32, bfloat16, float16; empty for the model's")
-	p.IntVar(&f.checkpointEvery, "checkpoint-every", 100, "steps between checkpoints of a full finetuning")
-	p.BoolVar(&f.acceptNumerics, "accept-numerics", false, "go on with a full finetuning begun on another kind of machine")
+	p.IntVar(&f.checkpointEvery, "checkpoint-every", 100, "steps between checkpoints")
+	p.BoolVar(&f.acceptNumerics, "accept-numerics", false, "go on with a finetuning begun on another kind of machine")
 	return c
 }
 
@@ -152,95 +148,86 @@ func (f finetuneFlags) lora() (nn.LoRAConfig, error) {
 	return lora, lora.Validate()
 }
 
-func (a *app) finetuneAdapter(c *cobra.Command, f finetuneFlags, config nn.Config, data *textdata.Dataset) error {
-	lora, err := f.lora()
-	if err != nil {
-		return err
-	}
-	if err := newFolder(f.out); err != nil {
-		return err
-	}
-	longest := f.maxTokens
-	for _, e := range data.Examples {
-		longest = max(longest, len(e.Tokens))
-	}
-	a.startsOver = true
-	if err := a.checkMemory("the training", weightBytes(f.model)+activationBytes(config, longest), "take fewer --max-tokens, or shorter examples (--length with --cut)"); err != nil {
-		return err
-	}
-	l, err := a.load(f.modelFlags)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	job := nn.Job{
-		LoRA: lora, Init: philox.ID{Seed: f.seed, Purpose: philox.PurposeInitAdapter}.Key(), Examples: data.Examples,
-		Epochs: f.epochs, Batch: f.batch, AdamW: f.adamw, Schedule: f.schedule,
-		Shuffle: func(epoch int) *philox.Stream { return pretrain.FinetuneOrder(f.seed, epoch) },
-	}
-	m, err := a.newMeter("finetuning", "steps", int64(job.Steps()), 0)
-	if err != nil {
-		return err
-	}
-	defer m.stop()
-	mean, tokens, since := 0.0, 0, time.Now()
-	results, err := l.FinetuneAdapters(c.Context(), []nn.Job{job}, nn.FinetuneOptions{
-		MaxTokens: f.maxTokens,
-		Observe: func(_, step int, loss float64) {
-			if mean += 0.1 * (loss - mean); step == 0 {
-				mean = loss
-			}
-		},
-		Progress: func(n int) {
-			tokens += n
-			m.add(1, fmt.Sprintf("loss %.3f, %.0f tokens/s", mean, float64(tokens)/time.Since(since).Seconds()))
-		},
-	})
-	m.stop()
-	if err != nil {
-		return err
-	}
-	r := results[0]
-	if r.Diverged != nil {
-		return fmt.Errorf("training diverged at %w: a lower --lr or a --warmup may help; nothing was written", r.Diverged)
-	}
-	base, err := filepath.Abs(f.model)
-	if err != nil {
-		return err
-	}
-	if err := r.Adapter.SavePEFT(f.out, base, config); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.out, "loss of the first step %.4f, of the last %.4f; the adapter is in %s\n", r.Losses[0], r.Losses[len(r.Losses)-1], f.out)
-	return nil
-}
-
-func (a *app) finetuneFull(c *cobra.Command, f finetuneFlags, config nn.Config, tok *tokenizer.Tokenizer, data *textdata.Dataset) error {
+// training returns what both kinds of finetuning have in common.
+func (f finetuneFlags) training(config nn.Config, data *textdata.Dataset) (cfg pretrain.Config, err error) {
 	source, err := pretrain.NewExampleSource(data.Examples, f.batch, f.seed)
 	if err != nil {
-		return err
+		return cfg, err
 	}
-	cfg := pretrain.Config{
+	cfg = pretrain.Config{
 		Dir: f.out, Base: f.model, Shape: config, Seed: f.seed, Source: source, Steps: source.Steps(f.epochs), AdamW: f.adamw,
 		MaxTokens: f.maxTokens, CheckpointEvery: f.checkpointEvery, AcceptNumerics: f.acceptNumerics,
 		Settings: map[string]string{
 			"lr": fmt.Sprint(f.schedule.LR), "schedule": f.schedule.Kind, "warmup": fmt.Sprint(f.schedule.Warmup),
 			"epochs": fmt.Sprint(f.epochs), "batch": fmt.Sprint(f.batch), "seed": fmt.Sprint(f.seed),
 			"weight_decay": fmt.Sprint(f.adamw.WeightDecay), "clip": fmt.Sprint(f.adamw.ClipNorm),
-			"length": fmt.Sprint(f.length), "cut": fmt.Sprint(f.cut), "all_tokens": fmt.Sprint(f.allTokens), "dtype": f.dtype, "compute": f.compute,
+			"length": fmt.Sprint(f.length), "cut": fmt.Sprint(f.cut), "all_tokens": fmt.Sprint(f.allTokens), "compute": f.compute,
 		},
 	}
-	cfg.LearningRate = func(step int) float64 { return f.schedule.At(step, cfg.Steps) }
-	if f.dtype != "" {
-		if cfg.Shape.DType, err = storageType(f.dtype); err != nil {
-			return err
-		}
-	}
+	steps := cfg.Steps
+	cfg.LearningRate = func(step int) float64 { return f.schedule.At(step, steps) }
 	if cfg.Compute, err = computeType(f.compute); err != nil {
-		return err
+		return cfg, err
 	}
 	for name, path := range map[string]string{"data": f.data, "model": f.model} {
 		if cfg.Settings[name], err = journal.Fingerprint(path); err != nil {
+			return cfg, err
+		}
+	}
+	return cfg, nil
+}
+
+func (a *app) finetuneAdapter(c *cobra.Command, f finetuneFlags, config nn.Config, data *textdata.Dataset) error {
+	lora, err := f.lora()
+	if err != nil {
+		return err
+	}
+	if begun, err := pretrain.Begun(f.out); err != nil {
+		return err
+	} else if !begun {
+		if err := newFolder(f.out); err != nil {
+			return err
+		}
+	}
+	cfg, err := f.training(config, data)
+	if err != nil {
+		return err
+	}
+	cfg.LoRA = &lora
+	cfg.Settings["rank"], cfg.Settings["alpha"], cfg.Settings["targets"] = fmt.Sprint(lora.Rank), fmt.Sprint(lora.Alpha), fmt.Sprint(lora.Targets)
+	longest := f.maxTokens
+	for _, e := range data.Examples {
+		longest = max(longest, len(e.Tokens))
+	}
+	if err := a.checkMemory("the training", weightBytes(f.model)+activationBytes(config, longest), "take fewer --max-tokens, or shorter examples (--length with --cut)"); err != nil {
+		return err
+	}
+	dev, err := a.open()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	stop, err := a.showPretraining("finetuning", &cfg)
+	if err != nil {
+		return err
+	}
+	err = pretrain.Run(c.Context(), dev, cfg)
+	stop()
+	if err != nil {
+		return err
+	}
+	a.say("the adapter is in %s", f.out)
+	return nil
+}
+
+func (a *app) finetuneFull(c *cobra.Command, f finetuneFlags, config nn.Config, tok *tokenizer.Tokenizer, data *textdata.Dataset) error {
+	cfg, err := f.training(config, data)
+	if err != nil {
+		return err
+	}
+	cfg.Settings["dtype"] = f.dtype
+	if f.dtype != "" {
+		if cfg.Shape.DType, err = storageType(f.dtype); err != nil {
 			return err
 		}
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,6 +73,9 @@ func variant(t *testing.T, model, name string, change func(string) string) strin
 		t.Fatal(err)
 	}
 	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
 		text := read(t, filepath.Join(model, e.Name()))
 		if e.Name() == name {
 			if change == nil {
@@ -190,7 +191,8 @@ func TestBadInput(t *testing.T) {
 		{"no such schedule", finetune(data, "--schedule", "step"), `schedule "step": want constant, linear, cosine`},
 		{"bad rate", finetune(data, "--lr", "-1"), "learning rate is -1"},
 		{"diverging adapter", finetune(data, "--lr", "1e30", "--epochs", "5"), "training diverged at step"},
-		{"folder in use", []string{"finetune", "--model", model, "--data", data, "--out", adapter}, "adapter is not empty: choose another folder"},
+		{"folder in use", []string{"finetune", "--model", model, "--data", data, "--out", filepath.Join(dir, "larger")}, "larger is not empty: choose another folder"},
+		{"another finetuning's folder", []string{"finetune", "--model", model, "--data", data, "--out", adapter}, "adapter was begun with other settings:\n  alpha: was 4, is now 64\n  epochs: was 1, is now 3\n  rank: was 2, is now 32"},
 		{"unwritable folder", []string{"finetune", "--model", model, "--data", data, "--out", filepath.Join(text, "x"), "--epochs", "1"}, "text.txt"},
 		{"too little memory to train", finetune(data, "--memory-limit", "100KB"), "the training needs about"},
 
@@ -345,27 +347,55 @@ func TestFromTextToText(t *testing.T) {
 	}
 }
 
-// A pretraining that is interrupted ends with 130 and goes on to the same bytes.
+// Training that is interrupted ends with 130 and goes on to the same bytes.
 func TestInterrupt(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no interrupt to send")
 	}
 	dir := t.TempDir()
+	model := filepath.Join(dir, "mini")
+	must(t, "init", "--like", "mini", "--out", model, "--quiet")
 	text := write(t, filepath.Join(dir, "book.txt"), strings.Repeat("the seal sings\n\nthe crab dances\n\n", 30))
-	args := func(out string) []string {
-		return []string{"pretrain", "--text", text, "--out", filepath.Join(dir, out), "--progress", "none", "--checkpoint-every", "1000",
+	data := write(t, filepath.Join(dir, "data.jsonl"), `{"text":"the cat sat"}`+"\n"+`{"prompt":"the","completion":" dog"}`+"\n"+`{"text":"a seal"}`+"\n")
+	for _, c := range []struct {
+		name, result string
+		args         []string
+	}{
+		{"pretrain", "model.safetensors", []string{"pretrain", "--text", text,
 			"--set", "model.vocabulary=270", "--set", "model.hidden=32", "--set", "model.layers=1", "--set", "model.head_dim=8",
-			"--set", "model.intermediate=64", "--set", "context=64", "--set", "batch_size=2", "--set", "steps=400"}
+			"--set", "model.intermediate=64", "--set", "context=64", "--set", "batch_size=2", "--set", "steps=400"}},
+		{"finetune", "adapter_model.safetensors", []string{"finetune", "--model", model, "--data", data, "--batch", "2", "--epochs", "200"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := func(out string) []string {
+				return append(c.args[:len(c.args):len(c.args)], "--out", filepath.Join(dir, c.name, out), "--progress", "none", "--checkpoint-every", "1000")
+			}
+			must(t, args("whole")...)
+			log := filepath.Join("training", "log.jsonl")
+			interrupt(t, filepath.Join(dir, c.name, "stopped", log), args("stopped"))
+			if _, err := os.Stat(filepath.Join(dir, c.name, "stopped", c.result)); err == nil {
+				t.Fatal("it was finished before the interrupt")
+			}
+			must(t, args("stopped")...)
+			for _, name := range []string{c.result, log} {
+				if read(t, filepath.Join(dir, c.name, "stopped", name)) != read(t, filepath.Join(dir, c.name, "whole", name)) {
+					t.Errorf("%s differs", name)
+				}
+			}
+		})
 	}
-	must(t, args("whole")...)
-	cmd := exec.Command(os.Args[0], args("stopped")...)
+}
+
+// interrupt starts the program and interrupts it when its log has some lines.
+func interrupt(t *testing.T, log string, args []string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), "SEAL_RUN_TEST_MAIN=1")
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	log := filepath.Join(dir, "stopped", "training", "log.jsonl")
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if data, err := os.ReadFile(log); err == nil && bytes.Count(data, []byte("\n")) > 20 {
 			break
@@ -379,46 +409,40 @@ func TestInterrupt(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted || !strings.Contains(errOut.String(), "the same command goes on where this one stopped") {
 		t.Fatalf("%v: %s", err, errOut.String())
 	}
-	must(t, args("stopped")...)
-	for _, name := range []string{"model.safetensors", "training/log.jsonl"} {
-		if read(t, filepath.Join(dir, "stopped", name)) != read(t, filepath.Join(dir, "whole", name)) {
-			t.Errorf("%s differs", name)
-		}
-	}
 }
 
-// Work that keeps nothing says so when it is interrupted, and leaves no folder.
+// Work that keeps nothing says so when it is interrupted, and leaves no file.
 func TestInterruptedWorkThatStartsOver(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no interrupt to send")
 	}
 	dir := t.TempDir()
-	model, out := filepath.Join(dir, "mini"), filepath.Join(dir, "adapter")
+	model, out, profile := filepath.Join(dir, "mini"), filepath.Join(dir, "verdicts.jsonl"), filepath.Join(dir, "profile")
 	must(t, "init", "--like", "mini", "--out", model)
-	data := write(t, filepath.Join(dir, "data.jsonl"), `{"text":"the cat sat"}`+"\n")
-	cmd := exec.Command(os.Args[0], "finetune", "--model", model, "--data", data, "--epochs", "10000000", "--out", out)
+	question := `{"question":"Q","answer":"A"}`
+	data := write(t, filepath.Join(dir, "data.json"), `[{"title":"T","context":"C","questions":[`+strings.Repeat(question+",", 50_000)+question+`]}]`)
+	cmd := exec.Command(os.Args[0], "eval", "--model", model, "--data", data, "--cpuprofile", profile, "--out", out)
 	cmd.Env = append(os.Environ(), "SEAL_RUN_TEST_MAIN=1")
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// Its first line comes when signals are already caught.
-	lines := bufio.NewReader(said)
-	if _, err := lines.ReadString('\n'); err != nil {
-		t.Fatal(err)
+	// The profile is begun when signals are already caught.
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(profile); err == nil {
+			break
+		}
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	rest, _ := io.ReadAll(lines)
+	err := cmd.Wait()
 	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted || !strings.HasSuffix(string(rest), "seal-run: interrupted\n") {
-		t.Errorf("%v: %s", err, rest)
+	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted || !strings.HasSuffix(said.String(), "seal-run: interrupted\n") {
+		t.Errorf("%v: %s", err, said.String())
 	}
 	if _, err := os.Stat(out); err == nil {
-		t.Error("left a folder behind")
+		t.Error("left a file behind")
 	}
 }

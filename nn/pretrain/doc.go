@@ -1,9 +1,10 @@
 // Package pretrain trains all parameters of a model, from scratch or from
-// another model's weights. A run is a folder, which at its end is a Hugging Face
-// model folder; killed anywhere, the same call goes on and ends with the same
-// bits as a run that nothing disturbed.
+// another model's weights, or an adapter over these. A run is a folder, which at
+// its end is a Hugging Face model folder or a PEFT adapter's; killed anywhere, the
+// same call goes on and ends with the same bits as a run that nothing disturbed.
 //
-//	model.safetensors, config.json     the model, once finished
+//	model.safetensors, config.json     the model, once finished; or, of an adapter,
+//	adapter_model.safetensors, adapter_config.json
 //	training/settings.json             what the run was started with
 //	training/log.jsonl                 a line per step and per evaluation
 //	training/checkpoint-N.safetensors  everything after N steps, until finished
@@ -49,6 +50,9 @@ type Config struct {
 	Shape nn.Config // of the model; DType is that of the finished file's weights
 	// Base is a model folder to go on from, of the same shape; empty: from scratch.
 	Base string
+	// LoRA, when not nil, has an adapter over Base trained in place of all
+	// parameters; AdamW.WeightDecay applies to all of it. Seed draws its first values.
+	LoRA *nn.LoRAConfig
 	// Weights returns a tensor's first values, without a Base; nil: those of
 	// Shape.RandomWeights and Seed.
 	Weights func(name string, shape []int) []float32
@@ -108,7 +112,14 @@ func (c *Config) validate() error {
 	if err := c.AdamW.Validate(); err != nil {
 		return err
 	}
+	if c.LoRA != nil {
+		if err := c.LoRA.Validate(); err != nil {
+			return err
+		}
+	}
 	switch {
+	case c.LoRA != nil && (c.Base == "" || c.Evaluate != nil):
+		return errors.New("an adapter needs a base model, and is not evaluated on the way")
 	case c.Dir == "":
 		return errors.New("no folder to write to")
 	case c.Steps < 1:

@@ -43,14 +43,16 @@ func withNumerics(settings map[string]string, id string) map[string]string {
 }
 
 // Begun tells whether dir holds a pretraining already. A folder that holds some
-// other model is an error.
+// other model, or adapter, is an error.
 func Begun(dir string) (bool, error) {
 	begun, err := readSettings(filepath.Join(dir, "training", "settings.json"))
 	if begun != nil || err != nil {
 		return begun != nil, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
-		return false, fmt.Errorf("%s holds a model already: choose another folder", dir)
+	for file, what := range map[string]string{"config.json": "a model", "adapter_config.json": "an adapter"} {
+		if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
+			return false, fmt.Errorf("%s holds %s already: choose another folder", dir, what)
+		}
 	}
 	return false, nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/pretrain"
@@ -363,5 +365,73 @@ func TestExampleSource(t *testing.T) {
 		if len(seen) != 5 {
 			t.Errorf("epoch %d: %v", epoch, seen)
 		}
+	}
+}
+
+// An adapter trained in a folder, stopped on the way, has the bits of one trained
+// by nn alone.
+func TestAdapter(t *testing.T) {
+	dev := open(t, 2)
+	base := filepath.Join(t.TempDir(), "base")
+	if err := pretrain.Run(context.Background(), dev, config(base)); err != nil {
+		t.Fatal(err)
+	}
+	shape, err := nn.ReadConfig(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := []nn.Example{{Tokens: []int32{1, 2, 3, 4}, Masked: 2}, {Tokens: []int32{5, 6}}, {Tokens: []int32{7, 8, 9}, Train: []bool{false, true, false}}}
+	lora := nn.LoRAConfig{Rank: 2, Alpha: 4, Targets: nn.AllProjections()}
+	schedule := nn.Schedule{Kind: "linear", LR: 1e-2, Warmup: 1}
+	const seed, epochs, batch = 7, 5, 2
+
+	model, err := nn.Load(dev, base, nn.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	adamw := nn.DefaultAdamW()
+	adamw.WeightDecay = 0.1
+	results, err := model.FinetuneAdapters(context.Background(), []nn.Job{{
+		LoRA: lora, Init: philox.ID{Seed: seed, Purpose: philox.PurposeInitAdapter}.Key(), Examples: examples, Epochs: epochs, Batch: batch,
+		AdamW: adamw, Schedule: schedule, Shuffle: func(epoch int) *philox.Stream { return pretrain.FinetuneOrder(seed, epoch) },
+	}}, nn.FinetuneOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	dir := filepath.Join(t.TempDir(), "adapter")
+	for stop := 3; ; stop += 3 {
+		source, err := pretrain.NewExampleSource(examples, batch, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := source.Steps(epochs)
+		ctx, cancel := context.WithCancel(context.Background())
+		c := pretrain.Config{Dir: dir, Base: base, Shape: shape, LoRA: &lora, Seed: seed, Source: source, Steps: steps, AdamW: adamw,
+			LearningRate: func(step int) float64 { return schedule.At(step, steps) }}
+		c.Progress = func(r pretrain.Report) {
+			if r.Step == stop {
+				cancel()
+			}
+		}
+		err = pretrain.Run(ctx, dev, c)
+		cancel()
+		if err == nil {
+			if stop < steps {
+				t.Fatalf("finished, but was to stop after step %d", stop)
+			}
+			break
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	got, err := nn.LoadPEFT(dir, shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(results[0].Adapter.Weights, got.Weights); d != "" {
+		t.Error(d)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 
+	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/safetensors"
 	"github.com/selkie-ml/selkie/tensor"
@@ -31,11 +33,22 @@ func Run(ctx context.Context, dev *tensor.Device, c Config) error {
 	if f.finished {
 		return nil
 	}
-	model, trainer, err := c.begin(dev)
+	model, err := c.model(dev)
 	if err != nil {
 		return err
 	}
 	defer model.Close()
+	pool, err := c.adapter(model)
+	if err != nil {
+		return err
+	}
+	if pool != nil {
+		defer pool.Free()
+	}
+	trainer, err := c.trainer(model, pool)
+	if err != nil {
+		return err
+	}
 	defer trainer.Close()
 	step, err := f.resume(trainer)
 	if err != nil {
@@ -44,15 +57,20 @@ func Run(ctx context.Context, dev *tensor.Device, c Config) error {
 	if err := c.train(ctx, f, model, trainer, step); err != nil {
 		return err
 	}
-	if err := save(model, c.Shape.DType, c.Dir); err != nil {
+	if pool != nil {
+		err = c.saveAdapter(pool)
+	} else {
+		err = save(model, c.Shape.DType, c.Dir)
+	}
+	if err != nil {
 		return err
 	}
 	return f.finish(c.Steps)
 }
 
-// begin makes the model as it is before the first step.
-func (c *Config) begin(dev *tensor.Device) (*nn.Model, *nn.Trainer, error) {
-	opt := nn.LoadOptions{Compute: c.Compute, Recompute: c.Recompute, Float32: true}
+// model makes the model as it is before the first step.
+func (c *Config) model(dev *tensor.Device) (*nn.Model, error) {
+	opt := nn.LoadOptions{Compute: c.Compute, Recompute: c.Recompute, Float32: c.LoRA == nil}
 	var model *nn.Model
 	var err error
 	if c.Base != "" {
@@ -61,20 +79,44 @@ func (c *Config) begin(dev *tensor.Device) (*nn.Model, *nn.Trainer, error) {
 		model, err = nn.NewRandom(dev, c.Shape, c.Seed, opt)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if c.Weights != nil && c.Base == "" {
 		for _, p := range model.Params() {
 			p.SetFloat32s(c.Weights(p.Name, p.Shape))
 		}
 	}
-	trainer, err := nn.NewFullTrainer(model, c.Decay)
-	if err != nil {
-		model.Close()
-		return nil, nil, err
+	return model, nil
+}
+
+// adapter makes the adapter as it is before the first step; nil when all
+// parameters are trained.
+func (c *Config) adapter(model *nn.Model) (*nn.AdapterPool, error) {
+	if c.LoRA == nil {
+		return nil, nil
 	}
-	trainer.MaxTokens = c.MaxTokens
-	return model, trainer, nil
+	pool, err := nn.NewAdapterPool(model, []nn.LoRAConfig{*c.LoRA}, true)
+	if err != nil {
+		return nil, err
+	}
+	first := nn.NewAdapter(model.Config, *c.LoRA, philox.ID{Seed: c.Seed, Purpose: philox.PurposeInitAdapter}.Key())
+	if err := pool.Set(0, first); err != nil {
+		pool.Free()
+		return nil, err
+	}
+	return pool, nil
+}
+
+func (c *Config) trainer(model *nn.Model, pool *nn.AdapterPool) (trainer *nn.Trainer, err error) {
+	if pool != nil {
+		trainer, err = nn.NewTrainer(model, pool)
+	} else {
+		trainer, err = nn.NewFullTrainer(model, c.Decay)
+	}
+	if err == nil {
+		trainer.MaxTokens = c.MaxTokens
+	}
+	return trainer, err
 }
 
 // train runs the steps from step on.
@@ -122,7 +164,11 @@ func (c *Config) step(trainer *nn.Trainer, step int) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("documents of step %d: %w", step+1, err)
 	}
-	batch, err := sequences(groups)
+	adapter := nn.NoAdapter
+	if c.LoRA != nil {
+		adapter = 0
+	}
+	batch, err := sequences(groups, adapter)
 	if err != nil {
 		return Report{}, fmt.Errorf("step %d: %w", step+1, err)
 	}
@@ -148,7 +194,7 @@ func (c *Config) step(trainer *nn.Trainer, step int) (Report, error) {
 
 // sequences turns a step's documents into a batch whose loss is the sum of the
 // groups' weighted means.
-func sequences(groups []Group) ([]nn.Sequence, error) {
+func sequences(groups []Group, adapter int) ([]nn.Sequence, error) {
 	var batch []nn.Sequence
 	for _, g := range groups {
 		first, n := len(batch), 0
@@ -156,7 +202,7 @@ func sequences(groups []Group) ([]nn.Sequence, error) {
 			if d.Train != nil && len(d.Train) != len(d.Tokens) {
 				return nil, fmt.Errorf("document %d of group %q: %d tokens and %d marks", i, g.Name, len(d.Tokens), len(d.Train))
 			}
-			s := nn.NextToken(d.Tokens, 0, 1, nn.NoAdapter)
+			s := nn.NextToken(d.Tokens, 0, 1, adapter)
 			for i := range s.Targets {
 				if s.Targets[i] >= 0 && d.Train != nil && !d.Train[i+1] {
 					s.Targets[i], s.Weights[i] = -1, 0
@@ -201,6 +247,19 @@ func groupLosses(groups []Group, batch []nn.Sequence, losses *nn.Losses) map[str
 		}
 	}
 	return out
+}
+
+// saveAdapter writes the adapter in PEFT's form.
+func (c *Config) saveAdapter(pool *nn.AdapterPool) error {
+	adapter, err := pool.Get(0)
+	if err != nil {
+		return err
+	}
+	base, err := filepath.Abs(c.Base)
+	if err != nil {
+		return err
+	}
+	return adapter.SavePEFT(c.Dir, base, c.Shape)
 }
 
 // save writes the model with its weights rounded to a storage type.
