@@ -59,6 +59,10 @@ func testMemory(t *trial) {
 	if s := k.Stats(); s.Peak != s.InUse {
 		t.Errorf("after ResetPeak: %+v", s)
 	}
+	k.Trim()
+	if s := k.Stats(); s.Cached != 0 || s.InUse != after.InUse {
+		t.Errorf("after Trim: %+v, before: %+v", s, after)
+	}
 
 	// The source of CopyIn may change as soon as it returns.
 	src := make([]byte, 1<<16)
