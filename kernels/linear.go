@@ -7,8 +7,8 @@ type LinearArgs struct {
 	Rows, In, Out int
 }
 
-// LinearBackwardInputArgs: DX[i, k] (+)= Σ_o DY[i, o]·W[o, k]. W f, gradients
-// f32. DX is added to when Accumulate.
+// LinearBackwardInputArgs: DX[i, k] (+)= Σ_o DY[i, o]·W[o, k]. DY, W f, DX f32.
+// DX is added to when Accumulate.
 type LinearBackwardInputArgs struct {
 	DX, DY, W     Buffer
 	Rows, In, Out int

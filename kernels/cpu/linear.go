@@ -75,9 +75,14 @@ func (b *Backend) Linear(a kernels.LinearArgs) {
 // LinearBackwardInput implements kernels.Backend.
 func (b *Backend) LinearBackwardInput(a kernels.LinearBackwardInputArgs) {
 	const op = "LinearBackwardInput"
-	dx, dy := f32s(op, "DX", a.DX, a.Rows, a.In), f32s(op, "DY", a.DY, a.Rows, a.Out)
+	dx, dy := f32s(op, "DX", a.DX, a.Rows, a.In), floats(op, "DY", a.DY, a.Rows, a.Out)
 	w := floats(op, "W", a.W, a.Out, a.In).matrix(a.In)
-	gemm.NN(b.products(op), dx, a.In, dy, a.Out, w, nil, a.Rows, a.In, a.Out, a.Accumulate)
+	if dy.dtype != kernels.F32 {
+		b.scratch = resize(b.scratch, a.Rows*a.Out)
+		b.widen(op, b.scratch, dy, 0, a.Rows*a.Out)
+		dy.f32 = b.scratch
+	}
+	gemm.NN(b.products(op), dx, a.In, dy.f32, a.Out, w, nil, a.Rows, a.In, a.Out, a.Accumulate)
 }
 
 // LinearBackwardWeight implements kernels.Backend.
