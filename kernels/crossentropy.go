@@ -10,7 +10,8 @@ package kernels
 //	DW[v, k]  += Σ_i g[v]·X[i, k], per sequence, sequences in order
 //
 // which are the gradients of Σ −Weights[i]·LogProb[i]. Where X and W are both
-// bf16, DX takes g rounded to bf16, as a product of that storage. A row with Targets[i] < 0
+// bf16, a backend may round g to bf16 for DX, whose product is then one of that
+// storage. A row with Targets[i] < 0
 // costs nothing: LogProb 0, DX 0. A target ≥ Vocab is an error. X, W f; the
 // rest f32. DX and DW may be nil; with both nil Weights may be nil.
 type CrossEntropyArgs struct {

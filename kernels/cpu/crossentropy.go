@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 
+	"github.com/selkie-ml/selkie/internal/half"
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/gemm"
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
@@ -43,6 +44,7 @@ type crossEntropyTask struct {
 func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 	const op = "CrossEntropy"
 	x := floats(op, "X", a.X, a.Rows, a.Dim)
+	narrow := x.dtype == kernels.BF16 && a.W.DType == kernels.BF16
 	w := floats(op, "W", a.W, a.Vocab, a.Dim).matrix(a.Dim)
 	t := &b.ops.crossEntropy
 	*t = crossEntropyTask{
@@ -92,6 +94,11 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 			gemm.TNSegments(b.products(op), dw, a.Dim, t.logits, a.Vocab, hidden, a.Dim, a.Vocab, a.Dim, t.pieces, true)
 		}
 		if dx != nil {
+			if narrow {
+				for i, g := range t.logits[:n*a.Vocab] {
+					t.logits[i] = half.BF16ToFloat32(half.BF16FromFloat32(g))
+				}
+			}
 			gemm.NN(b.products(op), hidden, a.Dim, t.logits, a.Vocab, w, nil, n, a.Dim, a.Vocab, false)
 			for i, row := range t.rows {
 				copy(dx[int(row)*a.Dim:][:a.Dim], hidden[i*a.Dim:])

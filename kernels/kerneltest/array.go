@@ -11,11 +11,12 @@ import (
 
 // array is one operand of a problem, held on the host.
 type array struct {
-	name string
-	dt   kernels.DType
-	row  int    // elements per row; 0: shared by all rows
-	data []byte // contents before the op
-	role role
+	name  string
+	dt    kernels.DType
+	row   int    // elements per row; 0: shared by all rows
+	data  []byte // contents before the op
+	role  role
+	slack float64 // absolute error allowed beyond the op's tolerance
 }
 
 type role uint8
@@ -31,6 +32,17 @@ func (a *array) per(n int) *array { a.row = n; return a }
 
 // as changes what the op may do with the array.
 func (a *array) as(r role) *array { a.role = r; return a }
+
+// largest returns the largest finite absolute value.
+func (a *array) largest() float64 {
+	m := 0.0
+	for i := range a.len() {
+		if v := math.Abs(decode(a.dt, getBits(a.dt, a.data, i))); v > m && !math.IsInf(v, 0) {
+			m = v
+		}
+	}
+	return m
+}
 
 func (a *array) len() int { return len(a.data) / a.dt.Size() }
 

@@ -147,7 +147,7 @@ func (t *trial) compare(p *problem, a *array, got, want []byte) error {
 	}
 	tol, stored := tolerances[p.op], storage(a.dt)
 	factor := t.opt.Loose * max(1, p.loose)
-	tol.abs = tol.abs*factor + stored.abs
+	tol.abs = tol.abs*factor + stored.abs + a.slack
 	tol.rel = tol.rel*factor + stored.rel
 	bad, first, why := 0, -1, ""
 	for i := range a.len() {

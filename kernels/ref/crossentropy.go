@@ -4,7 +4,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/selkie-ml/selkie/internal/half"
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/host"
 )
@@ -60,17 +59,12 @@ func (d *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 			g[t] -= weights[i]
 		}
 	}
-	narrow := a.X.DType == kernels.BF16 && a.W.DType == kernels.BF16
 	dx, dw := make([]float64, a.Rows*a.Dim), make([]float64, a.Dim)
 	for v := range a.Vocab {
 		loadTo(w, a.W.At(v*a.Dim))
 		for i, t := range targets {
 			if t >= 0 {
-				gv := g[i*a.Vocab+v]
-				if narrow {
-					gv = float64(half.BF16ToFloat32(half.BF16FromFloat32(float32(gv))))
-				}
-				axpy(dx[i*a.Dim:][:a.Dim], gv, w)
+				axpy(dx[i*a.Dim:][:a.Dim], g[i*a.Vocab+v], w)
 			}
 		}
 		if a.DW.IsNil() {
