@@ -44,7 +44,7 @@ func (s *kernelSet) forRows(rows int) *kernel {
 // kernels chooses the set for cols columns. AVX-512 would compute eight or
 // fewer with half a register idle; AVX2's narrowest tiles give the same bits.
 func kernels(cols int) *kernelSet {
-	isa := vec.Active()
+	isa := min(vec.Active(), vec.AVX512)
 	if isa == vec.AVX512 && cols <= 8 {
 		isa = vec.AVX2
 	}

@@ -1,13 +1,13 @@
 package vec
 
 // The choice between assembly and plain Go. An empty slice has no first
-// element to point at, and goes to plain Go.
+// element to point at, and goes to plain Go. No function here needs more than AVX512.
 
 func level(n int) ISA {
 	if n == 0 {
 		return Generic
 	}
-	return active
+	return min(active, AVX512)
 }
 
 // dotRows leaves the last rows, fewer than four, to dot: the same sums.

@@ -6,39 +6,43 @@ import "os"
 type ISA uint8
 
 const (
-	Generic ISA = iota // plain Go
-	AVX2               // AVX2, FMA3, F16C and BMI2
-	AVX512             // AVX-512 F, BW, DQ and VL, besides AVX2's set
+	Generic    ISA = iota // plain Go
+	AVX2                  // AVX2, FMA3, F16C and BMI2
+	AVX512                // AVX-512 F, BW, DQ and VL, besides AVX2's set
+	AVX512BF16            // AVX-512 BF16, besides AVX512's set
 )
 
-var isaNames = [...]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512"}
+var isaNames = [...]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512", AVX512BF16: "avx512bf16"}
 
 func (i ISA) String() string { return isaNames[i] }
 
 // widest is the best set that this processor has and the environment allows;
 // active is the one in use. Only ForceLevel changes active.
 var (
-	widest = allowed(detect(), os.Getenv("SELKIE_NO_AVX512") == "1", os.Getenv("SELKIE_NO_AVX2") == "1")
+	widest = allowed(detect(), func(name string) bool { return os.Getenv(name) == "1" })
 	active = widest
 )
 
-// allowed applies the kill switches. Without AVX2 there is no AVX-512 either.
-func allowed(have ISA, noAVX512, noAVX2 bool) ISA {
-	if noAVX2 {
+// allowed applies the kill switches: without a set there is none that includes it.
+func allowed(have ISA, set func(name string) bool) ISA {
+	switch {
+	case set("SELKIE_NO_AVX2"):
 		return Generic
-	}
-	if noAVX512 {
+	case set("SELKIE_NO_AVX512"):
 		return min(have, AVX2)
+	case set("SELKIE_NO_AVX512BF16"):
+		return min(have, AVX512)
 	}
 	return have
 }
 
 // Active returns the instruction set in use. It is the best one that the
-// processor has, unless SELKIE_NO_AVX512=1 or SELKIE_NO_AVX2=1 (which includes
-// the former) was in the environment when the program started.
+// processor has, unless SELKIE_NO_AVX512BF16=1, SELKIE_NO_AVX512=1 or
+// SELKIE_NO_AVX2=1 (each includes those before it) was in the environment when
+// the program started. Sets are ordered: each includes the smaller ones.
 func Active() ISA { return active }
 
-// Level names the instruction set in use: "avx512", "avx2" or "generic".
+// Level names the instruction set in use: "avx512bf16", "avx512", "avx2" or "generic".
 func Level() string { return active.String() }
 
 // Levels lists the levels that this process can run, the best first.

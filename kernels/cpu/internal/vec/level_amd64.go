@@ -10,5 +10,8 @@ func detect() ISA {
 	if !cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
 		return AVX2
 	}
-	return AVX512
+	if !cpuid.CPU.Supports(cpuid.AVX512BF16) {
+		return AVX512
+	}
+	return AVX512BF16
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/selkie-ml/selkie/internal/f32math"
@@ -395,16 +396,19 @@ func TestInPlace(t *testing.T) {
 }
 
 func TestKillSwitches(t *testing.T) {
+	const noBF16, no512, no2 = "SELKIE_NO_AVX512BF16", "SELKIE_NO_AVX512", "SELKIE_NO_AVX2"
 	for _, c := range []struct {
-		have             ISA
-		noAVX512, noAVX2 bool
-		want             ISA
+		have     ISA
+		switches []string
+		want     ISA
 	}{
-		{AVX512, false, false, AVX512}, {AVX512, true, false, AVX2}, {AVX512, false, true, Generic},
-		{AVX2, true, false, AVX2}, {AVX2, false, true, Generic}, {Generic, false, false, Generic}, {Generic, true, false, Generic},
+		{AVX512BF16, nil, AVX512BF16}, {AVX512BF16, []string{noBF16}, AVX512}, {AVX512BF16, []string{no512}, AVX2},
+		{AVX512BF16, []string{noBF16, no512}, AVX2}, {AVX512BF16, []string{no2}, Generic},
+		{AVX512, nil, AVX512}, {AVX512, []string{noBF16}, AVX512}, {AVX512, []string{no512}, AVX2}, {AVX512, []string{no2}, Generic},
+		{AVX2, []string{no512}, AVX2}, {AVX2, []string{no512, no2}, Generic}, {Generic, nil, Generic}, {Generic, []string{no512}, Generic},
 	} {
-		if got := allowed(c.have, c.noAVX512, c.noAVX2); got != c.want {
-			t.Errorf("allowed(%v, %v, %v) = %v, want %v", c.have, c.noAVX512, c.noAVX2, got, c.want)
+		if got := allowed(c.have, func(name string) bool { return slices.Contains(c.switches, name) }); got != c.want {
+			t.Errorf("allowed(%v, %v) = %v, want %v", c.have, c.switches, got, c.want)
 		}
 	}
 }
