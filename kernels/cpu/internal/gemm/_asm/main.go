@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/pass"
 )
 
 func main() {
@@ -23,6 +24,8 @@ func main() {
 			}
 		}
 	}
+	streamTiles()
+	pass.Compile = pass.Concat(pass.Compile, pass.InstructionPass(encodeBF16))
 	Generate()
 }
 
