@@ -4,5 +4,6 @@
 // runs them all. Each stands beside the code that it is for.
 package selkie
 
+//go:generate go generate ./internal/peak
 //go:generate go generate ./kernels/cpu/internal/gemm
 //go:generate go generate ./kernels/cpu/internal/vec

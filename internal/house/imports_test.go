@@ -24,7 +24,7 @@ type room struct {
 var rooms = []room{
 	{path: "internal/house"},
 	{path: "scripts", under: true},
-	{path: "bench", under: true, uses: []string{"seal", "nn", "nn/tokenizer", "nn/safetensors", "tensor", "kernels", "ptx", "internal/philox"}},
+	{path: "bench", under: true, uses: []string{"seal", "nn", "nn/tokenizer", "nn/safetensors", "tensor", "kernels", "ptx", "internal/peak", "internal/philox"}},
 	{path: "cmd/seal-run", uses: []string{
 		"seal", "seal/demo", "seal/journal", "seal/report", "seal/settings", "seal/world",
 		"nn/pretrain", "nn/textdata", "nn", "nn/tokenizer", "nn/safetensors", "tensor", "internal/atomicfile", "internal/philox", "internal/sysmem",
@@ -49,9 +49,9 @@ var rooms = []room{
 
 	{path: "tensor", uses: []string{"kernels/cuda", "kernels/cpu", "kernels/ref", "kernels"}},
 	{path: "kernels/cuda", under: true, uses: []string{"ptx", "ptx/emu", "kernels/host", "kernels", "internal/half", "internal/philox"}},
-	{path: "kernels/cpu", uses: []string{"kernels/cpu/internal/gemm", "kernels/cpu/internal/vec", "kernels/host", "kernels", "internal/half", "internal/philox"}},
-	{path: "kernels/cpu/internal/gemm", uses: []string{"kernels/cpu/internal/vec"}},
-	{path: "kernels/cpu/internal/vec", uses: []string{"internal/f32math"}},
+	{path: "kernels/cpu", uses: []string{"kernels/cpu/internal/gemm", "kernels/cpu/internal/vec", "kernels/host", "kernels", "internal/half", "internal/peak", "internal/philox"}},
+	{path: "kernels/cpu/internal/gemm", uses: []string{"kernels/cpu/internal/vec", "internal/peak"}},
+	{path: "kernels/cpu/internal/vec", uses: []string{"internal/f32math", "internal/half"}},
 	{path: "kernels/kerneltest", testOf: true, uses: []string{"kernels/ref", "kernels", "internal/half", "internal/philox"}},
 	{path: "kernels/ref", uses: []string{"kernels/host", "kernels", "internal/f32math", "internal/half", "internal/philox"}},
 	{path: "kernels/host", uses: []string{"kernels"}},
@@ -64,6 +64,7 @@ var rooms = []room{
 	{path: "internal/atomicfile"},
 	{path: "internal/f32math"},
 	{path: "internal/half"},
+	{path: "internal/peak"},
 	{path: "internal/philox"},
 	{path: "internal/sysmem"},
 }
@@ -87,7 +88,7 @@ var libraries = map[string][]string{
 	"github.com/goccy/go-yaml":           {"cmd/seal-run", "seal/journal", "seal/settings"},
 	"github.com/gofrs/flock":             {"nn/pretrain", "seal/journal"},
 	"github.com/google/renameio/v2":      {"internal/atomicfile"},
-	"github.com/klauspost/cpuid/v2":      {"cmd/seal-run", "kernels/cpu", "kernels/cpu/internal/vec"},
+	"github.com/klauspost/cpuid/v2":      {"cmd/seal-run", "internal/peak", "kernels/cpu", "kernels/cpu/internal/vec"},
 	"github.com/nikolalohinski/gonja/v2": {"nn/tokenizer"},
 	"github.com/spf13/cobra":             {"cmd/seal-run", "cmd/ptxemu"},
 	"github.com/spf13/pflag":             {"cmd/seal-run", "cmd/ptxemu"},

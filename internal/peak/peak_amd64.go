@@ -1,0 +1,37 @@
+package peak
+
+import "github.com/klauspost/cpuid/v2"
+
+var (
+	wide = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512VL)
+	fma  = widestFMA()
+	dot  = widestDot()
+)
+
+func widestFMA() unit {
+	switch {
+	case wide:
+		return unit{fmaAVX512, 24 * 16 * 2}
+	case cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3):
+		return unit{fmaAVX2, 12 * 8 * 2}
+	}
+	return scalar
+}
+
+func widestDot() unit {
+	if wide && cpuid.CPU.Supports(cpuid.AVX512BF16) {
+		return unit{dotBF16, 24 * 16 * 4}
+	}
+	return unit{}
+}
+
+func read(p []byte) {
+	switch blocks := len(p) / 512; {
+	case wide:
+		readAVX512(&p[0], blocks)
+	case cpuid.CPU.Supports(cpuid.AVX2):
+		readAVX2(&p[0], blocks)
+	default:
+		readScalar(p)
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package peak
+
+var fma, dot = scalar, unit{}
+
+func read(p []byte) { readScalar(p) }
