@@ -67,64 +67,52 @@ func (s Sequence) check(c Config, adapters int) error {
 	return nil
 }
 
-// packed is a batch of sequences end to end on the device.
+// packed is a batch of sequences end to end. Its arrays serve step after step.
 type packed struct {
-	ids, targets, weights *tensor.Tensor
-	runs                  []rowRun
-	rows                  int
+	ids, targets, positions, starts []int32
+	weights                         []float32
+	runs                            []rowRun
+	longest                         int
 }
 
-// pack puts sequences on a tape's device and sets the tape's Seqs.
-func pack(tp *tensor.Tape, seqs []Sequence) (*packed, error) {
-	p := &packed{}
-	var ids, targets, positions []int32
-	var weights []float32
-	starts := []int32{0}
+// pack replaces the batch by seqs.
+func (p *packed) pack(seqs []Sequence) {
+	*p = packed{
+		ids: p.ids[:0], targets: p.targets[:0], positions: p.positions[:0], starts: append(p.starts[:0], 0), weights: p.weights[:0],
+		runs: p.runs[:0],
+	}
 	for _, s := range seqs {
+		first := len(p.ids)
 		for i := range s.Tokens {
-			positions = append(positions, int32(i))
+			p.positions = append(p.positions, int32(i))
 		}
-		ids = append(ids, s.Tokens...)
-		targets = append(targets, s.Targets...)
-		weights = append(weights, s.Weights...)
-		p.runs = append(p.runs, rowRun{start: p.rows, end: p.rows + len(s.Tokens), adapter: s.Adapter})
-		p.rows += len(s.Tokens)
-		starts = append(starts, int32(p.rows))
+		p.ids = append(p.ids, s.Tokens...)
+		p.targets = append(p.targets, s.Targets...)
+		p.weights = append(p.weights, s.Weights...)
+		p.starts = append(p.starts, int32(len(p.ids)))
+		p.runs = append(p.runs, rowRun{start: first, end: len(p.ids), adapter: s.Adapter})
+		p.longest = max(p.longest, len(s.Tokens))
 	}
-	dev := tp.Device()
-	var err error
-	put := func(data []int32) *tensor.Tensor {
-		t, e := dev.FromInt32s(data, len(data))
-		if e != nil {
-			err = e
-			return nil
-		}
-		return tp.Own(t)
-	}
-	p.ids, p.targets = put(ids), put(targets)
-	tp.Seqs = tensor.Sequences{Starts: put(starts), Positions: put(positions), N: len(seqs), Rows: p.rows}
-	w, e := dev.FromFloat32s(weights, len(weights))
-	if e != nil {
-		return nil, e
-	}
-	p.weights = tp.Own(w)
-	return p, err
 }
 
-// microBatches cuts sequences into runs of at most maxTokens tokens, a longer
-// sequence alone. Cutting between sequences changes no bit of any result.
-func microBatches(seqs []Sequence, maxTokens int) [][]Sequence {
-	var out [][]Sequence
-	start, tokens := 0, 0
+// begin makes the batch that of the tape and returns its token ids.
+func (p *packed) begin(tp *tensor.Tape) (ids *tensor.Tensor) {
+	rows := len(p.ids)
+	tp.Seqs = tensor.Sequences{
+		Starts: tp.FromInt32s(p.starts, len(p.starts)), Positions: tp.FromInt32s(p.positions, rows), N: len(p.runs), Rows: rows,
+	}
+	return tp.FromInt32s(p.ids, rows)
+}
+
+// microBatch returns how many of seqs, one at least, make a run of at most
+// maxTokens tokens; 0 means no bound. Cutting between sequences changes no bit of
+// any result.
+func microBatch(seqs []Sequence, maxTokens int) int {
+	tokens := 0
 	for i, s := range seqs {
-		if i > start && maxTokens > 0 && tokens+len(s.Tokens) > maxTokens {
-			out = append(out, seqs[start:i])
-			start, tokens = i, 0
+		if tokens += len(s.Tokens); i > 0 && maxTokens > 0 && tokens > maxTokens {
+			return i
 		}
-		tokens += len(s.Tokens)
 	}
-	if start < len(seqs) {
-		out = append(out, seqs[start:])
-	}
-	return out
+	return len(seqs)
 }

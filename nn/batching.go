@@ -10,25 +10,31 @@ import (
 // admit starts waiting texts while there is room. A text whose prompt another
 // one is just computing waits for it.
 func (g *Generator) admit() {
-	var still []*running
-	for i, s := range g.run.waiting {
+	waiting, begun := g.run.waiting, false
+	still := waiting[:0]
+	for i, s := range waiting {
 		if len(g.run.active) >= g.opt.MaxSequences {
-			still = append(still, g.run.waiting[i:]...)
+			still = append(still, waiting[i:]...)
 			break
 		}
-		t := g.run.tails[s.tailKey]
-		if !t.ready && slices.ContainsFunc(g.run.active, func(a *running) bool { return a.tailKey == s.tailKey && a.cached < t.length }) {
+		t := s.tail
+		if !t.ready && slices.ContainsFunc(g.run.active, func(a *running) bool { return a.tail == t && a.cached < t.length }) {
 			still = append(still, s)
 			continue
 		}
 		if len(g.run.active) > 0 && g.cache.available() < pagesFor(len(s.tokens)+1)-len(t.pages) {
-			still = append(still, g.run.waiting[i:]...)
+			still = append(still, waiting[i:]...)
 			break
 		}
 		g.begin(s, t)
 		g.run.active = append(g.run.active, s)
+		begun = true
 	}
+	clear(waiting[len(still):])
 	g.run.waiting = still
+	if !begun {
+		return
+	}
 	slices.SortStableFunc(g.run.active, func(a, b *running) int {
 		if a.req.Adapter != b.req.Adapter {
 			return a.req.Adapter - b.req.Adapter
@@ -39,6 +45,8 @@ func (g *Generator) admit() {
 
 // begin gives a text the cached beginning it can share.
 func (g *Generator) begin(s *running, t *tail) {
+	g.makeRoom(s)
+	s.preempted = false
 	if t.waiting > 0 && len(s.tokens) == len(s.req.Prompt) {
 		t.waiting--
 	}
@@ -74,6 +82,18 @@ func (g *Generator) begin(s *running, t *tail) {
 	g.nameFullPages(s)
 }
 
+// makeRoom gives a text that begins arrays for all that it may become, so that no
+// step has to.
+func (g *Generator) makeRoom(s *running) {
+	if s.logprobs != nil {
+		return // preempted and back
+	}
+	most := min(len(s.req.Prompt)+s.req.MaxNew, g.model.Config.MaxPositions)
+	s.tokens = append(make([]int32, 0, max(most, len(s.tokens))), s.tokens...)
+	s.logprobs = make([]float32, 0, max(1, most-len(s.req.Prompt)))
+	s.pages, s.keys = make([]int32, 0, pagesFor(most)), make([]pageKey, 0, pagesFor(most))
+}
+
 // nameFullPages publishes the pages of s that are full.
 func (g *Generator) nameFullPages(s *running) {
 	for n := len(s.keys); (n+1)*PageSize <= s.cached; n++ {
@@ -97,8 +117,8 @@ type part struct {
 // sample come first; a text that finds no page makes the youngest one wait.
 func (g *Generator) schedule() ([]part, error) {
 	budget := g.opt.MaxTokens
-	var parts []part
-	byAge := slices.Clone(g.run.active)
+	byAge := append(g.byAge[:0], g.run.active...)
+	g.byAge = byAge
 	slices.SortFunc(byAge, func(a, b *running) int {
 		if pa, pb := len(a.tokens)-a.cached > 1, len(b.tokens)-b.cached > 1; pa != pb {
 			if pa {
@@ -108,13 +128,15 @@ func (g *Generator) schedule() ([]part, error) {
 		}
 		return a.index - b.index
 	})
-	scheduled := map[*running]int{}
+	for _, s := range byAge {
+		s.scheduled = 0
+	}
 	for _, s := range byAge {
 		if budget == 0 {
 			break
 		}
-		if !slices.Contains(g.run.active, s) {
-			continue // preempted meanwhile
+		if s.preempted {
+			continue // meanwhile
 		}
 		n := min(len(s.tokens)-s.cached, budget)
 		for len(s.pages) < pagesFor(s.cached+n) {
@@ -126,7 +148,7 @@ func (g *Generator) schedule() ([]part, error) {
 			if g.dropTails() {
 				continue
 			}
-			victim := g.preempt(scheduled)
+			victim := g.preempt()
 			if victim == nil {
 				return nil, fmt.Errorf("KV cache of %d pages is too small for a text of %d tokens: allow more memory", g.cache.Pages, len(s.tokens))
 			}
@@ -135,30 +157,29 @@ func (g *Generator) schedule() ([]part, error) {
 				break
 			}
 		}
-		if n > 0 {
-			scheduled[s] = n
-			budget -= n
-		}
+		s.scheduled = n
+		budget -= n
 	}
+	g.parts = g.parts[:0]
 	for _, s := range g.run.active {
-		if n := scheduled[s]; n > 0 {
-			parts = append(parts, part{s, n})
+		if s.scheduled > 0 {
+			g.parts = append(g.parts, part{s, s.scheduled})
 		}
 	}
-	return parts, nil
+	return g.parts, nil
 }
 
 // preempt makes room: the youngest text gives up its pages and waits; it will be
 // computed again, with the same bits. It returns nil when only one is left.
-func (g *Generator) preempt(scheduled map[*running]int) *running {
+func (g *Generator) preempt() *running {
 	if len(g.run.active) < 2 {
 		return nil
 	}
 	youngest := slices.MaxFunc(g.run.active, func(a, b *running) int { return a.index - b.index })
 	g.Stats.Preempted++
 	g.drop(youngest)
-	delete(scheduled, youngest)
+	youngest.preempted = true
 	g.run.active = slices.DeleteFunc(g.run.active, func(a *running) bool { return a == youngest })
-	g.run.waiting = append([]*running{youngest}, g.run.waiting...)
+	g.run.waiting = slices.Insert(g.run.waiting, 0, youngest)
 	return youngest
 }

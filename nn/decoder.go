@@ -2,25 +2,37 @@ package nn
 
 import "github.com/selkie-ml/selkie/tensor"
 
-// pass is what one forward pass shares across layers.
+// pass is what a forward pass shares across layers. One that is kept serves pass
+// after pass.
 type pass struct {
 	rope     *tensor.RopeTable
 	adapters *adapterBatch // nil: base model
 	cache    *tensor.PagedCache
 	rows     tensor.PagedRows // with cache
+	blocks   []func(tp *tensor.Tape, x *tensor.Tensor) *tensor.Tensor
+}
+
+// newPass prepares passes with the adapters of a pool, which may be nil.
+func (m *Model) newPass(pool *AdapterPool) *pass {
+	ps := &pass{adapters: pool.newBatch()}
+	for i := range m.layers {
+		ps.blocks = append(ps.blocks, func(tp *tensor.Tape, x *tensor.Tensor) *tensor.Tensor { return m.block(tp, x, i, ps) })
+	}
+	return ps
 }
 
 // hidden runs the decoder over token ids [rows] and returns the normed hidden
 // state [rows, hidden] that the output projection reads.
 func (m *Model) hidden(tp *tensor.Tape, ids *tensor.Tensor, ps *pass) *tensor.Tensor {
 	x := tensor.Embedding(tp, m.embed.Tensor, ids)
-	for i := range m.layers {
-		block := func(tp *tensor.Tape, x *tensor.Tensor) *tensor.Tensor { return m.block(tp, x, i, ps) }
+	for _, block := range ps.blocks {
+		before := x
 		if m.Recompute {
-			x = tp.Checkpoint(x, block)
+			x = tp.Checkpoint(before, block)
 		} else {
-			x = tp.Scope(func() *tensor.Tensor { return block(tp, x) })
+			x = tp.Scope(func() *tensor.Tensor { return block(tp, before) })
 		}
+		tp.Drop(before)
 	}
 	return tensor.RMSNorm(tp, x, m.norm.Tensor, m.Config.NormEps)
 }
@@ -28,11 +40,11 @@ func (m *Model) hidden(tp *tensor.Tape, ids *tensor.Tensor, ps *pass) *tensor.Te
 // block is one decoder layer: attention and feed-forward, each added to the
 // residual stream x.
 func (m *Model) block(tp *tensor.Tape, x *tensor.Tensor, i int, ps *pass) *tensor.Tensor {
-	l := &m.layers[i]
-	h := tensor.RMSNorm(tp, x, l.inputNorm.Tensor, m.Config.NormEps)
-	x = tensor.Add(tp, x, m.attention(tp, h, i, ps))
-
-	h = tensor.RMSNorm(tp, x, l.postNorm.Tensor, m.Config.NormEps)
+	x = tp.Scope(func() *tensor.Tensor {
+		h := tensor.RMSNorm(tp, x, m.layers[i].inputNorm.Tensor, m.Config.NormEps)
+		return tensor.Add(tp, x, m.attention(tp, h, i, ps))
+	})
+	h := tensor.RMSNorm(tp, x, m.layers[i].postNorm.Tensor, m.Config.NormEps)
 	gate := m.project(tp, h, i, GateProj, ps)
 	up := m.project(tp, h, i, UpProj, ps)
 	return tensor.Add(tp, x, m.project(tp, tensor.SwiGLU(tp, gate, up), i, DownProj, ps))

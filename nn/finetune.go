@@ -137,88 +137,159 @@ func (m *Model) FinetuneAdapters(ctx context.Context, jobs []Job, opt FinetuneOp
 	return results, nil
 }
 
+// finetuning is the training of some jobs together.
+type finetuning struct {
+	opt     FinetuneOptions
+	jobs    []jobInWork
+	pool    *AdapterPool
+	trainer *Trainer
+
+	// Of the step in work.
+	batch   []Sequence
+	updates []Update
+	losses  Losses
+	norms   []float64
+}
+
+// jobInWork is a job with what its steps take.
+type jobInWork struct {
+	Job
+	plan   [][]int    // examples of every step
+	seqs   []Sequence // every example; a step sets the weights
+	result JobResult
+}
+
 func (m *Model) finetuneTogether(ctx context.Context, jobs []Job, opt FinetuneOptions) ([]JobResult, error) {
+	f, err := m.newFinetuning(jobs, opt)
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
+	steps := 0
+	for _, j := range f.jobs {
+		steps = max(steps, len(j.plan))
+	}
+	for i := range steps {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := f.step(i); err != nil {
+			return nil, err
+		}
+	}
+	results := make([]JobResult, len(jobs))
+	for j := range f.jobs {
+		results[j] = f.jobs[j].result
+		if results[j].Adapter, err = f.pool.Get(j); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+func (m *Model) newFinetuning(jobs []Job, opt FinetuneOptions) (_ *finetuning, err error) {
+	f := &finetuning{opt: opt, jobs: make([]jobInWork, len(jobs)), norms: make([]float64, len(jobs))}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
 	configs := make([]LoRAConfig, len(jobs))
 	for j, job := range jobs {
 		if err := job.validate(); err != nil {
 			return nil, fmt.Errorf("job %d: %w", j, err)
 		}
+		w := &f.jobs[j]
+		w.Job, w.plan = job, job.plan()
 		for i, e := range job.Examples {
-			if err := e.sequence(NoAdapter).check(m.Config, 0); err != nil {
+			s := e.sequence(j)
+			if err := s.check(m.Config, len(jobs)); err != nil {
 				return nil, fmt.Errorf("job %d: example %d: %w", j, i, err)
 			}
+			w.seqs = append(w.seqs, s)
 		}
+		w.result.Losses, w.result.GradNorms = make([]float64, 0, len(w.plan)), make([]float64, 0, len(w.plan))
 		configs[j] = job.LoRA
 	}
-	pool, err := NewAdapterPool(m, configs, true)
-	if err != nil {
+	if f.pool, err = NewAdapterPool(m, configs, true); err != nil {
 		return nil, err
 	}
-	defer pool.Free()
-	trainer, err := NewTrainer(m, pool)
-	if err != nil {
+	if f.trainer, err = NewTrainer(m, f.pool); err != nil {
 		return nil, err
 	}
-	defer trainer.Close()
-	trainer.MaxTokens = opt.MaxTokens
-
-	results := make([]JobResult, len(jobs))
-	plans := make([][][]int, len(jobs))
-	longest := 0
+	f.trainer.MaxTokens = opt.MaxTokens
 	for j, job := range jobs {
-		if err := pool.Set(j, NewAdapter(m.Config, job.LoRA, job.Init)); err != nil {
-			return nil, err
-		}
-		plans[j] = job.plan()
-		longest = max(longest, len(plans[j]))
-	}
-	for step := range longest {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		var batch []Sequence
-		var updates []Update
-		tokens := 0
-		for j, job := range jobs {
-			if step >= len(plans[j]) || results[j].Diverged != nil {
-				continue
-			}
-			seqs := job.batch(plans[j][step], j)
-			for _, s := range seqs {
-				tokens += len(s.Tokens)
-			}
-			batch = append(batch, seqs...)
-			updates = append(updates, Update{Adapter: j, LR: job.Schedule.At(step, len(plans[j])), AdamW: job.AdamW})
-		}
-		losses, err := trainer.ForwardBackward(batch)
-		if err != nil {
-			return nil, err
-		}
-		norms, err := trainer.OptimStep(updates)
-		if err != nil {
-			return nil, err
-		}
-		for _, u := range updates {
-			r := &results[u.Adapter]
-			r.Losses = append(r.Losses, losses.Sum[u.Adapter])
-			r.GradNorms = append(r.GradNorms, norms[u.Adapter])
-			if opt.Observe != nil {
-				opt.Observe(u.Adapter, step, losses.Sum[u.Adapter])
-			}
-			if loss, norm := losses.Sum[u.Adapter], norms[u.Adapter]; !finite(loss) || !finite(norm) {
-				r.Diverged = fmt.Errorf("step %d of %d: loss %v, gradient norm %v", step+1, len(plans[u.Adapter]), loss, norm)
-			}
-		}
-		if opt.Progress != nil {
-			opt.Progress(tokens)
-		}
-	}
-	for j := range results {
-		if results[j].Adapter, err = pool.Get(j); err != nil {
+		if err := f.pool.Set(j, NewAdapter(m.Config, job.LoRA, job.Init)); err != nil {
 			return nil, err
 		}
 	}
-	return results, nil
+	return f, nil
+}
+
+func (f *finetuning) close() {
+	if f.trainer != nil {
+		f.trainer.Close()
+	}
+	if f.pool != nil {
+		f.pool.Free()
+	}
+}
+
+// step trains every unfinished job on its next examples, all in one batch.
+func (f *finetuning) step(i int) error {
+	f.batch, f.updates = f.batch[:0], f.updates[:0]
+	tokens := 0
+	for j := range f.jobs {
+		w := &f.jobs[j]
+		if i >= len(w.plan) || w.result.Diverged != nil {
+			continue
+		}
+		first := len(f.batch)
+		f.batch = w.appendBatch(f.batch, i)
+		for _, s := range f.batch[first:] {
+			tokens += len(s.Tokens)
+		}
+		f.updates = append(f.updates, Update{Adapter: j, LR: w.Schedule.At(i, len(w.plan)), AdamW: w.AdamW})
+	}
+	if err := f.trainer.ForwardBackwardInto(&f.losses, f.batch); err != nil {
+		return err
+	}
+	if err := f.trainer.OptimStepInto(f.norms, f.updates); err != nil {
+		return err
+	}
+	for _, u := range f.updates {
+		w, loss, norm := &f.jobs[u.Adapter], f.losses.Sum[u.Adapter], f.norms[u.Adapter]
+		w.result.Losses = append(w.result.Losses, loss)
+		w.result.GradNorms = append(w.result.GradNorms, norm)
+		if f.opt.Observe != nil {
+			f.opt.Observe(u.Adapter, i, loss)
+		}
+		if !finite(loss) || !finite(norm) {
+			w.result.Diverged = fmt.Errorf("step %d of %d: loss %v, gradient norm %v", i+1, len(w.plan), loss, norm)
+		}
+	}
+	if f.opt.Progress != nil {
+		f.opt.Progress(tokens)
+	}
+	return nil
+}
+
+// appendBatch appends the sequences of step i, their weights making the loss the
+// mean over the step's targets.
+func (w *jobInWork) appendBatch(batch []Sequence, i int) []Sequence {
+	first, targets := len(batch), 0
+	for _, e := range w.plan[i] {
+		batch = append(batch, w.seqs[e])
+		targets += w.seqs[e].NumTargets()
+	}
+	for _, s := range batch[first:] {
+		for k := range s.Weights {
+			if s.Targets[k] >= 0 {
+				s.Weights[k] = float32(1 / float64(targets))
+			}
+		}
+	}
+	return batch
 }
 
 // sequence returns the example with a weight of 1 for every target.
@@ -230,26 +301,6 @@ func (e Example) sequence(adapter int) Sequence {
 		}
 	}
 	return s
-}
-
-// batch returns the sequences of one step, their weights making the loss the
-// mean over the step's targets.
-func (j Job) batch(indices []int, adapter int) []Sequence {
-	var seqs []Sequence
-	n := 0
-	for _, i := range indices {
-		s := j.Examples[i].sequence(adapter)
-		n += s.NumTargets()
-		seqs = append(seqs, s)
-	}
-	for _, s := range seqs {
-		for i := range s.Weights {
-			if s.Targets[i] >= 0 {
-				s.Weights[i] = float32(1 / float64(n))
-			}
-		}
-	}
-	return seqs
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -3,10 +3,8 @@ package nn
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
-	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/tensor"
 )
 
@@ -84,6 +82,14 @@ type Generator struct {
 	cache   *kvCache
 	version uint64 // of the weights the cache was computed with
 	run     *generation
+
+	// Of the step in work; the arrays serve every step.
+	tape  *tensor.Tape
+	pass  *pass
+	byAge []*running
+	parts []part
+	rows  stepRows
+	draws stepDraws
 }
 
 // GeneratorStats counts a generator's work.
@@ -104,7 +110,7 @@ func NewGenerator(m *Model, pool *AdapterPool, opt GeneratorOptions) *Generator 
 		opt.MaxTokens = 2048
 	}
 	opt.MaxTokens = max(opt.MaxTokens, opt.MaxSequences)
-	return &Generator{model: m, pool: pool, opt: opt}
+	return &Generator{model: m, pool: pool, opt: opt, tape: tensor.NewTape(m.dev, m.Compute, false), pass: m.newPass(pool)}
 }
 
 // Close frees the KV cache.
@@ -117,14 +123,26 @@ func (g *Generator) Close() {
 
 // running is a text in work.
 type running struct {
-	index   int
-	req     *Request
-	tokens  []int32 // prompt and what was generated
-	cached  int     // positions whose keys and values are in pages
-	pages   []int32
-	keys    []pageKey // of the full pages, from the start
-	tailKey pageKey   // of the prompt without its last token
-	out     Completion
+	index     int
+	req       *Request
+	tail      *tail   // of its prompt
+	tokens    []int32 // prompt and what was generated
+	logprobs  []float32
+	cached    int // positions whose keys and values are in pages
+	pages     []int32
+	keys      []pageKey // of the full pages, from the start
+	scheduled int       // tokens that the step computes
+	preempted bool
+}
+
+// generated returns the tokens after the prompt.
+func (s *running) generated() []int32 {
+	return s.tokens[len(s.req.Prompt):len(s.tokens):len(s.tokens)]
+}
+
+// completion returns what became of a text.
+func (s *running) completion(why FinishReason) Completion {
+	return Completion{Tokens: append([]int32(nil), s.generated()...), LogProbs: append([]float32(nil), s.logprobs...), Finish: why}
 }
 
 // tail is the cached beginning that texts of the same prompt share: all of the
@@ -185,15 +203,14 @@ func (g *Generator) prepare(requests []Request) error {
 		pages := pagesFor(min(len(r.Prompt)+r.MaxNew, c.MaxPositions))
 		largest = max(largest, pages)
 		total += pages
-		s := &running{index: i, req: r, tokens: slices.Clone(r.Prompt)}
-		s.tailKey = g.rootKey(r.Adapter).extend(r.Prompt[:len(r.Prompt)-1])
-		t := run.tails[s.tailKey]
+		key := g.rootKey(r.Adapter).extend(r.Prompt[:len(r.Prompt)-1])
+		t := run.tails[key]
 		if t == nil {
 			t = &tail{length: len(r.Prompt) - 1}
-			run.tails[s.tailKey] = t
+			run.tails[key] = t
 		}
 		t.waiting++
-		run.waiting = append(run.waiting, s)
+		run.waiting = append(run.waiting, &running{index: i, req: r, tail: t, tokens: r.Prompt})
 	}
 	if total > 0 {
 		if err := g.ensureCache(total, largest); err != nil {
@@ -280,7 +297,7 @@ func (g *Generator) drop(s *running) {
 	for _, p := range s.pages {
 		g.cache.release(p)
 	}
-	s.pages, s.keys, s.cached = nil, nil, 0
+	s.pages, s.keys, s.cached = s.pages[:0], s.keys[:0], 0
 }
 
 func (g *Generator) dropTail(t *tail) {
@@ -306,14 +323,13 @@ func (g *Generator) step() error {
 	if err != nil {
 		return err
 	}
-	sampling, ids, logprobs, err := g.compute(parts)
-	if err != nil {
+	if err := g.compute(parts); err != nil {
 		return err
 	}
 	for _, p := range parts {
 		p.cached += p.n
 		g.nameFullPages(p.running)
-		if t := g.run.tails[p.tailKey]; t.waiting > 0 && !t.ready && p.cached >= t.length && t.length > 0 {
+		if t := p.tail; t.waiting > 0 && !t.ready && p.cached >= t.length && t.length > 0 {
 			t.pages = slices.Clone(p.pages[:pagesFor(t.length)])
 			for _, page := range t.pages {
 				g.cache.share(page)
@@ -321,108 +337,63 @@ func (g *Generator) step() error {
 			t.ready = true
 		}
 	}
-	for i, s := range sampling {
-		if g.accept(s, ids[i], logprobs[i]) {
+	for i, s := range g.draws.texts {
+		if why := g.accept(s, g.draws.ids[i], g.draws.logprobs[i]); why != "" {
+			g.run.results[s.index] = s.completion(why)
 			g.drop(s)
-			g.run.results[s.index] = s.out
 			g.run.active = slices.DeleteFunc(g.run.active, func(a *running) bool { return a == s })
 		}
 	}
 	if g.Progress != nil {
-		g.Progress(len(sampling))
+		g.Progress(len(g.draws.texts))
 	}
 	return nil
 }
 
-// accept adds a sampled token to a text and tells whether the text is finished.
-func (g *Generator) accept(s *running, id int32, logprob float32) bool {
+// accept adds a sampled token to a text and tells why the text is finished, if
+// it is.
+func (g *Generator) accept(s *running, id int32, logprob float32) FinishReason {
 	g.Stats.Sampled++
 	switch {
 	case id < 0:
-		s.out.Finish = FinishFailed
-		return true
+		return FinishFailed
 	case slices.Contains(s.req.Stop, id):
-		s.out.Finish = FinishStop
-		return true
+		return FinishStop
 	}
 	s.tokens = append(s.tokens, id)
-	s.out.Tokens = append(s.out.Tokens, id)
-	s.out.LogProbs = append(s.out.LogProbs, logprob)
+	s.logprobs = append(s.logprobs, logprob)
 	switch {
-	case s.req.Until != nil && s.req.Until(s.out.Tokens):
-		s.out.Finish = FinishStop
-		return true
-	case len(s.out.Tokens) >= s.req.MaxNew || len(s.tokens) >= g.model.Config.MaxPositions:
-		s.out.Finish = FinishLength
-		return true
+	case s.req.Until != nil && s.req.Until(s.generated()):
+		return FinishStop
+	case len(s.logprobs) >= s.req.MaxNew || len(s.tokens) >= g.model.Config.MaxPositions:
+		return FinishLength
 	}
-	return false
+	return ""
 }
 
 // compute runs the decoder over the parts' tokens and draws the next token of
 // every text whose last token is among them.
-func (g *Generator) compute(parts []part) (sampling []*running, ids []int32, logprobs []float32, err error) {
-	m := g.model
-	var tokens, rowSeq, rowPos, last, draws, table []int32
-	var settings []float32
-	var runs []rowRun
-	maxPages, longest := 1, 0
-	for _, p := range parts {
-		maxPages = max(maxPages, len(p.pages))
-		longest = max(longest, p.cached+p.n)
-	}
-	for i, p := range parts {
-		runs = append(runs, rowRun{start: len(tokens), end: len(tokens) + p.n, adapter: p.req.Adapter})
-		for pos := p.cached; pos < p.cached+p.n; pos++ {
-			tokens = append(tokens, p.tokens[pos])
-			rowSeq, rowPos = append(rowSeq, int32(i)), append(rowPos, int32(pos))
-		}
-		row := make([]int32, maxPages)
-		copy(row, p.pages)
-		table = append(table, row...)
-		if p.cached+p.n == len(p.tokens) {
-			sampling = append(sampling, p.running)
-			last = append(last, int32(len(tokens)-1))
-			topP := max(float32(p.req.TopP), math.SmallestNonzeroFloat32)
-			if p.req.TopP == 0 {
-				topP = 1
-			}
-			settings = append(settings, float32(p.req.Temperature), topP, float32(p.req.TopK))
-			draws = append(draws, int32(p.req.Key[0]), int32(p.req.Key[1]), int32(len(p.tokens)))
-		}
-	}
-	g.Stats.Computed += len(tokens)
+func (g *Generator) compute(parts []part) (err error) {
+	m, tp, ps, rows, draws := g.model, g.tape, g.pass, &g.rows, &g.draws
+	rows.fill(parts)
+	draws.fill(parts)
+	g.Stats.Computed += len(rows.tokens)
 
-	tp := tensor.NewTape(m.dev, m.Compute, false)
+	defer tensor.Recover(&err)
 	defer tp.Free()
-	put := func(data []int32, shape ...int) *tensor.Tensor {
-		t, e := m.dev.FromInt32s(data, shape...)
-		if e != nil {
-			panic(&tensor.DeviceError{Err: e})
-		}
-		return tp.Own(t)
+	tp.Compute = m.Compute
+	ps.cache = &g.cache.PagedCache
+	ps.rows = rows.begin(tp)
+	if ps.rope, err = m.ropeFor(rows.longest); err != nil {
+		return err
 	}
-	ps := &pass{cache: &g.cache.PagedCache}
-	ps.rows = tensor.PagedRows{Seq: put(rowSeq, len(tokens)), Pos: put(rowPos, len(tokens)), PageTable: put(table, len(parts), maxPages)}
-	if ps.rope, err = m.ropeFor(longest); err != nil {
-		return nil, nil, nil, err
+	ps.adapters.bind(tp, rows.runs)
+	hidden := m.hidden(tp, tp.FromInt32s(rows.tokens, len(rows.tokens)), ps)
+	if len(draws.texts) == 0 {
+		return m.dev.Sync()
 	}
-	if ps.adapters, err = g.pool.bind(tp, runs); err != nil {
-		return nil, nil, nil, err
+	if len(draws.last) < len(rows.tokens) {
+		hidden = tensor.Gather(tp, hidden, tp.FromInt32s(draws.last, len(draws.last)))
 	}
-	hidden := m.hidden(tp, put(tokens, len(tokens)), ps)
-	if len(sampling) == 0 {
-		return nil, nil, nil, m.dev.Sync()
-	}
-	logits := tensor.Logits(tp, tensor.Gather(tp, hidden, put(last, len(last))), m.head.Tensor)
-	set, err := m.dev.FromFloat32s(settings, len(sampling), kernels.SampleColumns)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	idTensor, lpTensor := tensor.Sample(tp, logits, tp.Own(set), put(draws, len(sampling), kernels.DrawColumns))
-	if ids, err = idTensor.Int32s(); err != nil {
-		return nil, nil, nil, err
-	}
-	logprobs, err = lpTensor.Float32s()
-	return sampling, ids, logprobs, err
+	return draws.draw(tp, tensor.Logits(tp, hidden, m.head.Tensor))
 }

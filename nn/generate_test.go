@@ -38,8 +38,17 @@ func (g *Generator) checkIdle(t tester) {
 	if free := g.cache.available(); free != g.cache.Pages {
 		t.Errorf("%d of %d pages are free after Run", free, g.cache.Pages)
 	}
-	if len(g.cache.index) != len(g.cache.key) {
-		t.Errorf("%d contents are known of %d pages", len(g.cache.index), len(g.cache.key))
+	named := 0
+	for p, is := range g.cache.named {
+		if is {
+			named++
+			if q, ok := g.cache.index[g.cache.key[p]]; !ok || int(q) != p {
+				t.Errorf("page %d is not found by its key", p)
+			}
+		}
+	}
+	if len(g.cache.index) != named {
+		t.Errorf("%d contents are known of %d pages", len(g.cache.index), named)
 	}
 }
 

@@ -19,10 +19,17 @@ type pageKey [sha256.Size]byte
 
 // extend returns the key of a prefix that is longer by tokens.
 func (k pageKey) extend(tokens []int32) pageKey {
-	h := sha256.New()
-	h.Write(k[:])
-	binary.Write(h, binary.LittleEndian, tokens)
-	return pageKey(h.Sum(nil))
+	var buf [sha256.Size + 4*PageSize]byte
+	for len(tokens) > 0 {
+		n := min(len(tokens), PageSize)
+		data := append(buf[:0], k[:]...)
+		for _, t := range tokens[:n] {
+			data = binary.LittleEndian.AppendUint32(data, uint32(t))
+		}
+		k = sha256.Sum256(data)
+		tokens = tokens[n:]
+	}
+	return k
 }
 
 // kvCache hands out the pages of a paged KV cache. Pages are counted by who
@@ -33,20 +40,23 @@ type kvCache struct {
 	free  []int32
 	refs  []int // sequences that use a page
 	index map[pageKey]int32
-	key   map[int32]pageKey       // of indexed pages
-	idle  *list.List              // indexed pages that no sequence uses, oldest first
-	at    map[int32]*list.Element // their places in idle
+	named []bool // pages in index
+	key   []pageKey
+	idle  *list.List      // named pages that no sequence uses, oldest first
+	at    []*list.Element // their places in idle, nil: in use
 }
 
 func newKVCache(m *Model, pages int) (*kvCache, error) {
-	c := &kvCache{index: map[pageKey]int32{}, key: map[int32]pageKey{}, idle: list.New(), at: map[int32]*list.Element{}}
+	c := &kvCache{
+		refs: make([]int, pages), index: make(map[pageKey]int32, pages), named: make([]bool, pages), key: make([]pageKey, pages),
+		idle: list.New(), at: make([]*list.Element, pages),
+	}
 	c.PagedCache = tensor.PagedCache{Pages: pages, Layers: m.Config.Layers, KVHeads: m.Config.KVHeads, HeadDim: m.Config.HeadDim}
 	data, err := m.dev.New(m.Compute, pages, c.PageElements())
 	if err != nil {
 		return nil, fmt.Errorf("KV cache of %d pages of %d positions: %w", pages, PageSize, err)
 	}
 	c.Data = data
-	c.refs = make([]int, pages)
 	for p := pages - 1; p >= 0; p-- {
 		c.free = append(c.free, int32(p))
 	}
@@ -64,7 +74,7 @@ func (c *kvCache) take() (int32, bool) {
 	if oldest := c.idle.Front(); oldest != nil {
 		p := oldest.Value.(int32)
 		c.idle.Remove(oldest)
-		delete(c.at, p)
+		c.at[p] = nil
 		c.forget(p)
 		c.refs[p] = 1
 		return p, true
@@ -79,7 +89,7 @@ func (c *kvCache) available() int { return len(c.free) + c.idle.Len() }
 func (c *kvCache) share(p int32) {
 	if e := c.at[p]; e != nil {
 		c.idle.Remove(e)
-		delete(c.at, p)
+		c.at[p] = nil
 	}
 	c.refs[p]++
 }
@@ -89,7 +99,7 @@ func (c *kvCache) release(p int32) {
 	if c.refs[p]--; c.refs[p] > 0 {
 		return
 	}
-	if _, indexed := c.key[p]; indexed {
+	if c.named[p] {
 		c.at[p] = c.idle.PushBack(p)
 	} else {
 		c.free = append(c.free, p)
@@ -99,13 +109,13 @@ func (c *kvCache) release(p int32) {
 // publish makes a full page findable by its contents.
 func (c *kvCache) publish(p int32, k pageKey) {
 	if _, ok := c.index[k]; !ok {
-		c.index[k], c.key[p] = p, k
+		c.index[k], c.key[p], c.named[p] = p, k, true
 	}
 }
 
 func (c *kvCache) forget(p int32) {
 	delete(c.index, c.key[p])
-	delete(c.key, p)
+	c.named[p] = false
 }
 
 // clone copies a page, for a sequence that goes on writing in it.
@@ -117,16 +127,14 @@ func (c *kvCache) clone(p int32) (int32, bool) {
 	return q, ok
 }
 
-// clear forgets all contents that no sequence uses.
+// clear forgets all contents; no sequence uses a page.
 func (c *kvCache) clear() {
 	for e := c.idle.Front(); e != nil; e = e.Next() {
 		p := e.Value.(int32)
-		c.forget(p)
-		delete(c.at, p)
+		c.at[p] = nil
 		c.free = append(c.free, p)
 	}
 	c.idle.Init()
-	for p := range c.key {
-		c.forget(p)
-	}
+	clear(c.index)
+	clear(c.named)
 }

@@ -12,27 +12,21 @@ func (m *Model) Logits(seqs []Sequence, pool *AdapterPool) (_ [][]float32, err e
 	if pool != nil {
 		adapters = pool.Len()
 	}
-	longest := 0
 	for _, s := range seqs {
 		if err := s.check(m.Config, adapters); err != nil {
 			return nil, err
 		}
-		longest = max(longest, len(s.Tokens))
 	}
 	tp := tensor.NewTape(m.dev, m.Compute, false)
 	defer tp.Free()
-	batch, err := pack(tp, seqs)
-	if err != nil {
+	var batch packed
+	batch.pack(seqs)
+	ps := m.newPass(pool)
+	if ps.rope, err = m.ropeFor(batch.longest); err != nil {
 		return nil, err
 	}
-	ps := &pass{}
-	if ps.rope, err = m.ropeFor(longest); err != nil {
-		return nil, err
-	}
-	if ps.adapters, err = pool.bind(tp, batch.runs); err != nil {
-		return nil, err
-	}
-	all, err := tensor.Logits(tp, m.hidden(tp, batch.ids, ps), m.head.Tensor).Float32s()
+	ps.adapters.bind(tp, batch.runs)
+	all, err := tensor.Logits(tp, m.hidden(tp, batch.begin(tp), ps), m.head.Tensor).Float32s()
 	if err != nil {
 		return nil, err
 	}

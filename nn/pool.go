@@ -204,59 +204,57 @@ type rowRun struct {
 	start, end, adapter int
 }
 
-// adapterBatch binds a pool to the rows of one batch.
+// adapterBatch binds a pool to the rows of one batch after the other.
 type adapterBatch struct {
-	pool  *AdapterPool
-	parts []*tensor.LoRA // per module; nil where no row has an adapter
+	pool     *AdapterPool
+	parts    []tensor.LoRA // per module; rank 0 where no row has an adapter
+	segments []int32
 }
 
-// bind makes the segment tables of a batch. They belong to the tape. A nil
-// pool, or rows without adapters, give nil.
-func (p *AdapterPool) bind(tp *tensor.Tape, runs []rowRun) (*adapterBatch, error) {
+// newBatch returns a batch without rows; nil for a nil pool.
+func (p *AdapterPool) newBatch() *adapterBatch {
 	if p == nil {
-		return nil, nil
+		return nil
 	}
-	b := &adapterBatch{pool: p, parts: make([]*tensor.LoRA, len(p.modules))}
-	// All layers share one table per projection: offsets count from the module.
-	var segments [NumProjections]*tensor.Tensor
-	var maxRank [NumProjections]int
-	for proj := range NumProjections {
-		mod := &p.modules[proj]
-		var table []int32
-		for _, r := range runs {
-			seg := kernels.Segment{RowStart: int32(r.start), RowEnd: int32(r.end)}
-			if r.adapter >= 0 && mod.aOffset[r.adapter] >= 0 {
-				c := p.configs[r.adapter]
-				seg.Rank, seg.Scale = int32(c.Rank), c.Scale()
-				seg.AOffset, seg.BOffset = mod.aOffset[r.adapter], mod.bOffset[r.adapter]
-				maxRank[proj] = max(maxRank[proj], c.Rank)
-			}
-			table = seg.AppendTo(table)
-		}
-		if maxRank[proj] == 0 {
-			continue
-		}
-		t, err := p.model.dev.FromInt32s(table, len(runs), kernels.SegmentColumns)
-		if err != nil {
-			return nil, err
-		}
-		segments[proj] = tp.Own(t)
-	}
+	b := &adapterBatch{pool: p, parts: make([]tensor.LoRA, len(p.modules))}
 	for i, mod := range p.modules {
-		proj := i % int(NumProjections)
-		if segments[proj] == nil {
-			continue
-		}
-		part := &tensor.LoRA{
-			A: p.values.Narrow(0, mod.a, mod.aLen), B: p.values.Narrow(0, mod.b, mod.bLen),
-			Segments: segments[proj], MaxRank: maxRank[proj],
-		}
+		part := &b.parts[i]
+		part.A, part.B = p.values.Narrow(0, mod.a, mod.aLen), p.values.Narrow(0, mod.b, mod.bLen)
 		if p.trained {
 			part.DA, part.DB = p.grad.Narrow(0, mod.a, mod.aLen), p.grad.Narrow(0, mod.b, mod.bLen)
 		}
-		b.parts[i] = part
 	}
-	return b, nil
+	return b
+}
+
+// bind makes the segment tables of a batch. They belong to the tape.
+func (b *adapterBatch) bind(tp *tensor.Tape, runs []rowRun) {
+	if b == nil {
+		return
+	}
+	// All layers share one table per projection: offsets count from the module.
+	for proj := range NumProjections {
+		mod := &b.pool.modules[proj]
+		maxRank := 0
+		b.segments = b.segments[:0]
+		for _, r := range runs {
+			seg := kernels.Segment{RowStart: int32(r.start), RowEnd: int32(r.end)}
+			if r.adapter >= 0 && mod.aOffset[r.adapter] >= 0 {
+				c := &b.pool.configs[r.adapter]
+				seg.Rank, seg.Scale = int32(c.Rank), c.Scale()
+				seg.AOffset, seg.BOffset = mod.aOffset[r.adapter], mod.bOffset[r.adapter]
+				maxRank = max(maxRank, c.Rank)
+			}
+			b.segments = seg.AppendTo(b.segments)
+		}
+		var table *tensor.Tensor
+		if maxRank > 0 {
+			table = tp.FromInt32s(b.segments, len(runs), kernels.SegmentColumns)
+		}
+		for i := int(proj); i < len(b.parts); i += int(NumProjections) {
+			b.parts[i].Segments, b.parts[i].MaxRank = table, maxRank
+		}
+	}
 }
 
 // lora returns the adapters' part of a projection, nil for none.
@@ -264,5 +262,8 @@ func (b *adapterBatch) lora(layer int, p Projection) *tensor.LoRA {
 	if b == nil {
 		return nil
 	}
-	return b.parts[layer*int(NumProjections)+int(p)]
+	if part := &b.parts[layer*int(NumProjections)+int(p)]; part.MaxRank > 0 {
+		return part
+	}
+	return nil
 }

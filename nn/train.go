@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/tensor"
@@ -27,6 +28,13 @@ type Trainer struct {
 
 	sumSquares, settings *tensor.Tensor
 	own                  []*tensor.Tensor // freed by Close
+
+	// What a step needs, used again by the next.
+	tape, quiet *tensor.Tape // with gradients, without
+	pass        *pass
+	batch       packed
+	rows        []float32 // of settings
+	squares     []float32
 }
 
 // trainedPart is a slab of trained numbers with what the optimiser keeps.
@@ -94,6 +102,10 @@ func (t *Trainer) init(steps []int) {
 	t.groups, t.steps = len(steps), steps
 	t.sumSquares = t.keep(t.model.dev.New(tensor.F32, t.groups))
 	t.settings = t.keep(t.model.dev.New(tensor.F32, t.groups, kernels.AdamColumns))
+	t.tape = tensor.NewTape(t.model.dev, t.model.Compute, true)
+	t.quiet = tensor.NewTape(t.model.dev, t.model.Compute, false)
+	t.pass = t.model.newPass(t.pool)
+	t.rows, t.squares = make([]float32, t.groups*kernels.AdamColumns), make([]float32, t.groups)
 }
 
 // keep makes Close free x. It raises an error as a DeviceError.
@@ -149,6 +161,8 @@ type Losses struct {
 	// LogProbs has each sequence's log-probabilities of its targets, 0 where
 	// there is none.
 	LogProbs [][]float32
+
+	logProbs []float32 // all of LogProbs, end to end
 }
 
 // ForwardBackward adds the gradients of a batch to those accumulated since the
@@ -156,71 +170,96 @@ type Losses struct {
 // a batch is cut into several calls between sequences. After an error, as for
 // want of memory, some of the batch may have been added: ZeroGrad, then try
 // again with a smaller MaxTokens.
-func (t *Trainer) ForwardBackward(batch []Sequence) (*Losses, error) { return t.run(batch, true) }
-
-// Forward is ForwardBackward without gradients.
-func (t *Trainer) Forward(batch []Sequence) (*Losses, error) { return t.run(batch, false) }
-
-func (t *Trainer) run(batch []Sequence, grad bool) (*Losses, error) {
-	losses := &Losses{Sum: make([]float64, t.groups)}
-	adapters := 0
-	if t.pool != nil {
-		adapters = t.groups
-	}
-	for i, s := range batch {
-		if err := s.check(t.model.Config, adapters); err != nil {
-			return nil, fmt.Errorf("sequence %d: %w", i, err)
-		}
-	}
-	for _, micro := range microBatches(batch, t.MaxTokens) {
-		logprobs, err := t.model.logProbs(micro, t.pool, grad)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range micro {
-			n := len(s.Tokens)
-			group := s.Adapter
-			if t.pool == nil {
-				group = 0
-			}
-			for i, lp := range logprobs[:n] {
-				if group >= 0 && s.Targets[i] >= 0 && s.Weights[i] != 0 {
-					losses.Sum[group] -= float64(s.Weights[i]) * float64(lp)
-				}
-			}
-			losses.LogProbs = append(losses.LogProbs, logprobs[:n:n])
-			logprobs = logprobs[n:]
-		}
+func (t *Trainer) ForwardBackward(batch []Sequence) (*Losses, error) {
+	losses := new(Losses)
+	if err := t.ForwardBackwardInto(losses, batch); err != nil {
+		return nil, err
 	}
 	return losses, nil
 }
 
-// logProbs is a training step's forward, loss and backward over one packed
-// batch; it returns the log-probability of every row's target.
-func (m *Model) logProbs(seqs []Sequence, pool *AdapterPool, grad bool) (_ []float32, err error) {
-	defer tensor.Recover(&err)
-	tp := tensor.NewTape(m.dev, m.Compute, grad)
-	defer tp.Free()
-	batch, err := pack(tp, seqs)
-	if err != nil {
-		return nil, err
-	}
-	longest := 0
-	for _, s := range seqs {
-		longest = max(longest, len(s.Tokens))
-	}
-	ps := &pass{}
-	if ps.rope, err = m.ropeFor(longest); err != nil {
-		return nil, err
-	}
-	if ps.adapters, err = pool.bind(tp, batch.runs); err != nil {
-		return nil, err
-	}
+// ForwardBackwardInto is ForwardBackward that writes over losses, whose memory it
+// uses again: training in which batches of one form repeat allocates nothing.
+func (t *Trainer) ForwardBackwardInto(losses *Losses, batch []Sequence) error {
+	return t.run(losses, batch, t.tape)
+}
 
-	hidden := m.hidden(tp, batch.ids, ps)
-	logprob := tensor.CrossEntropy(tp, hidden, m.head.Tensor, batch.targets, batch.weights)
+// Forward is ForwardBackward without gradients.
+func (t *Trainer) Forward(batch []Sequence) (*Losses, error) {
+	losses := new(Losses)
+	if err := t.run(losses, batch, t.quiet); err != nil {
+		return nil, err
+	}
+	return losses, nil
+}
+
+func (t *Trainer) run(losses *Losses, batch []Sequence, tp *tensor.Tape) error {
+	adapters := 0
+	if t.pool != nil {
+		adapters = t.groups
+	}
+	tokens := 0
+	for i, s := range batch {
+		if err := s.check(t.model.Config, adapters); err != nil {
+			return fmt.Errorf("sequence %d: %w", i, err)
+		}
+		tokens += len(s.Tokens)
+	}
+	losses.logProbs = slices.Grow(losses.logProbs[:0], tokens)[:tokens]
+	for rest, out := batch, losses.logProbs; len(rest) > 0; {
+		n := microBatch(rest, t.MaxTokens)
+		rows, err := t.logProbs(tp, rest[:n], out)
+		if err != nil {
+			return err
+		}
+		rest, out = rest[n:], out[rows:]
+	}
+	losses.collect(batch, t.groups, t.pool == nil)
+	return nil
+}
+
+// collect computes the rest from logProbs.
+func (l *Losses) collect(batch []Sequence, groups int, oneGroup bool) {
+	l.Sum = slices.Grow(l.Sum[:0], groups)[:groups]
+	clear(l.Sum)
+	l.LogProbs = l.LogProbs[:0]
+	rest := l.logProbs
+	for _, s := range batch {
+		n := len(s.Tokens)
+		group := s.Adapter
+		if oneGroup {
+			group = 0
+		}
+		for i, lp := range rest[:n] {
+			if group >= 0 && s.Targets[i] >= 0 && s.Weights[i] != 0 {
+				l.Sum[group] -= float64(s.Weights[i]) * float64(lp)
+			}
+		}
+		l.LogProbs = append(l.LogProbs, rest[:n:n])
+		rest = rest[n:]
+	}
+}
+
+// logProbs is a training step's forward, loss and backward over one packed
+// batch; it writes the log-probability of every row's target to out.
+func (t *Trainer) logProbs(tp *tensor.Tape, seqs []Sequence, out []float32) (rows int, err error) {
+	defer tensor.Recover(&err)
+	defer tp.Free()
+	m, batch, ps := t.model, &t.batch, t.pass
+	batch.pack(seqs)
+	rows = len(batch.ids)
+	if ps.rope, err = m.ropeFor(batch.longest); err != nil {
+		return 0, err
+	}
+	tp.Compute = m.Compute
+	ids := batch.begin(tp)
+	targets, weights := tp.FromInt32s(batch.targets, rows), tp.FromFloat32s(batch.weights, rows)
+	ps.adapters.bind(tp, batch.runs)
+
+	hidden := m.hidden(tp, ids, ps)
+	logprob := tensor.CrossEntropy(tp, hidden, m.head.Tensor, targets, weights)
 	tp.Backward()
-	return logprob.Float32s()
+	return rows, logprob.ReadFloat32s(out[:rows])
 }
 
 // Update is one optimiser step of one adapter (0 when all parameters are
@@ -236,34 +275,24 @@ type Update struct {
 // adapter's gradient norm before clipping. An adapter whose norm is not finite
 // is left unchanged, its step not counted. A refused update changes nothing.
 func (t *Trainer) OptimStep(updates []Update) (norms []float64, err error) {
+	norms = make([]float64, t.groups)
+	if err := t.OptimStepInto(norms, updates); err != nil {
+		return nil, err
+	}
+	return norms, nil
+}
+
+// OptimStepInto is OptimStep that writes the norms to a slice of one per adapter
+// and allocates nothing.
+func (t *Trainer) OptimStepInto(norms []float64, updates []Update) (err error) {
 	defer tensor.Recover(&err)
-	seen := make([]bool, t.groups)
-	for _, u := range updates {
-		switch {
-		case u.Adapter < 0 || u.Adapter >= t.groups:
-			return nil, fmt.Errorf("update names adapter %d: there are %d", u.Adapter, t.groups)
-		case seen[u.Adapter]:
-			return nil, fmt.Errorf("two updates name adapter %d: want one per step", u.Adapter)
-		case !(u.LR >= 0) || math.IsInf(u.LR, 0):
-			return nil, fmt.Errorf("learning rate of adapter %d is %v: want 0 or more", u.Adapter, u.LR)
-		}
-		if err := u.AdamW.Validate(); err != nil {
-			return nil, err
-		}
-		seen[u.Adapter] = true
+	if len(norms) != t.groups {
+		panic(fmt.Sprintf("optimiser step: room for %d norms, want %d", len(norms), t.groups))
 	}
-	settings := make([]float32, t.groups*kernels.AdamColumns)
-	for _, u := range updates {
-		n := float64(t.steps[u.Adapter] + 1)
-		row := settings[u.Adapter*kernels.AdamColumns:][:kernels.AdamColumns]
-		row[kernels.AdamLR] = float32(u.LR)
-		row[kernels.AdamRate1], row[kernels.AdamRate2] = float32(1-u.Beta1), float32(1-u.Beta2)
-		row[kernels.AdamEps], row[kernels.AdamDecay] = float32(u.Eps), float32(u.WeightDecay)
-		row[kernels.AdamBias1] = float32(1 - math.Pow(u.Beta1, n))
-		row[kernels.AdamBias2] = float32(1 - math.Pow(u.Beta2, n))
-		row[kernels.AdamMaxNorm], row[kernels.AdamActive] = float32(u.ClipNorm), 1
+	if err := t.readUpdates(updates); err != nil {
+		return err
 	}
-	t.settings.SetFloat32s(settings)
+	t.settings.SetFloat32s(t.rows)
 	t.sumSquares.Fill(0)
 	if t.headGrad != nil {
 		g := t.model.embed.Grad()
@@ -276,12 +305,10 @@ func (t *Trainer) OptimStep(updates []Update) (norms []float64, err error) {
 	for _, p := range t.parts {
 		tensor.AdamW(p.values, p.grad, p.m, p.v, t.sumSquares, t.settings, p.table)
 	}
-	squares, err := t.sumSquares.Float32s()
-	if err != nil {
-		return nil, err
+	if err := t.sumSquares.ReadFloat32s(t.squares); err != nil {
+		return err
 	}
-	norms = make([]float64, t.groups)
-	for i, s := range squares {
+	for i, s := range t.squares {
 		norms[i] = math.Sqrt(float64(s))
 	}
 	for _, u := range updates {
@@ -290,7 +317,36 @@ func (t *Trainer) OptimStep(updates []Update) (norms []float64, err error) {
 			t.changed(u.Adapter)
 		}
 	}
-	return norms, nil
+	return nil
+}
+
+// readUpdates turns updates into the rows that AdamW reads; adapters that are not
+// named stay inactive.
+func (t *Trainer) readUpdates(updates []Update) error {
+	clear(t.rows)
+	for _, u := range updates {
+		if u.Adapter < 0 || u.Adapter >= t.groups {
+			return fmt.Errorf("update names adapter %d: there are %d", u.Adapter, t.groups)
+		}
+		row := t.rows[u.Adapter*kernels.AdamColumns:][:kernels.AdamColumns]
+		switch {
+		case row[kernels.AdamActive] != 0:
+			return fmt.Errorf("two updates name adapter %d: want one per step", u.Adapter)
+		case !(u.LR >= 0) || math.IsInf(u.LR, 0):
+			return fmt.Errorf("learning rate of adapter %d is %v: want 0 or more", u.Adapter, u.LR)
+		}
+		if err := u.AdamW.Validate(); err != nil {
+			return err
+		}
+		n := float64(t.steps[u.Adapter] + 1)
+		row[kernels.AdamLR] = float32(u.LR)
+		row[kernels.AdamRate1], row[kernels.AdamRate2] = float32(1-u.Beta1), float32(1-u.Beta2)
+		row[kernels.AdamEps], row[kernels.AdamDecay] = float32(u.Eps), float32(u.WeightDecay)
+		row[kernels.AdamBias1] = float32(1 - math.Pow(u.Beta1, n))
+		row[kernels.AdamBias2] = float32(1 - math.Pow(u.Beta2, n))
+		row[kernels.AdamMaxNorm], row[kernels.AdamActive] = float32(u.ClipNorm), 1
+	}
+	return nil
 }
 
 // changed makes caches forget what they computed with an adapter's weights, or

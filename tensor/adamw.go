@@ -31,7 +31,7 @@ func AdamW(p, grad, m, v, sumSquares, settings, table *Tensor) {
 }
 
 func mustParamTable(op string, table *Tensor) {
-	if len(table.shape) != 2 || table.Dim(1) != kernels.ParamColumns {
+	if table.shape.n != 2 || table.Dim(1) != kernels.ParamColumns {
 		panic(fmt.Sprintf("%s: table %v, want [n, %d]", op, table.shape, kernels.ParamColumns))
 	}
 }

@@ -2,7 +2,6 @@ package tensor
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/selkie-ml/selkie/kernels"
 )
@@ -11,41 +10,40 @@ import (
 // q [rows, heads, headDim], k and v [rows, kvHeads, headDim], the result like q.
 // Scores are multiplied by scale.
 func Attention(tp *Tape, q, k, v *Tensor, scale float32) *Tensor {
-	if len(q.shape) != 3 || len(k.shape) != 3 || len(v.shape) != 3 ||
-		q.Dim(0) != k.Dim(0) || k.Dim(0) != v.Dim(0) || q.Dim(2) != k.Dim(2) || k.Dim(2) != v.Dim(2) ||
-		k.Dim(1) != v.Dim(1) || k.Dim(1) == 0 || q.Dim(1)%k.Dim(1) != 0 {
+	if q.shape.n != 3 || k.shape.n != 3 || k.shape != v.shape ||
+		q.Dim(0) != k.Dim(0) || q.Dim(2) != k.Dim(2) || k.Dim(1) == 0 || q.Dim(1)%k.Dim(1) != 0 {
 		panic(fmt.Sprintf("attention: q %v, k %v, v %v; want [rows, heads, headDim] with heads a multiple of the KV heads", q.shape, k.shape, v.shape))
 	}
 	mustContiguous("attention", q, k, v)
 	tp.mustBatch("attention", q.Dim(0))
-	rows, heads, kvHeads, headDim := q.Dim(0), q.Dim(1), k.Dim(1), q.Dim(2)
-	o := tp.new(tp.Compute, q.shape...)
+	o := tp.like(q, tp.Compute)
 	args := kernels.AttentionArgs{
 		O: o.buf, Q: q.buf, K: k.buf, V: v.buf, Starts: tp.Seqs.Starts.buf, NSeq: tp.Seqs.N,
-		Rows: rows, Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Scale: scale,
+		Rows: q.Dim(0), Heads: q.Dim(1), KVHeads: k.Dim(1), HeadDim: q.Dim(2), Scale: scale,
 	}
 	var lse *Tensor
-	if tp.grad {
-		lse = tp.new(F32, rows, heads)
+	if tp.wants(q, k, v) {
+		lse = tp.new(F32, q.Dim(0), q.Dim(1))
 		args.LSE = lse.buf
 	}
 	tp.dev.backend.Attention(args)
-	tp.record("attention", o, []*Tensor{q, k, v}, []*Tensor{o, lse, q, k, v}, func(do *Tensor) {
-		dq, dk, dv := tp.new(F32, q.shape...), tp.new(F32, k.shape...), tp.new(F32, v.shape...)
-		back := kernels.AttentionBackwardArgs{
-			DQ: dq.buf, DK: dk.buf, DV: dv.buf, DO: do.buf, O: o.buf, LSE: lse.buf, Q: q.buf, K: k.buf, V: v.buf,
-			Starts: tp.Seqs.Starts.buf, NSeq: tp.Seqs.N,
-			Rows: rows, Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Scale: scale,
-		}
-		tp.scratch(tp.dev.backend.AttentionBackwardScratch(back), func(s kernels.Buffer) {
-			back.Scratch = s
-			tp.dev.backend.AttentionBackward(back)
-		})
-		for _, p := range []struct{ x, dx *Tensor }{{q, dq}, {k, dk}, {v, dv}} {
-			tp.addGrad(p.x, p.dx)
-		}
-	})
+	tp.record(node{out: o, inputs: inputs{q, k, v}, saved: saved{q, k, v, o, lse}, factor: scale, backward: attentionBackward})
 	return o
+}
+
+func attentionBackward(tp *Tape, n *node, do *Tensor) {
+	q, k, v, o, lse := n.saved[0], n.saved[1], n.saved[2], n.saved[3], n.saved[4]
+	dq, dk, dv := tp.like(q, F32), tp.like(k, F32), tp.like(v, F32)
+	args := kernels.AttentionBackwardArgs{
+		DQ: dq.buf, DK: dk.buf, DV: dv.buf, DO: do.buf, O: o.buf, LSE: lse.buf, Q: q.buf, K: k.buf, V: v.buf,
+		Starts: tp.Seqs.Starts.buf, NSeq: tp.Seqs.N,
+		Rows: q.Dim(0), Heads: q.Dim(1), KVHeads: k.Dim(1), HeadDim: q.Dim(2), Scale: n.factor,
+	}
+	args.Scratch = tp.scratch(tp.dev.backend.AttentionBackwardScratch(args))
+	tp.dev.backend.AttentionBackward(args)
+	tp.addGrad(q, dq)
+	tp.addGrad(k, dk)
+	tp.addGrad(v, dv)
 }
 
 // PagedCache is a KV cache of pages of kernels.PageSize positions:
@@ -77,18 +75,18 @@ func (c *PagedCache) PageElements() int {
 // returns the attention of q [rows, heads, headDim] over each row's sequence up
 // to its own position, with the bits of Attention. It records no gradient.
 func AttentionPaged(tp *Tape, q, k, v *Tensor, cache *PagedCache, layer int, r PagedRows, scale float32) *Tensor {
-	if len(q.shape) != 3 || len(k.shape) != 3 || !slices.Equal(k.shape, v.shape) || q.Dim(0) != k.Dim(0) ||
+	if q.shape.n != 3 || k.shape.n != 3 || k.shape != v.shape || q.Dim(0) != k.Dim(0) ||
 		k.Dim(1) != cache.KVHeads || k.Dim(2) != cache.HeadDim || q.Dim(2) != cache.HeadDim {
 		panic(fmt.Sprintf("attention: q %v, k %v, v %v, cache of %d KV heads × %d", q.shape, k.shape, v.shape, cache.KVHeads, cache.HeadDim))
 	}
-	if r.Seq.Len() != q.Dim(0) || r.Pos.Len() != q.Dim(0) || len(r.PageTable.shape) != 2 {
+	if r.Seq.Len() != q.Dim(0) || r.Pos.Len() != q.Dim(0) || r.PageTable.shape.n != 2 {
 		panic(fmt.Sprintf("attention: q %v, sequences %v, positions %v, page table %v", q.shape, r.Seq.shape, r.Pos.shape, r.PageTable.shape))
 	}
 	mustContiguous("attention", q, k, v)
 	shape := cache.shape(layer, r)
 	rows := q.Dim(0)
 	tp.dev.backend.KVStore(kernels.KVStoreArgs{PagedShape: shape, K: k.buf, V: v.buf, RowSeq: r.Seq.buf, RowPos: r.Pos.buf, Rows: rows})
-	o := tp.new(tp.Compute, q.shape...)
+	o := tp.like(q, tp.Compute)
 	tp.dev.backend.AttentionPaged(kernels.AttentionPagedArgs{
 		PagedShape: shape, O: o.buf, Q: q.buf, RowSeq: r.Seq.buf, RowPos: r.Pos.buf, Rows: rows, Heads: q.Dim(1), Scale: scale,
 	})

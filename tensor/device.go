@@ -23,6 +23,7 @@ const (
 // device and everything on it.
 type Device struct {
 	backend kernels.Backend
+	spare   []*storage // records of freed memory, for reuse
 }
 
 // Options of Open.
@@ -95,7 +96,14 @@ func (d *Device) alloc(bytes int64) *storage {
 	if err != nil {
 		panic(&DeviceError{err})
 	}
-	return &storage{dev: d, mem: m, refs: 1}
+	n := len(d.spare)
+	if n == 0 {
+		return &storage{dev: d, mem: m, refs: 1}
+	}
+	s := d.spare[n-1]
+	d.spare = d.spare[:n-1]
+	s.mem, s.refs = m, 1
+	return s
 }
 
 // storage is a reference-counted allocation that several views may share.
@@ -109,10 +117,15 @@ type storage struct {
 func (s *storage) retain() { s.refs++ }
 
 func (s *storage) release() {
-	if s.refs--; s.refs == 0 {
+	s.refs--
+	switch {
+	case s.refs < 0:
+		panic("tensor: released more often than retained")
+	case s.refs == 0:
 		s.dev.backend.Free(s.mem)
 		s.mem = nil
-	} else if s.refs < 0 {
-		panic("tensor: released more often than retained")
+		if !s.mapped {
+			s.dev.spare = append(s.dev.spare, s)
+		}
 	}
 }

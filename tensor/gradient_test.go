@@ -36,6 +36,11 @@ func must[T any](t *testing.T) func(x T, err error) T {
 	}
 }
 
+func count(shape []int) int {
+	d := dimsOf(shape)
+	return d.count()
+}
+
 func (b *bench) floats(n int) []float32 {
 	x := make([]float32, n)
 	for i := range x {
@@ -94,7 +99,7 @@ func (b *bench) gradients(seqs Sequences, params []*Tensor, f func(tp *Tape) *Te
 	}
 	tp := tape(true)
 	y := f(tp)
-	c := b.random(y.shape...)
+	c := b.random(y.Shape()...)
 	tp.BackwardFrom(y, c)
 	tp.Free()
 	weights := b.values(c)

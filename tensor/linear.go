@@ -14,10 +14,10 @@ func Linear(tp *Tape, x, w, bias *Tensor) *Tensor {
 
 // linearShapes checks shapes and returns rows, in, out.
 func linearShapes(x, w, bias *Tensor) (rows, in, out int) {
-	if len(x.shape) != 2 || len(w.shape) != 2 || x.Dim(1) != w.Dim(1) {
+	if x.shape.n != 2 || w.shape.n != 2 || x.Dim(1) != w.Dim(1) {
 		panic(fmt.Sprintf("linear: x %v, w %v; want [rows, in] and [out, in]", x.shape, w.shape))
 	}
-	if bias != nil && (len(bias.shape) != 1 || bias.Dim(0) != w.Dim(0)) {
+	if bias != nil && (bias.shape.n != 1 || bias.Dim(0) != w.Dim(0)) {
 		panic(fmt.Sprintf("linear: w %v, bias %v", w.shape, bias.shape))
 	}
 	mustContiguous("linear", x, w)
@@ -37,9 +37,9 @@ func linearForward(tp *Tape, x, w, bias *Tensor) *Tensor {
 	return y
 }
 
-// linearBackward adds to the gradients of x, w and bias.
-func linearBackward(tp *Tape, dy, x, w, bias *Tensor) {
-	rows, in, out := x.Dim(0), w.Dim(1), w.Dim(0)
+func linearBackward(tp *Tape, n *node, dy *Tensor) {
+	x, w, bias := n.inputs[0], n.inputs[1], n.inputs[2]
+	rows, in, out := dy.Dim(0), w.Dim(1), w.Dim(0)
 	if x.needsGrad {
 		dx, accumulate := tp.gradFor(x)
 		tp.dev.backend.LinearBackwardInput(kernels.LinearBackwardInputArgs{

@@ -3,11 +3,11 @@ package tensor
 // Reshape is Tensor.Reshape as an op: gradients flow through it. The result
 // shares x's memory.
 func Reshape(tp *Tape, x *Tensor, shape ...int) *Tensor {
-	y := x.Reshape(shape...)
-	y.store.retain()
-	tp.Own(y)
-	tp.record("reshape", y, []*Tensor{x}, nil, func(dy *Tensor) {
-		tp.addGrad(x, dy)
-	})
+	sizes := x.reshaped(shape)
+	y := tp.alias(x)
+	y.shape, y.strides = sizes, sizes.dense()
+	tp.record(node{out: y, inputs: inputs{x}, backward: reshapeBackward})
 	return y
 }
+
+func reshapeBackward(tp *Tape, n *node, dy *Tensor) { tp.addGrad(n.inputs[0], dy) }

@@ -10,32 +10,32 @@ import (
 // scales it by w [dim]. x is f32; the result is in the tape's compute type.
 func RMSNorm(tp *Tape, x, w *Tensor, eps float32) *Tensor {
 	dim := x.Dim(-1)
-	if len(w.shape) != 1 || w.Dim(0) != dim {
+	if w.shape.n != 1 || w.Dim(0) != dim {
 		panic(fmt.Sprintf("rmsnorm: x %v, w %v", x.shape, w.shape))
 	}
 	mustContiguous("rmsnorm", x, w)
 	rows := x.rows()
 	tp.mustWeight("rmsnorm", w, rows)
-	y := tp.new(tp.Compute, x.shape...)
+	y := tp.like(x, tp.Compute)
 	tp.dev.backend.RMSNorm(kernels.RMSNormArgs{Y: y.buf, X: x.buf, W: w.buf, Rows: rows, Dim: dim, Eps: eps})
-	tp.record("rmsnorm", y, []*Tensor{x, w}, []*Tensor{x}, func(dy *Tensor) {
-		args := kernels.RMSNormBackwardArgs{
-			DY: dy.buf, X: x.buf, W: w.buf, Rows: rows, Dim: dim, Eps: eps,
-			Starts: tp.starts(), NSeq: tp.Seqs.N,
-		}
-		if w.grad != nil {
-			args.DW = w.grad.buf
-		}
-		if !x.needsGrad {
-			tp.scratch(int64(x.Len())*4, func(s kernels.Buffer) {
-				args.DX = s
-				tp.dev.backend.RMSNormBackward(args)
-			})
-			return
-		}
+	tp.record(node{out: y, inputs: inputs{x, w}, saved: saved{x}, factor: eps, backward: rmsnormBackward})
+	return y
+}
+
+func rmsnormBackward(tp *Tape, n *node, dy *Tensor) {
+	x, w := n.inputs[0], n.inputs[1]
+	args := kernels.RMSNormBackwardArgs{
+		DY: dy.buf, X: x.buf, W: w.buf, Rows: x.rows(), Dim: x.Dim(-1), Eps: n.factor,
+		Starts: tp.starts(), NSeq: tp.Seqs.N,
+	}
+	if w.grad != nil {
+		args.DW = w.grad.buf
+	}
+	if x.needsGrad {
 		dx, accumulate := tp.gradFor(x)
 		args.DX, args.Accumulate = dx.buf, accumulate
-		tp.dev.backend.RMSNormBackward(args)
-	})
-	return y
+	} else {
+		args.DX = tp.scratch(int64(x.Len()) * 4)
+	}
+	tp.dev.backend.RMSNormBackward(args)
 }

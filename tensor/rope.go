@@ -87,24 +87,27 @@ func Rope(tp *Tape, x *Tensor, table *RopeTable) *Tensor {
 
 // RopeAt is Rope with positions [rows] given.
 func RopeAt(tp *Tape, x *Tensor, table *RopeTable, positions *Tensor) *Tensor {
-	if len(x.shape) != 3 || x.Dim(2) != 2*table.Cos.Dim(1) || positions.Len() != x.Dim(0) {
+	if x.shape.n != 3 || x.Dim(2) != 2*table.Cos.Dim(1) || positions.Len() != x.Dim(0) {
 		panic(fmt.Sprintf("rope: x %v, table %v, positions %v; want [rows, heads, headDim], [positions, headDim/2], [rows]",
 			x.shape, table.Cos.shape, positions.shape))
 	}
-	mustContiguous("rope", x)
-	args := kernels.RopeArgs{
-		Positions: positions.buf, Cos: table.Cos.buf, Sin: table.Sin.buf,
-		Rows: x.Dim(0), Heads: x.Dim(1), HeadDim: x.Dim(2), MaxPos: table.MaxPos,
-	}
-	y := tp.new(tp.Compute, x.shape...)
-	forward := args
-	forward.Y, forward.X = y.buf, x.buf
-	tp.dev.backend.Rope(forward)
-	tp.record("rope", y, []*Tensor{x}, []*Tensor{positions}, func(dy *Tensor) {
-		dx := tp.new(F32, x.shape...)
-		args.Y, args.X = dx.buf, dy.buf
-		tp.dev.backend.RopeBackward(args)
-		tp.addGrad(x, dx)
-	})
+	mustContiguous("rope", x, table.Cos, table.Sin, positions)
+	y := tp.like(x, tp.Compute)
+	tp.dev.backend.Rope(ropeArgs(y, x, table.Cos, table.Sin, positions))
+	tp.record(node{out: y, inputs: inputs{x}, saved: saved{table.Cos, table.Sin, positions}, backward: ropeBackward})
 	return y
+}
+
+func ropeBackward(tp *Tape, n *node, dy *Tensor) {
+	x := n.inputs[0]
+	dx := tp.like(x, F32)
+	tp.dev.backend.RopeBackward(ropeArgs(dx, dy, n.saved[0], n.saved[1], n.saved[2]))
+	tp.addGrad(x, dx)
+}
+
+func ropeArgs(y, x, cos, sin, positions *Tensor) kernels.RopeArgs {
+	return kernels.RopeArgs{
+		Y: y.buf, X: x.buf, Positions: positions.buf, Cos: cos.buf, Sin: sin.buf,
+		Rows: y.Dim(0), Heads: y.Dim(1), HeadDim: y.Dim(2), MaxPos: cos.Dim(0),
+	}
 }

@@ -9,7 +9,7 @@ import (
 // Gather returns rows index [n] of src [rows, cols] as [n, cols] in
 // its storage type. It records no gradient.
 func Gather(tp *Tape, src, index *Tensor) *Tensor {
-	if len(src.shape) != 2 || len(index.shape) != 1 {
+	if src.shape.n != 2 || index.shape.n != 1 {
 		panic(fmt.Sprintf("gather: src %v, index %v", src.shape, index.shape))
 	}
 	mustContiguous("gather", src, index)

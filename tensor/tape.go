@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/selkie-ml/selkie/kernels"
 )
@@ -15,29 +16,46 @@ type Sequences struct {
 }
 
 // Tape records the ops of a forward pass and owns what they make. Work on a
-// tape is: ops, Backward, Free. A tape that does not record (grad false) frees
-// what a Scope made as soon as the scope ends.
+// tape is: ops, Backward, Free; then it is as new. One that is kept for the next
+// step reuses its records: a step of a form seen before allocates nothing on the
+// Go heap. A tape that does not record (grad false) frees what a Scope made as
+// soon as the scope ends.
 type Tape struct {
 	// Compute is the storage type of matmul outputs, q/k/v and saved
 	// activations: F32 or BF16. The residual stream stays f32.
 	Compute DType
-	// Seqs is the packed batch the ops run on.
+	// Seqs is the packed batch the ops run on; Free forgets it.
 	Seqs Sequences
 
-	dev   *Device
-	grad  bool
-	nodes []*node
-	owned []*Tensor // of the current scope
+	dev     *Device
+	grad    bool
+	nodes   []node
+	owned   []*Tensor // the current scope's last
+	tensors slab
+	inner   *Tape // of checkpoints, one after the other
+	outer   *Tape
 }
 
-// node is one recorded op. Its backward reads out's gradient and adds to the
-// gradients of the op's inputs.
+// node is one recorded op.
 type node struct {
-	op       string
-	out      *Tensor
-	saved    []*Tensor
-	backward func(dy *Tensor)
+	out    *Tensor
+	inputs inputs
+	saved  saved
+	// backward reads dy, out's gradient, and adds to the gradients of inputs.
+	backward func(tp *Tape, n *node, dy *Tensor)
+	root     bool // runs without a gradient of out
+
+	factor float32 // what else backward needs
+	lora   *LoRA
+	block  func(tp *Tape, x *Tensor) *Tensor
 }
+
+// inputs are what an op passes gradients to, saved what stays alive until its
+// backward has run. nil entries are allowed.
+type (
+	inputs [3]*Tensor
+	saved  [5]*Tensor
+)
 
 // NewTape returns an empty tape. With grad false nothing is recorded.
 func NewTape(d *Device, compute DType, grad bool) *Tape {
@@ -55,21 +73,66 @@ func (tp *Tape) Device() *Device { return tp.dev }
 
 // Own makes the tape free t when the current scope ends.
 func (tp *Tape) Own(t *Tensor) *Tensor {
+	t.owner = byTape
 	tp.owned = append(tp.owned, t)
 	return t
 }
 
-// new returns an op's output, owned by the current scope.
-func (tp *Tape) new(dtype DType, shape ...int) *Tensor {
-	return tp.Own(tp.dev.new(dtype, shape...))
+// Drop tells that the caller needs t, of the current scope, no more: its memory
+// is freed as soon as no backward pass needs it.
+func (tp *Tape) Drop(t *Tensor) {
+	for i := len(tp.owned) - 1; i >= 0; i-- {
+		if tp.owned[i] == t {
+			tp.owned = slices.Delete(tp.owned, i, i+1)
+			t.store.release()
+			return
+		}
+	}
+	panic(fmt.Sprintf("drop: %v of shape %v is not the tape's, or was dropped before", t.DType(), t.shape))
 }
 
-// scratch runs f with n bytes of scratch memory.
-func (tp *Tape) scratch(n int64, f func(kernels.Buffer)) {
-	s := tp.dev.alloc(n)
-	defer s.release()
-	f(kernels.Buffer{Mem: s.mem, DType: F32})
+// FromFloat32s returns an f32 tensor of the tape with a copy of data.
+func (tp *Tape) FromFloat32s(data []float32, shape ...int) *Tensor {
+	return tp.fromBytes(F32, asBytes(data), dimsOf(shape))
 }
+
+// FromInt32s returns an i32 tensor of the tape with a copy of data.
+func (tp *Tape) FromInt32s(data []int32, shape ...int) *Tensor {
+	return tp.fromBytes(I32, asBytes(data), dimsOf(shape))
+}
+
+func (tp *Tape) fromBytes(dtype DType, data []byte, shape dims) *Tensor {
+	mustBytes(dtype, len(data), shape)
+	t := tp.Own(tp.loose(dtype, shape))
+	tp.dev.backend.CopyIn(t.buf, data)
+	return t
+}
+
+// loose returns a tensor that nobody frees yet.
+func (tp *Tape) loose(dtype DType, shape dims) *Tensor {
+	t := tp.tensors.next()
+	t.init(tp.dev, dtype, shape)
+	t.owner = byTape
+	return t
+}
+
+// new returns an op's output, owned by the current scope.
+func (tp *Tape) new(dtype DType, shape ...int) *Tensor { return tp.Own(tp.loose(dtype, dimsOf(shape))) }
+
+// like is new with the shape of x.
+func (tp *Tape) like(x *Tensor, dtype DType) *Tensor { return tp.Own(tp.loose(dtype, x.shape)) }
+
+// alias returns another owner of t's memory, with a gradient of its own.
+func (tp *Tape) alias(t *Tensor) *Tensor {
+	t.store.retain()
+	a := tp.tensors.next()
+	a.shape, a.strides, a.buf, a.store = t.shape, t.strides, t.buf, t.store
+	return tp.Own(a)
+}
+
+// scratch returns n bytes that live until the current scope ends; that of a
+// backward function is its own.
+func (tp *Tape) scratch(n int64) kernels.Buffer { return tp.new(F32, int(n+3)/4).buf }
 
 // starts returns the batch's sequence starts, absent when it was not set.
 func (tp *Tape) starts() kernels.Buffer {
@@ -98,25 +161,20 @@ func (tp *Tape) mustWeight(op string, w *Tensor, rows int) {
 	}
 }
 
-// record notes an op on the tape when one of inputs needs a gradient. saved
-// tensors stay alive until backward has run; nil entries are allowed.
-func (tp *Tape) record(op string, out *Tensor, inputs, saved []*Tensor, backward func(dy *Tensor)) {
-	if !tp.grad {
+// wants tells whether a backward pass will ask for the gradient of one of xs.
+func (tp *Tape) wants(xs ...*Tensor) bool {
+	return tp.grad && slices.ContainsFunc(xs, func(x *Tensor) bool { return x != nil && x.needsGrad })
+}
+
+// record notes an op on the tape when a gradient of one of its inputs is wanted.
+func (tp *Tape) record(n node) {
+	if !tp.grad || !n.out.needsGrad && !tp.wants(n.inputs[:]...) {
 		return
 	}
-	for _, x := range inputs {
-		if x != nil && x.needsGrad {
-			out.needsGrad = true
-		}
-	}
-	if !out.needsGrad {
-		return
-	}
-	n := &node{op: op, out: out, backward: backward}
-	for _, s := range saved {
+	n.out.needsGrad = true
+	for _, s := range n.saved {
 		if s != nil {
 			s.store.retain()
-			n.saved = append(n.saved, s)
 		}
 	}
 	tp.nodes = append(tp.nodes, n)
@@ -124,78 +182,44 @@ func (tp *Tape) record(op string, out *Tensor, inputs, saved []*Tensor, backward
 
 func (n *node) release() {
 	for _, s := range n.saved {
-		s.store.release()
+		if s != nil {
+			s.store.release()
+		}
 	}
-	n.saved = nil
 	if n.out.grad != nil {
 		n.out.grad.store.release()
 		n.out.grad = nil
 	}
+	*n = node{}
 }
 
 // Scope runs f and frees what it made, except its result and what a later
 // backward pass needs.
 func (tp *Tape) Scope(f func() *Tensor) *Tensor {
-	var out *Tensor
-	tp.temporaries(func() {
-		out = f()
-		out.store.retain()
-	})
+	before := len(tp.owned)
+	out := f()
+	out.store.retain()
+	tp.freeSince(before)
 	return tp.Own(out)
 }
 
-// temporaries runs f and frees what it made, also when it panics for want of
-// memory.
-func (tp *Tape) temporaries(f func()) {
-	outer := tp.owned
-	tp.owned = nil
-	defer func() {
-		for _, t := range tp.owned {
-			t.store.release()
-		}
-		tp.owned = outer
-	}()
-	f()
-}
-
-// Checkpoint is f(x) whose inside is not kept for backward but computed again
-// there, with the same bits (Chen et al., "Training Deep Nets with Sublinear
-// Memory Cost", 2016). f must depend on nothing but x and parameters.
-func (tp *Tape) Checkpoint(x *Tensor, f func(tp *Tape, x *Tensor) *Tensor) *Tensor {
-	if !tp.grad {
-		return tp.Scope(func() *Tensor { return f(tp, x) })
+// freeSince frees what the tape has come to own since it owned n tensors.
+func (tp *Tape) freeSince(n int) {
+	for i := len(tp.owned) - 1; i >= n; i-- {
+		tp.owned[i].store.release()
+		tp.owned = tp.owned[:i]
 	}
-	quiet := &Tape{Compute: tp.Compute, Seqs: tp.Seqs, dev: tp.dev}
-	defer quiet.Free()
-	inner := f(quiet, x)
-	inner.store.retain()
-	out := tp.Own(&Tensor{shape: inner.shape, strides: inner.strides, buf: inner.buf, store: inner.store})
-	// Whether a parameter inside needs a gradient shows only on the rerun.
-	out.needsGrad = true
-	tp.record("checkpoint", out, nil, []*Tensor{x}, func(dy *Tensor) {
-		again := &Tape{Compute: tp.Compute, Seqs: tp.Seqs, dev: tp.dev, grad: true}
-		defer again.Free()
-		leaf := &Tensor{shape: x.shape, strides: x.strides, buf: x.buf, store: x.store, needsGrad: x.needsGrad}
-		defer func() {
-			if leaf.grad != nil {
-				leaf.grad.store.release()
-			}
-		}()
-		again.BackwardFrom(f(again, leaf), dy)
-		if leaf.grad != nil {
-			tp.addGrad(x, leaf.grad)
-		}
-	})
-	return out
 }
 
 // Backward runs the backward pass of everything recorded, from the losses
 // (CrossEntropy) to the parameters, freeing as it goes.
 func (tp *Tape) Backward() {
 	for i := len(tp.nodes) - 1; i >= 0; i-- {
-		n := tp.nodes[i]
-		if n.out.grad != nil || n.op == crossEntropyOp {
-			tp.temporaries(func() { n.backward(n.out.grad) })
+		n := &tp.nodes[i]
+		if n.out.grad != nil || n.root {
+			before := len(tp.owned)
+			n.backward(tp, n, n.out.grad)
+			tp.freeSince(before)
 		}
 		n.release()
 		tp.nodes = tp.nodes[:i]
@@ -212,26 +236,30 @@ func (tp *Tape) BackwardFrom(t, dy *Tensor) {
 	tp.Backward()
 }
 
-// Free releases everything the tape still owns.
+// Free releases everything the tape owns and makes it ready for another step.
+// Tensors that its ops made must not be used afterwards.
 func (tp *Tape) Free() {
-	for i := len(tp.nodes) - 1; i >= 0; i-- {
+	if tp.inner != nil {
+		tp.inner.Free()
+	}
+	for i := range tp.nodes {
 		tp.nodes[i].release()
 	}
-	for _, t := range tp.owned {
-		t.store.release()
-	}
-	tp.nodes, tp.owned = nil, nil
+	tp.nodes = tp.nodes[:0]
+	tp.freeSince(0)
+	tp.tensors.reset()
+	tp.Seqs = Sequences{}
 }
 
 // gradFor returns the gradient of x for an op to write. accumulate tells that
 // it already holds the contribution of a later op, which must be added to.
 func (tp *Tape) gradFor(x *Tensor) (g *Tensor, accumulate bool) {
 	if x.grad == nil {
-		x.grad = tp.dev.new(F32, x.shape...)
+		x.grad = tp.loose(F32, x.shape)
 		return x.grad, false
 	}
 	if !x.param && x.grad.store.refs > 1 { // shared with another tensor's gradient
-		own := tp.dev.new(F32, x.shape...)
+		own := tp.loose(F32, x.shape)
 		copyView(own, x.grad)
 		x.grad.store.release()
 		x.grad = own
@@ -247,9 +275,32 @@ func (tp *Tape) addGrad(x, g *Tensor) {
 	}
 	if x.grad == nil {
 		g.store.retain()
-		x.grad = &Tensor{shape: x.shape, strides: dense(x.shape), buf: g.buf, store: g.store}
+		x.grad = tp.tensors.next()
+		x.grad.shape, x.grad.strides, x.grad.buf, x.grad.store = x.shape, x.shape.dense(), g.buf, g.store
 		return
 	}
 	dx, _ := tp.gradFor(x)
 	tp.dev.backend.Add(kernels.AddArgs{Dst: dx.buf, A: dx.buf, B: g.buf, N: dx.Len()})
+}
+
+// slab hands out zero Tensors and takes all back at once.
+type slab struct {
+	blocks []*[64]Tensor
+	used   int
+}
+
+func (s *slab) next() *Tensor {
+	block, i := s.used/64, s.used%64
+	if block == len(s.blocks) {
+		s.blocks = append(s.blocks, new([64]Tensor))
+	}
+	s.used++
+	return &s.blocks[block][i]
+}
+
+func (s *slab) reset() {
+	for block := 0; block*64 < s.used; block++ {
+		clear(s.blocks[block][:])
+	}
+	s.used = 0
 }

@@ -2,9 +2,11 @@ package tensor
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/kernels"
 )
 
@@ -17,6 +19,9 @@ type network struct {
 	lora                     *LoRA
 	ids, targets, weights    *Tensor
 	cut                      func(tp *Tape, x *Tensor, block func(*Tape, *Tensor) *Tensor) *Tensor
+	block                    func(*Tape, *Tensor) *Tensor
+	tape                     *Tape // used again and again
+	logprobs                 []float32
 }
 
 func newNetwork(b *bench) *network {
@@ -31,10 +36,11 @@ func newNetwork(b *bench) *network {
 		ids[i] = int32(i % vocab)
 	}
 	n.ids, n.targets, n.weights = b.ints(ids...), b.ints(ids...), b.random(rows)
+	n.tape, n.block, n.logprobs = NewTape(b.dev, F32, true), n.decode, make([]float32, rows)
 	return n
 }
 
-func (n *network) block(tp *Tape, x *Tensor) *Tensor {
+func (n *network) decode(tp *Tape, x *Tensor) *Tensor {
 	h := RMSNorm(tp, x, n.norm, 1e-5)
 	v := Reshape(tp, LoRALinear(tp, h, n.w, nil, n.lora), -1, 2, 4)
 	q := Rope(tp, v, n.table)
@@ -46,17 +52,21 @@ func (n *network) block(tp *Tape, x *Tensor) *Tensor {
 // step runs forward and backward and frees the tape.
 func (n *network) step(grad bool) (err error) {
 	defer Recover(&err)
-	tp := NewTape(n.dev, F32, grad)
+	tp := n.tape
+	if !grad {
+		tp = NewTape(n.dev, F32, false)
+	}
 	defer tp.Free()
 	tp.Seqs = n.seqs
 	x := Embedding(tp, n.embed, n.ids)
 	for range 3 {
-		x = n.cut(tp, x, n.block)
+		y := n.cut(tp, x, n.block)
+		tp.Drop(x)
+		x = y
 	}
 	lp := CrossEntropy(tp, x, n.embed, n.targets, n.weights)
 	tp.Backward()
-	_, err = lp.Float32s()
-	return err
+	return lp.ReadFloat32s(n.logprobs)
 }
 
 var cuts = map[string]func(tp *Tape, x *Tensor, block func(*Tape, *Tensor) *Tensor) *Tensor{
@@ -78,6 +88,75 @@ func TestTapeFreesAll(t *testing.T) {
 			}
 			if after := n.dev.Stats().InUse; after != before {
 				t.Errorf("%s, gradients %v: %d bytes in use after a step, %d before", name, grad, after, before)
+			}
+		}
+	}
+}
+
+// TestFreedTensors: what an op made, and what its owner freed, cannot be used any
+// more, and nobody frees what is another's.
+func TestFreedTensors(t *testing.T) {
+	b := newBench(t, "cpu")
+	tp := NewTape(b.dev, F32, false)
+	x := b.random(2, 3)
+	y, dropped := Add(tp, x, x), Add(tp, x, x)
+	tp.Drop(dropped)
+	for want, f := range map[string]func(){
+		"belongs to a tape": y.Free,
+		"is a view":         x.Narrow(0, 0, 1).Free,
+		"dropped before":    func() { tp.Drop(dropped) },
+		"not the tape's":    func() { tp.Drop(x) },
+	} {
+		mustPanic(t, want, f)
+	}
+	tp.Free()
+	x.Free()
+	for what, f := range map[string]func(){
+		"of a tape, in an op": func() { Add(tp, y, y) },
+		"of a tape, read":     func() { y.ReadFloat32s(make([]float32, 6)) },
+		"of the caller":       func() { x.Fill(1) },
+		"twice":               x.Free,
+		"its view":            func() { x.Reshape(6) },
+	} {
+		t.Run(what, func(t *testing.T) { mustPanic(t, "was freed", f) })
+	}
+}
+
+func mustPanic(t *testing.T, want string, f func()) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		if r := fmt.Sprint(recover()); !strings.Contains(r, want) {
+			t.Errorf("panic %q, want %q in it", r, want)
+		}
+	}()
+	f()
+}
+
+// TestStepAllocatesNothing: a tape used again makes nothing on the Go heap.
+func TestStepAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for name, cut := range cuts {
+		for _, threads := range []int{1, 2} {
+			dev, err := Open("cpu", Options{Threads: threads})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dev.Close()
+			n := newNetwork(&bench{t, dev, philox.NewStream(philox.ID{Purpose: philox.PurposeTest})})
+			n.cut = cut
+			step := func() {
+				if err := n.step(true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 3 {
+				step()
+			}
+			if allocs := testing.AllocsPerRun(20, step); allocs > 0 {
+				t.Errorf("%s, %d threads: %v allocations in a step", name, threads, allocs)
 			}
 		}
 	}

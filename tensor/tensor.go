@@ -2,39 +2,48 @@ package tensor
 
 import (
 	"fmt"
-	"slices"
 	"unsafe"
 
 	"github.com/selkie-ml/selkie/kernels"
 )
 
 // Tensor is a typed, shaped view of device memory. A tensor made by a Device
-// belongs to the caller until Free; one made by an op belongs to its tape.
+// belongs to the caller until Free; one made by an op belongs to its tape and is
+// valid until the tape is freed; a view is valid as long as what it shows.
 type Tensor struct {
-	shape   []int
-	strides []int // elements
+	shape   dims
+	strides dims // elements
 	buf     kernels.Buffer
-	store   *storage
+	store   *storage // nil once freed
+	owner   owner
 
 	needsGrad bool    // some trained parameter lies upstream
 	param     bool    // it is one itself
 	grad      *Tensor // of a parameter: the caller's; of an op's output: the tape's
 }
 
+// owner is who gives a tensor's memory back.
+type owner uint8
+
+const (
+	byCaller owner = iota
+	byTape
+	byNobody // a view
+)
+
 // New returns a tensor of undefined contents.
 func (d *Device) New(dtype DType, shape ...int) (t *Tensor, err error) {
 	defer Recover(&err)
-	return d.new(dtype, shape...), nil
+	t = new(Tensor)
+	t.init(d, dtype, dimsOf(shape))
+	return t, nil
 }
 
-// new is New that raises a DeviceError.
-func (d *Device) new(dtype DType, shape ...int) *Tensor {
-	n := count(shape)
-	s := d.alloc(int64(n) * int64(dtype.Size()))
-	return &Tensor{
-		shape: slices.Clone(shape), strides: dense(shape), store: s,
-		buf: kernels.Buffer{Mem: s.mem, DType: dtype},
-	}
+// init gives a zero tensor memory of its own or raises a DeviceError.
+func (t *Tensor) init(d *Device, dtype DType, shape dims) {
+	t.shape, t.strides = shape, shape.dense()
+	t.store = d.alloc(int64(shape.count()) * int64(dtype.Size()))
+	t.buf = kernels.Buffer{Mem: t.store.mem, DType: dtype}
 }
 
 // Zeros returns a tensor of zeros.
@@ -62,9 +71,7 @@ func (d *Device) FromBytes(dtype DType, data []byte, shape ...int) (*Tensor, err
 }
 
 func (d *Device) fromBytes(dtype DType, data []byte, shape []int) (*Tensor, error) {
-	if want := count(shape) * dtype.Size(); len(data) != want {
-		panic(fmt.Sprintf("tensor: %d bytes for %v of shape %v, want %d", len(data), dtype, shape, want))
-	}
+	mustBytes(dtype, len(data), dimsOf(shape))
 	t, err := d.New(dtype, shape...)
 	if err == nil {
 		d.backend.CopyIn(t.buf, data)
@@ -72,13 +79,19 @@ func (d *Device) fromBytes(dtype DType, data []byte, shape []int) (*Tensor, erro
 	return t, err
 }
 
+// mustBytes checks the length of a tensor's contents.
+func mustBytes(dtype DType, n int, shape dims) {
+	if want := shape.count() * dtype.Size(); n != want {
+		panic(fmt.Sprintf("tensor: %d bytes for %v of shape %v, want %d", n, dtype, shape, want))
+	}
+}
+
 // Map returns a read-only tensor over host memory, a mapped weight file, used
 // in place where the backend can. data must stay valid until Free. Data not
 // aligned to its elements is copied.
 func (d *Device) Map(dtype DType, data []byte, shape ...int) (*Tensor, error) {
-	if want := count(shape) * dtype.Size(); len(data) != want {
-		panic(fmt.Sprintf("tensor: %d bytes for %v of shape %v, want %d", len(data), dtype, shape, want))
-	}
+	sizes := dimsOf(shape)
+	mustBytes(dtype, len(data), sizes)
 	if uintptr(unsafe.Pointer(unsafe.SliceData(data)))%uintptr(dtype.Size()) != 0 {
 		return d.fromBytes(dtype, data, shape)
 	}
@@ -87,16 +100,35 @@ func (d *Device) Map(dtype DType, data []byte, shape ...int) (*Tensor, error) {
 		return nil, err
 	}
 	return &Tensor{
-		shape: slices.Clone(shape), strides: dense(shape), store: &storage{dev: d, mem: m, refs: 1, mapped: true},
+		shape: sizes, strides: sizes.dense(), store: &storage{dev: d, mem: m, refs: 1, mapped: true},
 		buf: kernels.Buffer{Mem: m, DType: dtype},
 	}, nil
 }
 
-// Free gives the tensor's memory back. Views of it keep the memory alive.
-func (t *Tensor) Free() { t.store.release() }
+// Free gives the memory of a tensor of the caller's back. Freeing twice panics.
+func (t *Tensor) Free() {
+	t.mustLive("free")
+	switch t.owner {
+	case byTape:
+		panic(fmt.Sprintf("free: %v of shape %v belongs to a tape", t.DType(), t.shape))
+	case byNobody:
+		panic(fmt.Sprintf("free: %v of shape %v is a view", t.DType(), t.shape))
+	}
+	t.store.release()
+	t.store = nil
+}
+
+// mustLive panics when t was freed. A tensor whose tape goes on to another step
+// cannot be told from one of that step's.
+func (t *Tensor) mustLive(op string) {
+	if t.store == nil {
+		panic(op + ": the tensor was freed, by its owner or with its tape")
+	}
+}
 
 // Share returns another owner of the same memory, to be freed on its own.
 func (t *Tensor) Share() *Tensor {
+	t.mustLive("share")
 	t.store.retain()
 	return &Tensor{shape: t.shape, strides: t.strides, buf: t.buf, store: t.store}
 }
@@ -108,21 +140,27 @@ func (t *Tensor) Device() *Device { return t.store.dev }
 func (t *Tensor) DType() DType { return t.buf.DType }
 
 // Shape returns the sizes; the caller must not change them.
-func (t *Tensor) Shape() []int { return t.shape }
+func (t *Tensor) Shape() []int { return t.shape.size[:t.shape.n] }
 
 // Dim returns the size of dimension i; negative i counts from the end.
 func (t *Tensor) Dim(i int) int {
 	if i < 0 {
-		i += len(t.shape)
+		i += t.shape.n
 	}
-	return t.shape[i]
+	return t.shape.size[:t.shape.n][i]
 }
 
 // Len returns the number of elements.
-func (t *Tensor) Len() int { return count(t.shape) }
+func (t *Tensor) Len() int { return t.shape.count() }
 
 // rows returns the product of all dimensions but the last.
-func (t *Tensor) rows() int { return count(t.shape[:len(t.shape)-1]) }
+func (t *Tensor) rows() int {
+	n := 1
+	for _, size := range t.shape.size[:t.shape.n-1] {
+		n *= size
+	}
+	return n
+}
 
 // Buffer returns the tensor's memory for calls to the backend.
 func (t *Tensor) Buffer() kernels.Buffer { return t.buf }
@@ -133,7 +171,7 @@ func (t *Tensor) Grad() *Tensor { return t.grad }
 // SetGrad makes t a parameter: backward passes add its gradient to g, a dense
 // f32 tensor of the same shape that the caller owns. nil ends that.
 func (t *Tensor) SetGrad(g *Tensor) {
-	if g != nil && (g.DType() != F32 || !slices.Equal(g.shape, t.shape) || !g.IsContiguous()) {
+	if g != nil && (g.DType() != F32 || g.shape != t.shape || !g.IsContiguous()) {
 		panic(fmt.Sprintf("tensor: gradient %v of shape %v, strides %v, for a parameter of shape %v", g.DType(), g.shape, g.strides, t.shape))
 	}
 	t.grad, t.needsGrad, t.param = g, g != nil, g != nil
@@ -149,7 +187,7 @@ func (t *Tensor) Float32s() ([]float32, error) {
 		if !t.DType().IsFloat() {
 			panic(fmt.Sprintf("tensor: Float32s of %v", t.DType()))
 		}
-		c, err := t.Device().New(F32, t.shape...)
+		c, err := t.Device().New(F32, t.Shape()...)
 		if err != nil {
 			return nil, err
 		}
@@ -176,9 +214,24 @@ func (t *Tensor) Bytes() ([]byte, error) {
 	return out, t.copyOut(out)
 }
 
+// ReadFloat32s copies the elements of an f32 tensor to dst, of as many.
+func (t *Tensor) ReadFloat32s(dst []float32) error {
+	t.mustLive("read")
+	mustBytes(F32, 4*len(dst), t.shape)
+	return t.copyOut(asBytes(dst))
+}
+
+// ReadInt32s copies the elements of an i32 tensor to dst, of as many.
+func (t *Tensor) ReadInt32s(dst []int32) error {
+	t.mustLive("read")
+	mustBytes(I32, 4*len(dst), t.shape)
+	return t.copyOut(asBytes(dst))
+}
+
 func (t *Tensor) copyOut(dst []byte) error {
+	t.mustLive("copy")
 	if !t.IsContiguous() {
-		c, err := t.Device().New(t.DType(), t.shape...)
+		c, err := t.Device().New(t.DType(), t.Shape()...)
 		if err != nil {
 			return err
 		}
@@ -217,22 +270,11 @@ func (t *Tensor) Fill(v float32) {
 
 // CopyFrom overwrites t with src, converting the storage type.
 func (t *Tensor) CopyFrom(src *Tensor) {
-	if !slices.Equal(t.shape, src.shape) {
+	if t.shape != src.shape {
 		panic(fmt.Sprintf("copy: destination %v, source %v", t.shape, src.shape))
 	}
 	mustWritable("copy", t)
 	copyView(t, src)
-}
-
-func count(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		if d < 0 {
-			panic(fmt.Sprintf("tensor: negative size in shape %v", shape))
-		}
-		n *= d
-	}
-	return n
 }
 
 func asBytes[T float32 | int32](x []T) []byte {

@@ -2,36 +2,25 @@ package tensor
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/selkie-ml/selkie/kernels"
 )
 
-// dense returns the strides of a contiguous tensor.
-func dense(shape []int) []int {
-	s := make([]int, len(shape))
-	n := 1
-	for i := len(shape) - 1; i >= 0; i-- {
-		s[i] = n
-		n *= shape[i]
-	}
-	return s
-}
-
 // IsContiguous reports whether elements lie densely in row-major order.
 func (t *Tensor) IsContiguous() bool {
 	n := 1
-	for i := len(t.shape) - 1; i >= 0; i-- {
-		if t.shape[i] != 1 && t.strides[i] != n {
+	for i := t.shape.n - 1; i >= 0; i-- {
+		if t.shape.size[i] != 1 && t.strides.size[i] != n {
 			return false
 		}
-		n *= t.shape[i]
+		n *= t.shape.size[i]
 	}
 	return true
 }
 
 func mustContiguous(op string, ts ...*Tensor) {
 	for _, t := range ts {
+		t.mustLive(op)
 		if !t.IsContiguous() {
 			panic(fmt.Sprintf("%s: shape %v with strides %v is not contiguous", op, t.shape, t.strides))
 		}
@@ -39,6 +28,7 @@ func mustContiguous(op string, ts ...*Tensor) {
 }
 
 func mustWritable(op string, t *Tensor) {
+	t.mustLive(op)
 	if t.store.mapped {
 		panic(fmt.Sprintf("%s: %v of shape %v is a mapped file, which cannot be written to", op, t.DType(), t.shape))
 	}
@@ -46,16 +36,27 @@ func mustWritable(op string, t *Tensor) {
 
 // view returns a tensor over the same memory. It holds no reference of its own:
 // it is valid as long as t is.
-func (t *Tensor) view(offset int, shape, strides []int) *Tensor {
-	return &Tensor{shape: shape, strides: strides, buf: t.buf.At(offset), store: t.store}
+func (t *Tensor) view(offset int, shape, strides dims) *Tensor {
+	t.mustLive("view")
+	return &Tensor{shape: shape, strides: strides, buf: t.buf.At(offset), store: t.store, owner: byNobody}
 }
 
 // Reshape returns a view of a contiguous tensor with another shape of as many
 // elements; one size may be -1. A view is valid as long as t is, and carries no
 // gradient.
 func (t *Tensor) Reshape(shape ...int) *Tensor {
+	sizes := t.reshaped(shape)
+	return t.view(0, sizes, sizes.dense())
+}
+
+// reshaped checks a new shape of t and fills in its unknown size.
+func (t *Tensor) reshaped(shape []int) dims {
 	mustContiguous("reshape", t)
-	shape = slices.Clone(shape)
+	var sizes dims
+	if len(shape) > maxDims {
+		dimsOf(shape)
+	}
+	sizes.n = copy(sizes.size[:], shape)
 	known, unknown := 1, -1
 	for i, d := range shape {
 		if d == -1 && unknown < 0 {
@@ -65,52 +66,53 @@ func (t *Tensor) Reshape(shape ...int) *Tensor {
 		}
 	}
 	if unknown >= 0 && known > 0 {
-		shape[unknown] = t.Len() / known
+		sizes.size[unknown] = t.Len() / known
 	}
-	if count(shape) != t.Len() {
-		panic(fmt.Sprintf("reshape: %v to %v", t.shape, shape))
+	if sizes = dimsOf(sizes.size[:sizes.n]); sizes.count() != t.Len() {
+		panic(fmt.Sprintf("reshape: %v to %v", t.shape, sizes))
 	}
-	return t.view(0, shape, dense(shape))
+	return sizes
 }
 
 // Narrow returns the view of indices start…start+length-1 of a dimension.
 func (t *Tensor) Narrow(dim, start, length int) *Tensor {
-	if dim < 0 || dim >= len(t.shape) || start < 0 || length < 0 || start+length > t.shape[dim] {
+	if dim < 0 || dim >= t.shape.n || start < 0 || length < 0 || start+length > t.shape.size[dim] {
 		panic(fmt.Sprintf("narrow: %d…%d of dimension %d of shape %v", start, start+length, dim, t.shape))
 	}
-	shape := slices.Clone(t.shape)
-	shape[dim] = length
-	return t.view(start*t.strides[dim], shape, slices.Clone(t.strides))
+	shape := t.shape
+	shape.size[dim] = length
+	return t.view(start*t.strides.size[dim], shape, t.strides)
 }
 
 // Transpose returns the view with two dimensions exchanged.
 func (t *Tensor) Transpose(i, j int) *Tensor {
-	if min(i, j) < 0 || max(i, j) >= len(t.shape) {
+	if min(i, j) < 0 || max(i, j) >= t.shape.n {
 		panic(fmt.Sprintf("transpose: dimensions %d and %d of shape %v", i, j, t.shape))
 	}
-	shape, strides := slices.Clone(t.shape), slices.Clone(t.strides)
-	shape[i], shape[j] = shape[j], shape[i]
-	strides[i], strides[j] = strides[j], strides[i]
+	shape, strides := t.shape, t.strides
+	shape.size[i], shape.size[j] = shape.size[j], shape.size[i]
+	strides.size[i], strides.size[j] = strides.size[j], strides.size[i]
 	return t.view(0, shape, strides)
 }
 
 // index returns the view of index i of the first dimension.
 func (t *Tensor) index(i int) *Tensor {
-	return t.view(i*t.strides[0], t.shape[1:], t.strides[1:])
+	return t.view(i*t.strides.size[0], t.shape.rest(), t.strides.rest())
 }
 
 // copyView copies between views of one shape, in as few ops as their strides
 // allow.
 func copyView(dst, src *Tensor) {
 	args := kernels.CopyArgs{Dst: dst.buf, Src: src.buf, Rows: 1, Cols: src.Len(), DstStride: src.Len(), SrcStride: src.Len()}
-	switch dims := len(src.shape); {
+	n, to, from := src.shape.size, dst.strides.size, src.strides.size
+	switch rank := src.shape.n; {
 	case dst.IsContiguous() && src.IsContiguous():
-	case dims == 1:
-		args.Rows, args.Cols, args.DstStride, args.SrcStride = src.shape[0], 1, dst.strides[0], src.strides[0]
-	case dims == 2 && dst.strides[1] == 1 && src.strides[1] == 1:
-		args.Rows, args.Cols, args.DstStride, args.SrcStride = src.shape[0], src.shape[1], dst.strides[0], src.strides[0]
+	case rank == 1:
+		args.Rows, args.Cols, args.DstStride, args.SrcStride = n[0], 1, to[0], from[0]
+	case rank == 2 && to[1] == 1 && from[1] == 1:
+		args.Rows, args.Cols, args.DstStride, args.SrcStride = n[0], n[1], to[0], from[0]
 	default:
-		for i := range src.shape[0] {
+		for i := range n[0] {
 			copyView(dst.index(i), src.index(i))
 		}
 		return

@@ -33,8 +33,16 @@ type Arena struct {
 	Limit int64
 
 	mu    sync.Mutex
-	free  map[int][]*mem
+	free  [numClasses][]*mem
 	stats kernels.MemStats
+}
+
+const numClasses = 4 * 64
+
+// AllocSize returns the bytes that Alloc takes for a request of n.
+func (a *Arena) AllocSize(n int64) int64 {
+	_, size := sizeClass(n)
+	return size
 }
 
 // sizeClass returns the class of a request and the bytes of that class.
@@ -95,9 +103,6 @@ func (a *Arena) Free(km kernels.Mem) {
 	if a.Poison {
 		fill(m.data, 0xFF)
 	}
-	if a.free == nil {
-		a.free = map[int][]*mem{}
-	}
 	a.free[m.class] = append(a.free[m.class], m)
 	a.stats.InUse -= m.Size()
 	a.stats.Cached += m.Size()
@@ -115,7 +120,7 @@ func (a *Arena) MapHost(data []byte) (kernels.Mem, error) {
 func (a *Arena) Trim() {
 	a.mu.Lock()
 	cached := a.stats.Cached
-	a.free = nil
+	a.free = [numClasses][]*mem{}
 	a.stats.Cached = 0
 	a.mu.Unlock()
 	if cached >= trimWorth {
