@@ -24,7 +24,7 @@ type room struct {
 var rooms = []room{
 	{path: "internal/house"},
 	{path: "scripts", under: true},
-	{path: "bench", under: true, uses: []string{"seal", "nn", "nn/tokenizer", "nn/safetensors", "tensor", "kernels", "ptx", "internal/peak", "internal/philox"}},
+	{path: "bench", under: true, uses: []string{"seal", "nn", "nn/tokenizer", "nn/safetensors", "tensor", "kernels", "ptx", "internal/peak", "internal/philox", "internal/sysmem"}},
 	{path: "cmd/seal-run", uses: []string{
 		"seal", "seal/demo", "seal/journal", "seal/report", "seal/settings", "seal/world",
 		"nn/pretrain", "nn/textdata", "nn", "nn/tokenizer", "nn/safetensors", "tensor", "internal/atomicfile", "internal/philox", "internal/sysmem",
@@ -47,13 +47,14 @@ var rooms = []room{
 	{path: "nn/tokenizer", uses: []string{"internal/atomicfile"}},
 	{path: "nn/safetensors", uses: []string{"internal/atomicfile", "internal/half"}},
 
-	{path: "tensor", uses: []string{"kernels/cuda", "kernels/cpu", "kernels/ref", "kernels"}},
+	{path: "tensor", uses: []string{"kernels/cuda", "kernels/cpu", "kernels/dry", "kernels/ref", "kernels"}},
 	{path: "kernels/cuda", under: true, uses: []string{"ptx", "ptx/emu", "kernels/host", "kernels", "internal/half", "internal/philox"}},
 	{path: "kernels/cpu", uses: []string{"kernels/cpu/internal/gemm", "kernels/cpu/internal/vec", "kernels/host", "kernels", "internal/half", "internal/peak", "internal/philox"}},
 	{path: "kernels/cpu/internal/gemm", uses: []string{"kernels/cpu/internal/vec", "internal/peak"}},
 	{path: "kernels/cpu/internal/vec", uses: []string{"internal/f32math", "internal/half"}},
 	{path: "kernels/kerneltest", testOf: true, uses: []string{"kernels/ref", "kernels", "internal/half", "internal/philox"}},
 	{path: "kernels/ref", uses: []string{"kernels/host", "kernels", "internal/f32math", "internal/half", "internal/philox"}},
+	{path: "kernels/dry", uses: []string{"kernels/host", "kernels"}},
 	{path: "kernels/host", uses: []string{"kernels"}},
 	{path: "kernels"},
 
