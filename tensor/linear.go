@@ -41,10 +41,12 @@ func linearBackward(tp *Tape, n *node, dy *Tensor) {
 	x, w, bias := n.inputs[0], n.inputs[1], n.inputs[2]
 	rows, in, out := dy.Dim(0), w.Dim(1), w.Dim(0)
 	if x.needsGrad {
+		before := len(tp.owned)
 		dx, accumulate := tp.gradFor(x)
 		tp.dev.backend.LinearBackwardInput(kernels.LinearBackwardInputArgs{
-			DX: dx.buf, DY: dy.buf, W: w.buf, Rows: rows, In: in, Out: out, Accumulate: accumulate,
+			DX: dx.buf, DY: tp.factor(dy, w).buf, W: w.buf, Rows: rows, In: in, Out: out, Accumulate: accumulate,
 		})
+		tp.freeSince(before)
 	}
 	args := kernels.LinearBackwardWeightArgs{
 		DY: dy.buf, X: x.buf, Starts: tp.starts(), NSeq: tp.Seqs.N, Rows: rows, In: in, Out: out,
@@ -58,4 +60,15 @@ func linearBackward(tp *Tape, n *node, dy *Tensor) {
 	if !args.DW.IsNil() || !args.DBias.IsNil() {
 		tp.dev.backend.LinearBackwardWeight(args)
 	}
+}
+
+// factor returns dy as a product with w takes it: in bf16 compute, inputs of
+// products are bf16.
+func (tp *Tape) factor(dy, w *Tensor) *Tensor {
+	if tp.Compute != BF16 || w.DType() != BF16 {
+		return dy
+	}
+	narrow := tp.like(dy, BF16)
+	copyView(narrow, dy)
+	return narrow
 }

@@ -134,6 +134,38 @@ func TestLoRATwin(t *testing.T) {
 	})
 }
 
+// TestBF16LinearTwin: in bf16 compute, the gradient of a linear's input is the
+// product of rounded factors, and those of weights keep the f32 gradient.
+func TestBF16LinearTwin(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		const rows, in, out = 70, 9, 13
+		seqs := b.batch(65, 5)
+		dy := b.random(rows, out)
+		rounded := must[*Tensor](b.T)(b.dev.New(BF16, rows, out))
+		rounded.CopyFrom(dy)
+		half := must[*Tensor](b.T)(b.dev.New(BF16, out, in))
+		half.CopyFrom(b.random(out, in))
+		run := func(compute DType, w *Tensor, dy *Tensor) (dx, dbias []float32) {
+			x, bias := b.param(rows, in), b.param(out)
+			tp := NewTape(b.dev, compute, true)
+			defer tp.Free()
+			tp.Seqs = seqs
+			tp.BackwardFrom(Linear(tp, x, w, bias), dy)
+			return b.values(x.grad), b.values(bias.grad)
+		}
+		f32 := func(x *Tensor) *Tensor {
+			y := must[*Tensor](b.T)(b.dev.New(F32, x.Shape()...))
+			y.CopyFrom(x)
+			return y
+		}
+		dx, dbias := run(BF16, half, dy)
+		want, _ := run(F32, f32(half), f32(rounded))
+		near(b.T, "gradient of x", dx, wide(want))
+		_, want = run(F32, half, dy)
+		near(b.T, "gradient of the bias", dbias, wide(want))
+	})
+}
+
 // TestAttentionTwin: scores, softmax and weighted sum on the host in float64,
 // gradients by differences of it.
 func TestAttentionTwin(t *testing.T) {
