@@ -70,7 +70,7 @@ func (j *job) do(p Parallel) {
 	if k := j.k(); j.m > 0 && j.n > 0 {
 		if k == 0 {
 			j.empty()
-		} else {
+		} else if !j.few(p, k) {
 			j.cut(k)
 			tasks := j.rowBlocks * ceil(j.n, j.cols)
 			if p == nil || tasks == 1 {

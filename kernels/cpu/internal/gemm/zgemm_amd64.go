@@ -133,3 +133,438 @@ func tileAVX512_1x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *
 //
 //go:noescape
 func tileAVX512_1x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// streamAVX2_6x16 is a streamFunc of 6 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX2_6x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX2_6x8 is a streamFunc of 6 rows and up to 8 columns.
+//
+//go:noescape
+func streamAVX2_6x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX2_4x16 is a streamFunc of 4 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX2_4x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX2_4x8 is a streamFunc of 4 rows and up to 8 columns.
+//
+//go:noescape
+func streamAVX2_4x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX2_3x16 is a streamFunc of 3 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX2_3x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX2_3x8 is a streamFunc of 3 rows and up to 8 columns.
+//
+//go:noescape
+func streamAVX2_3x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX2_2x16 is a streamFunc of 2 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX2_2x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX2_2x8 is a streamFunc of 2 rows and up to 8 columns.
+//
+//go:noescape
+func streamAVX2_2x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX2_1x16 is a streamFunc of 1 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX2_1x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX2_1x8 is a streamFunc of 1 rows and up to 8 columns.
+//
+//go:noescape
+func streamAVX2_1x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_12x32 is a streamFunc of 12 rows and up to 32 columns.
+//
+//go:noescape
+func streamAVX512_12x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_12x16 is a streamFunc of 12 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX512_12x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_8x32 is a streamFunc of 8 rows and up to 32 columns.
+//
+//go:noescape
+func streamAVX512_8x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_8x16 is a streamFunc of 8 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX512_8x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_6x32 is a streamFunc of 6 rows and up to 32 columns.
+//
+//go:noescape
+func streamAVX512_6x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_6x16 is a streamFunc of 6 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX512_6x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_4x32 is a streamFunc of 4 rows and up to 32 columns.
+//
+//go:noescape
+func streamAVX512_4x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_4x16 is a streamFunc of 4 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX512_4x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_3x32 is a streamFunc of 3 rows and up to 32 columns.
+//
+//go:noescape
+func streamAVX512_3x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_3x16 is a streamFunc of 3 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX512_3x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_2x32 is a streamFunc of 2 rows and up to 32 columns.
+//
+//go:noescape
+func streamAVX512_2x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_2x16 is a streamFunc of 2 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX512_2x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_1x32 is a streamFunc of 1 rows and up to 32 columns.
+//
+//go:noescape
+func streamAVX512_1x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// streamAVX512_1x16 is a streamFunc of 1 rows and up to 16 columns.
+//
+//go:noescape
+func streamAVX512_1x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+
+// fewAVX2F32_1 is a fewFunc of up to 1 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F32_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F32_2 is a fewFunc of up to 2 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F32_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F32_3 is a fewFunc of up to 3 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F32_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F32_4 is a fewFunc of up to 4 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F32_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F32_5 is a fewFunc of up to 5 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F32_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F32_6 is a fewFunc of up to 6 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F32_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2BF16_1 is a fewFunc of up to 1 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2BF16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2BF16_2 is a fewFunc of up to 2 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2BF16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2BF16_3 is a fewFunc of up to 3 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2BF16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2BF16_4 is a fewFunc of up to 4 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2BF16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2BF16_5 is a fewFunc of up to 5 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2BF16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2BF16_6 is a fewFunc of up to 6 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2BF16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F16_1 is a fewFunc of up to 1 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F16_2 is a fewFunc of up to 2 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F16_3 is a fewFunc of up to 3 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F16_4 is a fewFunc of up to 4 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F16_5 is a fewFunc of up to 5 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX2F16_6 is a fewFunc of up to 6 rows and 8 columns.
+//
+//go:noescape
+func fewAVX2F16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_1 is a fewFunc of up to 1 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_2 is a fewFunc of up to 2 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_3 is a fewFunc of up to 3 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_4 is a fewFunc of up to 4 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_5 is a fewFunc of up to 5 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_6 is a fewFunc of up to 6 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_7 is a fewFunc of up to 7 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_8 is a fewFunc of up to 8 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_10 is a fewFunc of up to 10 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_12 is a fewFunc of up to 12 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_12(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_14 is a fewFunc of up to 14 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_14(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F32_16 is a fewFunc of up to 16 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F32_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_1 is a fewFunc of up to 1 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_2 is a fewFunc of up to 2 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_3 is a fewFunc of up to 3 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_4 is a fewFunc of up to 4 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_5 is a fewFunc of up to 5 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_6 is a fewFunc of up to 6 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_7 is a fewFunc of up to 7 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_8 is a fewFunc of up to 8 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_10 is a fewFunc of up to 10 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_12 is a fewFunc of up to 12 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_12(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_14 is a fewFunc of up to 14 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_14(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512BF16_16 is a fewFunc of up to 16 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512BF16_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F16_1 is a fewFunc of up to 1 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F16_2 is a fewFunc of up to 2 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F16_3 is a fewFunc of up to 3 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F16_4 is a fewFunc of up to 4 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F16_5 is a fewFunc of up to 5 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F16_6 is a fewFunc of up to 6 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F16_7 is a fewFunc of up to 7 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F16_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F16_8 is a fewFunc of up to 8 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F16_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512F16_10 is a fewFunc of up to 10 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512F16_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_1 is a fewFunc of up to 1 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_2 is a fewFunc of up to 2 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_3 is a fewFunc of up to 3 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_4 is a fewFunc of up to 4 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_5 is a fewFunc of up to 5 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_6 is a fewFunc of up to 6 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_7 is a fewFunc of up to 7 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_8 is a fewFunc of up to 8 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_10 is a fewFunc of up to 10 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_12 is a fewFunc of up to 12 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_12(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_14 is a fewFunc of up to 14 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_14(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// fewAVX512Pairs_16 is a fewFunc of up to 16 rows and 16 columns.
+//
+//go:noescape
+func fewAVX512Pairs_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)

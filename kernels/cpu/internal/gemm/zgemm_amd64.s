@@ -2254,3 +2254,25207 @@ store:
 	VMOVUPS Z0, K1, (AX)
 	VZEROUPPER
 	RET
+
+// func streamAVX2_6x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_6x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	LEAQ       (DX)(CX*4), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	LEAQ       (CX)(BX*4), R11
+	MOVQ       cols+64(FP), R12
+	CMPQ       R12, $0x10
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+
+loop:
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (CX)(BX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (CX)(R10*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R11)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	MOVB         add+72(FP), SI
+	TESTB        SI, SI
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       (AX)(CX*1), Y2, Y2
+	VADDPS       32(AX)(CX*1), Y3, Y3
+	VADDPS       (AX)(CX*2), Y4, Y4
+	VADDPS       32(AX)(CX*2), Y5, Y5
+	VADDPS       (AX)(DX*1), Y6, Y6
+	VADDPS       32(AX)(DX*1), Y7, Y7
+	VADDPS       (BX), Y8, Y8
+	VADDPS       32(BX), Y9, Y9
+	VADDPS       (BX)(CX*1), Y10, Y10
+	VADDPS       32(BX)(CX*1), Y11, Y11
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, 32(AX)(CX*1)
+	VMOVUPS Y4, (AX)(CX*2)
+	VMOVUPS Y5, 32(AX)(CX*2)
+	VMOVUPS Y6, (AX)(DX*1)
+	VMOVUPS Y7, 32(AX)(DX*1)
+	VMOVUPS Y8, (BX)
+	VMOVUPS Y9, 32(BX)
+	VMOVUPS Y10, (BX)(CX*1)
+	VMOVUPS Y11, 32(BX)(CX*1)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R13
+	NEGQ   R12
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+loopEdge:
+	VMOVUPS      64(R13)(R12*4), Y12
+	VMASKMOVPS   (DX), Y12, Y12
+	VMOVUPS      96(R13)(R12*4), Y13
+	VMASKMOVPS   32(DX), Y13, Y13
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (CX)(BX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (CX)(R10*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R11)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y12
+	VMOVUPS      96(CX)(AX*4), Y13
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	MOVB         add+72(FP), SI
+	TESTB        SI, SI
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y12, Y14
+	VADDPS       Y14, Y0, Y0
+	VMASKMOVPS   32(AX), Y13, Y14
+	VADDPS       Y14, Y1, Y1
+	VMASKMOVPS   (AX)(CX*1), Y12, Y14
+	VADDPS       Y14, Y2, Y2
+	VMASKMOVPS   32(AX)(CX*1), Y13, Y14
+	VADDPS       Y14, Y3, Y3
+	VMASKMOVPS   (AX)(CX*2), Y12, Y14
+	VADDPS       Y14, Y4, Y4
+	VMASKMOVPS   32(AX)(CX*2), Y13, Y14
+	VADDPS       Y14, Y5, Y5
+	VMASKMOVPS   (AX)(DX*1), Y12, Y14
+	VADDPS       Y14, Y6, Y6
+	VMASKMOVPS   32(AX)(DX*1), Y13, Y14
+	VADDPS       Y14, Y7, Y7
+	VMASKMOVPS   (BX), Y12, Y14
+	VADDPS       Y14, Y8, Y8
+	VMASKMOVPS   32(BX), Y13, Y14
+	VADDPS       Y14, Y9, Y9
+	VMASKMOVPS   (BX)(CX*1), Y12, Y14
+	VADDPS       Y14, Y10, Y10
+	VMASKMOVPS   32(BX)(CX*1), Y13, Y14
+	VADDPS       Y14, Y11, Y11
+
+storeEdge:
+	VMASKMOVPS Y0, Y12, (AX)
+	VMASKMOVPS Y1, Y13, 32(AX)
+	VMASKMOVPS Y2, Y12, (AX)(CX*1)
+	VMASKMOVPS Y3, Y13, 32(AX)(CX*1)
+	VMASKMOVPS Y4, Y12, (AX)(CX*2)
+	VMASKMOVPS Y5, Y13, 32(AX)(CX*2)
+	VMASKMOVPS Y6, Y12, (AX)(DX*1)
+	VMASKMOVPS Y7, Y13, 32(AX)(DX*1)
+	VMASKMOVPS Y8, Y12, (BX)
+	VMASKMOVPS Y9, Y13, 32(BX)
+	VMASKMOVPS Y10, Y12, (BX)(CX*1)
+	VMASKMOVPS Y11, Y13, 32(BX)(CX*1)
+	VZEROUPPER
+	RET
+
+DATA streamMask<>+0(SB)/4, $0xffffffff
+DATA streamMask<>+4(SB)/4, $0xffffffff
+DATA streamMask<>+8(SB)/4, $0xffffffff
+DATA streamMask<>+12(SB)/4, $0xffffffff
+DATA streamMask<>+16(SB)/4, $0xffffffff
+DATA streamMask<>+20(SB)/4, $0xffffffff
+DATA streamMask<>+24(SB)/4, $0xffffffff
+DATA streamMask<>+28(SB)/4, $0xffffffff
+DATA streamMask<>+32(SB)/4, $0xffffffff
+DATA streamMask<>+36(SB)/4, $0xffffffff
+DATA streamMask<>+40(SB)/4, $0xffffffff
+DATA streamMask<>+44(SB)/4, $0xffffffff
+DATA streamMask<>+48(SB)/4, $0xffffffff
+DATA streamMask<>+52(SB)/4, $0xffffffff
+DATA streamMask<>+56(SB)/4, $0xffffffff
+DATA streamMask<>+60(SB)/4, $0xffffffff
+DATA streamMask<>+64(SB)/4, $0x00000000
+DATA streamMask<>+68(SB)/4, $0x00000000
+DATA streamMask<>+72(SB)/4, $0x00000000
+DATA streamMask<>+76(SB)/4, $0x00000000
+DATA streamMask<>+80(SB)/4, $0x00000000
+DATA streamMask<>+84(SB)/4, $0x00000000
+DATA streamMask<>+88(SB)/4, $0x00000000
+DATA streamMask<>+92(SB)/4, $0x00000000
+DATA streamMask<>+96(SB)/4, $0x00000000
+DATA streamMask<>+100(SB)/4, $0x00000000
+DATA streamMask<>+104(SB)/4, $0x00000000
+DATA streamMask<>+108(SB)/4, $0x00000000
+DATA streamMask<>+112(SB)/4, $0x00000000
+DATA streamMask<>+116(SB)/4, $0x00000000
+DATA streamMask<>+120(SB)/4, $0x00000000
+DATA streamMask<>+124(SB)/4, $0x00000000
+GLOBL streamMask<>(SB), RODATA|NOPTR, $128
+
+// func streamAVX2_6x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_6x8(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	LEAQ       (DX)(CX*4), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	LEAQ       (CX)(BX*4), R11
+	MOVQ       cols+64(FP), R12
+	CMPQ       R12, $0x08
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+
+loop:
+	VMOVUPS      (DX), Y6
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS (CX)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS (CX)(BX*2), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (CX)(R10*1), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS (R11), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS (R11)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	MOVB         add+72(FP), SI
+	TESTB        SI, SI
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       (AX)(CX*1), Y1, Y1
+	VADDPS       (AX)(CX*2), Y2, Y2
+	VADDPS       (AX)(DX*1), Y3, Y3
+	VADDPS       (BX), Y4, Y4
+	VADDPS       (BX)(CX*1), Y5, Y5
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VMOVUPS Y3, (AX)(DX*1)
+	VMOVUPS Y4, (BX)
+	VMOVUPS Y5, (BX)(CX*1)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R13
+	NEGQ   R12
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+loopEdge:
+	VMOVUPS      64(R13)(R12*4), Y6
+	VMASKMOVPS   (DX), Y6, Y6
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS (CX)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS (CX)(BX*2), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (CX)(R10*1), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS (R11), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS (R11)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y6
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	MOVB         add+72(FP), SI
+	TESTB        SI, SI
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y6, Y7
+	VADDPS       Y7, Y0, Y0
+	VMASKMOVPS   (AX)(CX*1), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMASKMOVPS   (AX)(CX*2), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMASKMOVPS   (AX)(DX*1), Y6, Y7
+	VADDPS       Y7, Y3, Y3
+	VMASKMOVPS   (BX), Y6, Y7
+	VADDPS       Y7, Y4, Y4
+	VMASKMOVPS   (BX)(CX*1), Y6, Y7
+	VADDPS       Y7, Y5, Y5
+
+storeEdge:
+	VMASKMOVPS Y0, Y6, (AX)
+	VMASKMOVPS Y1, Y6, (AX)(CX*1)
+	VMASKMOVPS Y2, Y6, (AX)(CX*2)
+	VMASKMOVPS Y3, Y6, (AX)(DX*1)
+	VMASKMOVPS Y4, Y6, (BX)
+	VMASKMOVPS Y5, Y6, (BX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX2_4x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_4x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	MOVQ       cols+64(FP), R11
+	CMPQ       R11, $0x10
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+
+loop:
+	VMOVUPS      (DX), Y8
+	VMOVUPS      32(DX), Y9
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (CX)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (CX)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (CX)(R10*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	MOVB         add+72(FP), BL
+	TESTB        BL, BL
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       (AX)(CX*1), Y2, Y2
+	VADDPS       32(AX)(CX*1), Y3, Y3
+	VADDPS       (AX)(CX*2), Y4, Y4
+	VADDPS       32(AX)(CX*2), Y5, Y5
+	VADDPS       (AX)(DX*1), Y6, Y6
+	VADDPS       32(AX)(DX*1), Y7, Y7
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, 32(AX)(CX*1)
+	VMOVUPS Y4, (AX)(CX*2)
+	VMOVUPS Y5, 32(AX)(CX*2)
+	VMOVUPS Y6, (AX)(DX*1)
+	VMOVUPS Y7, 32(AX)(DX*1)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R12
+	NEGQ   R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+loopEdge:
+	VMOVUPS      64(R12)(R11*4), Y8
+	VMASKMOVPS   (DX), Y8, Y8
+	VMOVUPS      96(R12)(R11*4), Y9
+	VMASKMOVPS   32(DX), Y9, Y9
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (CX)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (CX)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (CX)(R10*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y8
+	VMOVUPS      96(CX)(AX*4), Y9
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	MOVB         add+72(FP), BL
+	TESTB        BL, BL
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y8, Y10
+	VADDPS       Y10, Y0, Y0
+	VMASKMOVPS   32(AX), Y9, Y10
+	VADDPS       Y10, Y1, Y1
+	VMASKMOVPS   (AX)(CX*1), Y8, Y10
+	VADDPS       Y10, Y2, Y2
+	VMASKMOVPS   32(AX)(CX*1), Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VMASKMOVPS   (AX)(CX*2), Y8, Y10
+	VADDPS       Y10, Y4, Y4
+	VMASKMOVPS   32(AX)(CX*2), Y9, Y10
+	VADDPS       Y10, Y5, Y5
+	VMASKMOVPS   (AX)(DX*1), Y8, Y10
+	VADDPS       Y10, Y6, Y6
+	VMASKMOVPS   32(AX)(DX*1), Y9, Y10
+	VADDPS       Y10, Y7, Y7
+
+storeEdge:
+	VMASKMOVPS Y0, Y8, (AX)
+	VMASKMOVPS Y1, Y9, 32(AX)
+	VMASKMOVPS Y2, Y8, (AX)(CX*1)
+	VMASKMOVPS Y3, Y9, 32(AX)(CX*1)
+	VMASKMOVPS Y4, Y8, (AX)(CX*2)
+	VMASKMOVPS Y5, Y9, 32(AX)(CX*2)
+	VMASKMOVPS Y6, Y8, (AX)(DX*1)
+	VMASKMOVPS Y7, Y9, 32(AX)(DX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX2_4x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_4x8(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	MOVQ       cols+64(FP), R11
+	CMPQ       R11, $0x08
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+
+loop:
+	VMOVUPS      (DX), Y4
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (CX)(BX*1), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (CX)(BX*2), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (CX)(R10*1), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	MOVB         add+72(FP), BL
+	TESTB        BL, BL
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       (AX)(CX*1), Y1, Y1
+	VADDPS       (AX)(CX*2), Y2, Y2
+	VADDPS       (AX)(DX*1), Y3, Y3
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VMOVUPS Y3, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R12
+	NEGQ   R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+loopEdge:
+	VMOVUPS      64(R12)(R11*4), Y4
+	VMASKMOVPS   (DX), Y4, Y4
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (CX)(BX*1), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (CX)(BX*2), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (CX)(R10*1), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y4
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	MOVB         add+72(FP), BL
+	TESTB        BL, BL
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y4, Y5
+	VADDPS       Y5, Y0, Y0
+	VMASKMOVPS   (AX)(CX*1), Y4, Y5
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   (AX)(CX*2), Y4, Y5
+	VADDPS       Y5, Y2, Y2
+	VMASKMOVPS   (AX)(DX*1), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+
+storeEdge:
+	VMASKMOVPS Y0, Y4, (AX)
+	VMASKMOVPS Y1, Y4, (AX)(CX*1)
+	VMASKMOVPS Y2, Y4, (AX)(CX*2)
+	VMASKMOVPS Y3, Y4, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX2_3x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_3x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+64(FP), R10
+	CMPQ       R10, $0x10
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+
+loop:
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (CX)(BX*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (CX)(BX*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       (AX)(CX*1), Y2, Y2
+	VADDPS       32(AX)(CX*1), Y3, Y3
+	VADDPS       (AX)(CX*2), Y4, Y4
+	VADDPS       32(AX)(CX*2), Y5, Y5
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, 32(AX)(CX*1)
+	VMOVUPS Y4, (AX)(CX*2)
+	VMOVUPS Y5, 32(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R11
+	NEGQ   R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+loopEdge:
+	VMOVUPS      64(R11)(R10*4), Y6
+	VMASKMOVPS   (DX), Y6, Y6
+	VMOVUPS      96(R11)(R10*4), Y7
+	VMASKMOVPS   32(DX), Y7, Y7
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (CX)(BX*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (CX)(BX*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y6
+	VMOVUPS      96(CX)(AX*4), Y7
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y6, Y8
+	VADDPS       Y8, Y0, Y0
+	VMASKMOVPS   32(AX), Y7, Y8
+	VADDPS       Y8, Y1, Y1
+	VMASKMOVPS   (AX)(CX*1), Y6, Y8
+	VADDPS       Y8, Y2, Y2
+	VMASKMOVPS   32(AX)(CX*1), Y7, Y8
+	VADDPS       Y8, Y3, Y3
+	VMASKMOVPS   (AX)(CX*2), Y6, Y8
+	VADDPS       Y8, Y4, Y4
+	VMASKMOVPS   32(AX)(CX*2), Y7, Y8
+	VADDPS       Y8, Y5, Y5
+
+storeEdge:
+	VMASKMOVPS Y0, Y6, (AX)
+	VMASKMOVPS Y1, Y7, 32(AX)
+	VMASKMOVPS Y2, Y6, (AX)(CX*1)
+	VMASKMOVPS Y3, Y7, 32(AX)(CX*1)
+	VMASKMOVPS Y4, Y6, (AX)(CX*2)
+	VMASKMOVPS Y5, Y7, 32(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func streamAVX2_3x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_3x8(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+64(FP), R10
+	CMPQ       R10, $0x08
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+
+loop:
+	VMOVUPS      (DX), Y3
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS (CX)(BX*1), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (CX)(BX*2), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       (AX)(CX*1), Y1, Y1
+	VADDPS       (AX)(CX*2), Y2, Y2
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R11
+	NEGQ   R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+loopEdge:
+	VMOVUPS      64(R11)(R10*4), Y3
+	VMASKMOVPS   (DX), Y3, Y3
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS (CX)(BX*1), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (CX)(BX*2), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y3
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y3, Y4
+	VADDPS       Y4, Y0, Y0
+	VMASKMOVPS   (AX)(CX*1), Y3, Y4
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   (AX)(CX*2), Y3, Y4
+	VADDPS       Y4, Y2, Y2
+
+storeEdge:
+	VMASKMOVPS Y0, Y3, (AX)
+	VMASKMOVPS Y1, Y3, (AX)(CX*1)
+	VMASKMOVPS Y2, Y3, (AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func streamAVX2_2x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_2x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+64(FP), R10
+	CMPQ       R10, $0x10
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+
+loop:
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), Y5
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (CX)(BX*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       (AX)(CX*1), Y2, Y2
+	VADDPS       32(AX)(CX*1), Y3, Y3
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, 32(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R11
+	NEGQ   R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+loopEdge:
+	VMOVUPS      64(R11)(R10*4), Y4
+	VMASKMOVPS   (DX), Y4, Y4
+	VMOVUPS      96(R11)(R10*4), Y5
+	VMASKMOVPS   32(DX), Y5, Y5
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (CX)(BX*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y4
+	VMOVUPS      96(CX)(AX*4), Y5
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y4, Y6
+	VADDPS       Y6, Y0, Y0
+	VMASKMOVPS   32(AX), Y5, Y6
+	VADDPS       Y6, Y1, Y1
+	VMASKMOVPS   (AX)(CX*1), Y4, Y6
+	VADDPS       Y6, Y2, Y2
+	VMASKMOVPS   32(AX)(CX*1), Y5, Y6
+	VADDPS       Y6, Y3, Y3
+
+storeEdge:
+	VMASKMOVPS Y0, Y4, (AX)
+	VMASKMOVPS Y1, Y5, 32(AX)
+	VMASKMOVPS Y2, Y4, (AX)(CX*1)
+	VMASKMOVPS Y3, Y5, 32(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX2_2x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_2x8(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+64(FP), R10
+	CMPQ       R10, $0x08
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+
+loop:
+	VMOVUPS      (DX), Y2
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (CX)(BX*1), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       (AX)(CX*1), Y1, Y1
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R11
+	NEGQ   R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loopEdge:
+	VMOVUPS      64(R11)(R10*4), Y2
+	VMASKMOVPS   (DX), Y2, Y2
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (CX)(BX*1), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y2
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y2, Y3
+	VADDPS       Y3, Y0, Y0
+	VMASKMOVPS   (AX)(CX*1), Y2, Y3
+	VADDPS       Y3, Y1, Y1
+
+storeEdge:
+	VMASKMOVPS Y0, Y2, (AX)
+	VMASKMOVPS Y1, Y2, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX2_1x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_1x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), CX
+	SHLQ       $0x02, CX
+	ADDQ       AX, CX
+	PREFETCHT0 (CX)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ldb+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       nextA+80(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextB+88(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+64(FP), R9
+	CMPQ       R9, $0x10
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+
+loop:
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	PREFETCHT0   (DX)(R8*1)
+	PREFETCHT0   (CX)(DI*1)
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         BX, CX
+	ADDQ         SI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), CL
+	TESTB        CL, CL
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R10
+	NEGQ   R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loopEdge:
+	VMOVUPS      64(R10)(R9*4), Y2
+	VMASKMOVPS   (DX), Y2, Y2
+	VMOVUPS      96(R10)(R9*4), Y3
+	VMASKMOVPS   32(DX), Y3, Y3
+	PREFETCHT0   (DX)(R8*1)
+	PREFETCHT0   (CX)(DI*1)
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         BX, CX
+	ADDQ         SI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y2
+	VMOVUPS      96(CX)(AX*4), Y3
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), CL
+	TESTB        CL, CL
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y2, Y4
+	VADDPS       Y4, Y0, Y0
+	VMASKMOVPS   32(AX), Y3, Y4
+	VADDPS       Y4, Y1, Y1
+
+storeEdge:
+	VMASKMOVPS Y0, Y2, (AX)
+	VMASKMOVPS Y1, Y3, 32(AX)
+	VZEROUPPER
+	RET
+
+// func streamAVX2_1x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·streamAVX2_1x8(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), CX
+	SHLQ       $0x02, CX
+	ADDQ       AX, CX
+	PREFETCHT0 (CX)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ldb+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       nextA+80(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextB+88(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+64(FP), R9
+	CMPQ       R9, $0x08
+	JNE        edge
+	VXORPS     Y0, Y0, Y0
+
+loop:
+	VMOVUPS      (DX), Y1
+	PREFETCHT0   (DX)(R8*1)
+	PREFETCHT0   (CX)(DI*1)
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         BX, CX
+	ADDQ         SI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), CL
+	TESTB        CL, CL
+	JZ           store
+	VADDPS       (AX), Y0, Y0
+
+store:
+	VMOVUPS Y0, (AX)
+	VZEROUPPER
+	RET
+
+edge:
+	LEAQ   streamMask<>+0(SB), R10
+	NEGQ   R9
+	VXORPS Y0, Y0, Y0
+
+loopEdge:
+	VMOVUPS      64(R10)(R9*4), Y1
+	VMASKMOVPS   (DX), Y1, Y1
+	PREFETCHT0   (DX)(R8*1)
+	PREFETCHT0   (CX)(DI*1)
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         BX, CX
+	ADDQ         SI, DX
+	DECQ         AX
+	JNZ          loopEdge
+	MOVQ         cols+64(FP), AX
+	LEAQ         streamMask<>+0(SB), CX
+	NEGQ         AX
+	VMOVUPS      64(CX)(AX*4), Y1
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), CL
+	TESTB        CL, CL
+	JZ           storeEdge
+	VMASKMOVPS   (AX), Y1, Y2
+	VADDPS       Y2, Y0, Y0
+
+storeEdge:
+	VMASKMOVPS Y0, Y1, (AX)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_12x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_12x32(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	LEAQ       (DX)(CX*4), BX
+	LEAQ       (BX)(CX*4), SI
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 64(DX)(AX*1)
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 64(BX)(CX*2)
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 64(BX)(AX*1)
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 64(SI)(CX*1)
+	PREFETCHT0 (SI)(CX*2)
+	PREFETCHT0 64(SI)(CX*2)
+	PREFETCHT0 (SI)(AX*1)
+	PREFETCHT0 64(SI)(AX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	LEAQ       (CX)(BX*4), R11
+	LEAQ       (R11)(BX*4), R12
+	MOVQ       cols+64(FP), R13
+	MOVQ       $-1, R14
+	BZHIQ      R13, R14, R14
+	KMOVW      R14, K1
+	SHRQ       $0x10, R14
+	KMOVW      R14, K2
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z24
+	VMOVUPS.Z    64(DX), K2, Z25
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   64(DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS (CX)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS (CX)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS (CX)(R10*1), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS (R11)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS (R11)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS (R11)(R10*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS (R12), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS (R12)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS (R12)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS (R12)(R10*1), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	LEAQ         (BX)(CX*4), SI
+	MOVB         add+72(FP), DI
+	TESTB        DI, DI
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z     (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z     64(AX)(CX*2), Z5, K2, Z5
+	VADDPS.Z     (AX)(DX*1), Z6, K1, Z6
+	VADDPS.Z     64(AX)(DX*1), Z7, K2, Z7
+	VADDPS.Z     (BX), Z8, K1, Z8
+	VADDPS.Z     64(BX), Z9, K2, Z9
+	VADDPS.Z     (BX)(CX*1), Z10, K1, Z10
+	VADDPS.Z     64(BX)(CX*1), Z11, K2, Z11
+	VADDPS.Z     (BX)(CX*2), Z12, K1, Z12
+	VADDPS.Z     64(BX)(CX*2), Z13, K2, Z13
+	VADDPS.Z     (BX)(DX*1), Z14, K1, Z14
+	VADDPS.Z     64(BX)(DX*1), Z15, K2, Z15
+	VADDPS.Z     (SI), Z16, K1, Z16
+	VADDPS.Z     64(SI), Z17, K2, Z17
+	VADDPS.Z     (SI)(CX*1), Z18, K1, Z18
+	VADDPS.Z     64(SI)(CX*1), Z19, K2, Z19
+	VADDPS.Z     (SI)(CX*2), Z20, K1, Z20
+	VADDPS.Z     64(SI)(CX*2), Z21, K2, Z21
+	VADDPS.Z     (SI)(DX*1), Z22, K1, Z22
+	VADDPS.Z     64(SI)(DX*1), Z23, K2, Z23
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	VMOVUPS Z4, K1, (AX)(CX*2)
+	VMOVUPS Z5, K2, 64(AX)(CX*2)
+	VMOVUPS Z6, K1, (AX)(DX*1)
+	VMOVUPS Z7, K2, 64(AX)(DX*1)
+	VMOVUPS Z8, K1, (BX)
+	VMOVUPS Z9, K2, 64(BX)
+	VMOVUPS Z10, K1, (BX)(CX*1)
+	VMOVUPS Z11, K2, 64(BX)(CX*1)
+	VMOVUPS Z12, K1, (BX)(CX*2)
+	VMOVUPS Z13, K2, 64(BX)(CX*2)
+	VMOVUPS Z14, K1, (BX)(DX*1)
+	VMOVUPS Z15, K2, 64(BX)(DX*1)
+	VMOVUPS Z16, K1, (SI)
+	VMOVUPS Z17, K2, 64(SI)
+	VMOVUPS Z18, K1, (SI)(CX*1)
+	VMOVUPS Z19, K2, 64(SI)(CX*1)
+	VMOVUPS Z20, K1, (SI)(CX*2)
+	VMOVUPS Z21, K2, 64(SI)(CX*2)
+	VMOVUPS Z22, K1, (SI)(DX*1)
+	VMOVUPS Z23, K2, 64(SI)(DX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_12x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_12x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	LEAQ       (DX)(CX*4), BX
+	LEAQ       (BX)(CX*4), SI
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 (SI)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 (SI)(CX*2)
+	PREFETCHT0 (SI)(AX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	LEAQ       (CX)(BX*4), R11
+	LEAQ       (R11)(BX*4), R12
+	MOVQ       cols+64(FP), R13
+	MOVQ       $-1, R14
+	BZHIQ      R13, R14, R14
+	KMOVW      R14, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z12
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z13
+	VFMADD231PS  Z12, Z13, Z0
+	VBROADCASTSS (CX)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z1
+	VBROADCASTSS (CX)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z2
+	VBROADCASTSS (CX)(R10*1), Z13
+	VFMADD231PS  Z12, Z13, Z3
+	VBROADCASTSS (R11), Z13
+	VFMADD231PS  Z12, Z13, Z4
+	VBROADCASTSS (R11)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z5
+	VBROADCASTSS (R11)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z6
+	VBROADCASTSS (R11)(R10*1), Z13
+	VFMADD231PS  Z12, Z13, Z7
+	VBROADCASTSS (R12), Z13
+	VFMADD231PS  Z12, Z13, Z8
+	VBROADCASTSS (R12)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z9
+	VBROADCASTSS (R12)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z10
+	VBROADCASTSS (R12)(R10*1), Z13
+	VFMADD231PS  Z12, Z13, Z11
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	LEAQ         (BX)(CX*4), SI
+	MOVB         add+72(FP), DI
+	TESTB        DI, DI
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z     (BX), Z4, K1, Z4
+	VADDPS.Z     (BX)(CX*1), Z5, K1, Z5
+	VADDPS.Z     (BX)(CX*2), Z6, K1, Z6
+	VADDPS.Z     (BX)(DX*1), Z7, K1, Z7
+	VADDPS.Z     (SI), Z8, K1, Z8
+	VADDPS.Z     (SI)(CX*1), Z9, K1, Z9
+	VADDPS.Z     (SI)(CX*2), Z10, K1, Z10
+	VADDPS.Z     (SI)(DX*1), Z11, K1, Z11
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	VMOVUPS Z2, K1, (AX)(CX*2)
+	VMOVUPS Z3, K1, (AX)(DX*1)
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Z5, K1, (BX)(CX*1)
+	VMOVUPS Z6, K1, (BX)(CX*2)
+	VMOVUPS Z7, K1, (BX)(DX*1)
+	VMOVUPS Z8, K1, (SI)
+	VMOVUPS Z9, K1, (SI)(CX*1)
+	VMOVUPS Z10, K1, (SI)(CX*2)
+	VMOVUPS Z11, K1, (SI)(DX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_8x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_8x32(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	LEAQ       (DX)(CX*4), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 64(DX)(AX*1)
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 64(BX)(CX*2)
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 64(BX)(AX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	LEAQ       (CX)(BX*4), R11
+	MOVQ       cols+64(FP), R12
+	MOVQ       $-1, R13
+	BZHIQ      R12, R13, R13
+	KMOVW      R13, K1
+	SHRQ       $0x10, R13
+	KMOVW      R13, K2
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z16
+	VMOVUPS.Z    64(DX), K2, Z17
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   64(DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (CX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (CX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (CX)(R10*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (R11), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (R11)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (R11)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (R11)(R10*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	MOVB         add+72(FP), SI
+	TESTB        SI, SI
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z     (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z     64(AX)(CX*2), Z5, K2, Z5
+	VADDPS.Z     (AX)(DX*1), Z6, K1, Z6
+	VADDPS.Z     64(AX)(DX*1), Z7, K2, Z7
+	VADDPS.Z     (BX), Z8, K1, Z8
+	VADDPS.Z     64(BX), Z9, K2, Z9
+	VADDPS.Z     (BX)(CX*1), Z10, K1, Z10
+	VADDPS.Z     64(BX)(CX*1), Z11, K2, Z11
+	VADDPS.Z     (BX)(CX*2), Z12, K1, Z12
+	VADDPS.Z     64(BX)(CX*2), Z13, K2, Z13
+	VADDPS.Z     (BX)(DX*1), Z14, K1, Z14
+	VADDPS.Z     64(BX)(DX*1), Z15, K2, Z15
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	VMOVUPS Z4, K1, (AX)(CX*2)
+	VMOVUPS Z5, K2, 64(AX)(CX*2)
+	VMOVUPS Z6, K1, (AX)(DX*1)
+	VMOVUPS Z7, K2, 64(AX)(DX*1)
+	VMOVUPS Z8, K1, (BX)
+	VMOVUPS Z9, K2, 64(BX)
+	VMOVUPS Z10, K1, (BX)(CX*1)
+	VMOVUPS Z11, K2, 64(BX)(CX*1)
+	VMOVUPS Z12, K1, (BX)(CX*2)
+	VMOVUPS Z13, K2, 64(BX)(CX*2)
+	VMOVUPS Z14, K1, (BX)(DX*1)
+	VMOVUPS Z15, K2, 64(BX)(DX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_8x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_8x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	LEAQ       (DX)(CX*4), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 (BX)(AX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	LEAQ       (CX)(BX*4), R11
+	MOVQ       cols+64(FP), R12
+	MOVQ       $-1, R13
+	BZHIQ      R12, R13, R13
+	KMOVW      R13, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z8
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VBROADCASTSS (CX)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS (CX)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (CX)(R10*1), Z9
+	VFMADD231PS  Z8, Z9, Z3
+	VBROADCASTSS (R11), Z9
+	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS (R11)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS (R11)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS (R11)(R10*1), Z9
+	VFMADD231PS  Z8, Z9, Z7
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	MOVB         add+72(FP), SI
+	TESTB        SI, SI
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z     (BX), Z4, K1, Z4
+	VADDPS.Z     (BX)(CX*1), Z5, K1, Z5
+	VADDPS.Z     (BX)(CX*2), Z6, K1, Z6
+	VADDPS.Z     (BX)(DX*1), Z7, K1, Z7
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	VMOVUPS Z2, K1, (AX)(CX*2)
+	VMOVUPS Z3, K1, (AX)(DX*1)
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Z5, K1, (BX)(CX*1)
+	VMOVUPS Z6, K1, (BX)(CX*2)
+	VMOVUPS Z7, K1, (BX)(DX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_6x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_6x32(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	LEAQ       (DX)(CX*4), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 64(DX)(AX*1)
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	LEAQ       (CX)(BX*4), R11
+	MOVQ       cols+64(FP), R12
+	MOVQ       $-1, R13
+	BZHIQ      R12, R13, R13
+	KMOVW      R13, K1
+	SHRQ       $0x10, R13
+	KMOVW      R13, K2
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z12
+	VMOVUPS.Z    64(DX), K2, Z13
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   64(DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (CX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (CX)(BX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (CX)(R10*1), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (R11), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (R11)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	MOVB         add+72(FP), SI
+	TESTB        SI, SI
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z     (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z     64(AX)(CX*2), Z5, K2, Z5
+	VADDPS.Z     (AX)(DX*1), Z6, K1, Z6
+	VADDPS.Z     64(AX)(DX*1), Z7, K2, Z7
+	VADDPS.Z     (BX), Z8, K1, Z8
+	VADDPS.Z     64(BX), Z9, K2, Z9
+	VADDPS.Z     (BX)(CX*1), Z10, K1, Z10
+	VADDPS.Z     64(BX)(CX*1), Z11, K2, Z11
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	VMOVUPS Z4, K1, (AX)(CX*2)
+	VMOVUPS Z5, K2, 64(AX)(CX*2)
+	VMOVUPS Z6, K1, (AX)(DX*1)
+	VMOVUPS Z7, K2, 64(AX)(DX*1)
+	VMOVUPS Z8, K1, (BX)
+	VMOVUPS Z9, K2, 64(BX)
+	VMOVUPS Z10, K1, (BX)(CX*1)
+	VMOVUPS Z11, K2, 64(BX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_6x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_6x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	LEAQ       (DX)(CX*4), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	LEAQ       (CX)(BX*4), R11
+	MOVQ       cols+64(FP), R12
+	MOVQ       $-1, R13
+	BZHIQ      R12, R13, R13
+	KMOVW      R13, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z6
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (CX)(BX*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (CX)(BX*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (CX)(R10*1), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS (R11), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS (R11)(BX*1), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         SI, CX
+	ADDQ         SI, R11
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	LEAQ         (AX)(CX*4), BX
+	MOVB         add+72(FP), SI
+	TESTB        SI, SI
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z     (BX), Z4, K1, Z4
+	VADDPS.Z     (BX)(CX*1), Z5, K1, Z5
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	VMOVUPS Z2, K1, (AX)(CX*2)
+	VMOVUPS Z3, K1, (AX)(DX*1)
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Z5, K1, (BX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_4x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_4x32(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 64(DX)(AX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	MOVQ       cols+64(FP), R11
+	MOVQ       $-1, R12
+	BZHIQ      R11, R12, R12
+	KMOVW      R12, K1
+	SHRQ       $0x10, R12
+	KMOVW      R12, K2
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z8
+	VMOVUPS.Z    64(DX), K2, Z9
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   64(DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (CX)(BX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (CX)(BX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (CX)(R10*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	MOVB         add+72(FP), BL
+	TESTB        BL, BL
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z     (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z     64(AX)(CX*2), Z5, K2, Z5
+	VADDPS.Z     (AX)(DX*1), Z6, K1, Z6
+	VADDPS.Z     64(AX)(DX*1), Z7, K2, Z7
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	VMOVUPS Z4, K1, (AX)(CX*2)
+	VMOVUPS Z5, K2, 64(AX)(CX*2)
+	VMOVUPS Z6, K1, (AX)(DX*1)
+	VMOVUPS Z7, K2, 64(AX)(DX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_4x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_4x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	LEAQ       (CX)(CX*2), AX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (DX)(AX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	LEAQ       (BX)(BX*2), R10
+	MOVQ       cols+64(FP), R11
+	MOVQ       $-1, R12
+	BZHIQ      R11, R12, R12
+	KMOVW      R12, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z4
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (CX)(BX*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (CX)(BX*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (CX)(R10*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	MOVB         add+72(FP), BL
+	TESTB        BL, BL
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	VMOVUPS Z2, K1, (AX)(CX*2)
+	VMOVUPS Z3, K1, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_3x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_3x32(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+64(FP), R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	SHRQ       $0x10, R11
+	KMOVW      R11, K2
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z6
+	VMOVUPS.Z    64(DX), K2, Z7
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   64(DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (CX)(BX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (CX)(BX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z     (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z     64(AX)(CX*2), Z5, K2, Z5
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	VMOVUPS Z4, K1, (AX)(CX*2)
+	VMOVUPS Z5, K2, 64(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_3x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_3x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+64(FP), R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z3
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  Z3, Z4, Z0
+	VBROADCASTSS (CX)(BX*1), Z4
+	VFMADD231PS  Z3, Z4, Z1
+	VBROADCASTSS (CX)(BX*2), Z4
+	VFMADD231PS  Z3, Z4, Z2
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	VMOVUPS Z2, K1, (AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_2x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_2x32(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+64(FP), R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	SHRQ       $0x10, R11
+	KMOVW      R11, K2
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z4
+	VMOVUPS.Z    64(DX), K2, Z5
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   64(DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (CX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_2x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_2x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), DX
+	SHLQ       $0x02, DX
+	ADDQ       AX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextA+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       nextB+88(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+64(FP), R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z2
+	PREFETCHT0   (DX)(R9*1)
+	PREFETCHT0   (CX)(R8*1)
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  Z2, Z3, Z0
+	VBROADCASTSS (CX)(BX*1), Z3
+	VFMADD231PS  Z2, Z3, Z1
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), DL
+	TESTB        DL, DL
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_1x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_1x32(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), CX
+	SHLQ       $0x02, CX
+	ADDQ       AX, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ldb+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       nextA+80(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextB+88(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+64(FP), R9
+	MOVQ       $-1, R10
+	BZHIQ      R9, R10, R10
+	KMOVW      R10, K1
+	SHRQ       $0x10, R10
+	KMOVW      R10, K2
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z2
+	VMOVUPS.Z    64(DX), K2, Z3
+	PREFETCHT0   (DX)(R8*1)
+	PREFETCHT0   64(DX)(R8*1)
+	PREFETCHT0   (CX)(DI*1)
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         BX, CX
+	ADDQ         SI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), CL
+	TESTB        CL, CL
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VZEROUPPER
+	RET
+
+// func streamAVX512_1x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, add bool, nextA int, nextB int, nextC int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·streamAVX512_1x16(SB), NOSPLIT, $0-104
+	MOVQ       c+48(FP), AX
+	MOVQ       ldc+56(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       nextC+96(FP), CX
+	SHLQ       $0x02, CX
+	ADDQ       AX, CX
+	PREFETCHT0 (CX)
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       as+16(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ak+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ldb+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       nextA+80(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       nextB+88(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+64(FP), R9
+	MOVQ       $-1, R10
+	BZHIQ      R9, R10, R10
+	KMOVW      R10, K1
+	VPXORD     Z0, Z0, Z0
+
+loop:
+	VMOVUPS.Z    (DX), K1, Z1
+	PREFETCHT0   (DX)(R8*1)
+	PREFETCHT0   (CX)(DI*1)
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         BX, CX
+	ADDQ         SI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+72(FP), CL
+	TESTB        CL, CL
+	JZ           store
+	VADDPS.Z     (AX), Z0, K1, Z0
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VZEROUPPER
+	RET
+
+// func fewAVX2F32_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fewAVX2F32_1(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y1
+	VINSERTF128    $0x01, (SI), Y1, Y1
+	VBROADCASTF128 (CX)(DX*1), Y2
+	VINSERTF128    $0x01, (SI)(DX*1), Y2, Y2
+	VBROADCASTF128 (CX)(DX*2), Y3
+	VINSERTF128    $0x01, (SI)(DX*2), Y3, Y3
+	VBROADCASTF128 (CX)(BX*1), Y4
+	VINSERTF128    $0x01, (SI)(BX*1), Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VUNPCKHPS      Y2, Y1, Y1
+	VUNPCKLPS      Y4, Y3, Y2
+	VUNPCKHPS      Y4, Y3, Y4
+	VUNPCKLPD      Y2, Y5, Y3
+	VUNPCKHPD      Y2, Y5, Y2
+	VUNPCKLPD      Y4, Y1, Y5
+	VUNPCKHPD      Y4, Y1, Y1
+	VBROADCASTSS   (AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   4(AX), Y3
+	VFMADD231PS    Y2, Y3, Y0
+	VBROADCASTSS   8(AX), Y2
+	VFMADD231PS    Y5, Y2, Y0
+	VBROADCASTSS   12(AX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y1
+	VINSERTF128    $0x01, 16(SI), Y1, Y1
+	VBROADCASTF128 16(CX)(DX*1), Y2
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y2, Y2
+	VBROADCASTF128 16(CX)(DX*2), Y3
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y3, Y3
+	VBROADCASTF128 16(CX)(BX*1), Y4
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VUNPCKHPS      Y2, Y1, Y1
+	VUNPCKLPS      Y4, Y3, Y2
+	VUNPCKHPS      Y4, Y3, Y4
+	VUNPCKLPD      Y2, Y5, Y3
+	VUNPCKHPD      Y2, Y5, Y2
+	VUNPCKLPD      Y4, Y1, Y5
+	VUNPCKHPD      Y4, Y1, Y1
+	VBROADCASTSS   16(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   20(AX), Y3
+	VFMADD231PS    Y2, Y3, Y0
+	VBROADCASTSS   24(AX), Y2
+	VFMADD231PS    Y5, Y2, Y0
+	VBROADCASTSS   28(AX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y1
+	VINSERTF128    $0x01, 32(SI), Y1, Y1
+	VBROADCASTF128 32(CX)(DX*1), Y2
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y2, Y2
+	VBROADCASTF128 32(CX)(DX*2), Y3
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y3, Y3
+	VBROADCASTF128 32(CX)(BX*1), Y4
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VUNPCKHPS      Y2, Y1, Y1
+	VUNPCKLPS      Y4, Y3, Y2
+	VUNPCKHPS      Y4, Y3, Y4
+	VUNPCKLPD      Y2, Y5, Y3
+	VUNPCKHPD      Y2, Y5, Y2
+	VUNPCKLPD      Y4, Y1, Y5
+	VUNPCKHPD      Y4, Y1, Y1
+	VBROADCASTSS   32(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   36(AX), Y3
+	VFMADD231PS    Y2, Y3, Y0
+	VBROADCASTSS   40(AX), Y2
+	VFMADD231PS    Y5, Y2, Y0
+	VBROADCASTSS   44(AX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y1
+	VINSERTF128    $0x01, 48(SI), Y1, Y1
+	VBROADCASTF128 48(CX)(DX*1), Y2
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y2, Y2
+	VBROADCASTF128 48(CX)(DX*2), Y3
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y3, Y3
+	VBROADCASTF128 48(CX)(BX*1), Y4
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VUNPCKHPS      Y2, Y1, Y1
+	VUNPCKLPS      Y4, Y3, Y2
+	VUNPCKHPS      Y4, Y3, Y4
+	VUNPCKLPD      Y2, Y5, Y3
+	VUNPCKHPD      Y2, Y5, Y2
+	VUNPCKLPD      Y4, Y1, Y5
+	VUNPCKHPD      Y4, Y1, Y1
+	VBROADCASTSS   48(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   52(AX), Y3
+	VFMADD231PS    Y2, Y3, Y0
+	VBROADCASTSS   56(AX), Y2
+	VFMADD231PS    Y5, Y2, Y0
+	VBROADCASTSS   60(AX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000040, AX
+	SUBQ           $0x10, R8
+	JNZ            block
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y0, Y0
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    k+0(FP), $0x00
+	JNE     chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F32_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fewAVX2F32_2(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y2
+	VINSERTF128    $0x01, (SI), Y2, Y2
+	VBROADCASTF128 (CX)(DX*1), Y3
+	VINSERTF128    $0x01, (SI)(DX*1), Y3, Y3
+	VBROADCASTF128 (CX)(DX*2), Y4
+	VINSERTF128    $0x01, (SI)(DX*2), Y4, Y4
+	VBROADCASTF128 (CX)(BX*1), Y5
+	VINSERTF128    $0x01, (SI)(BX*1), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y4
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y2, Y6
+	VUNPCKHPD      Y5, Y2, Y2
+	VBROADCASTSS   (AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   256(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   4(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   260(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   8(AX), Y3
+	VFMADD231PS    Y6, Y3, Y0
+	VBROADCASTSS   264(AX), Y3
+	VFMADD231PS    Y6, Y3, Y1
+	VBROADCASTSS   12(AX), Y3
+	VFMADD231PS    Y2, Y3, Y0
+	VBROADCASTSS   268(AX), Y3
+	VFMADD231PS    Y2, Y3, Y1
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y2
+	VINSERTF128    $0x01, 16(SI), Y2, Y2
+	VBROADCASTF128 16(CX)(DX*1), Y3
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y3, Y3
+	VBROADCASTF128 16(CX)(DX*2), Y4
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y4, Y4
+	VBROADCASTF128 16(CX)(BX*1), Y5
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y4
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y2, Y6
+	VUNPCKHPD      Y5, Y2, Y2
+	VBROADCASTSS   16(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   272(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   20(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   276(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   24(AX), Y3
+	VFMADD231PS    Y6, Y3, Y0
+	VBROADCASTSS   280(AX), Y3
+	VFMADD231PS    Y6, Y3, Y1
+	VBROADCASTSS   28(AX), Y3
+	VFMADD231PS    Y2, Y3, Y0
+	VBROADCASTSS   284(AX), Y3
+	VFMADD231PS    Y2, Y3, Y1
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y2
+	VINSERTF128    $0x01, 32(SI), Y2, Y2
+	VBROADCASTF128 32(CX)(DX*1), Y3
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y3, Y3
+	VBROADCASTF128 32(CX)(DX*2), Y4
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y4, Y4
+	VBROADCASTF128 32(CX)(BX*1), Y5
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y4
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y2, Y6
+	VUNPCKHPD      Y5, Y2, Y2
+	VBROADCASTSS   32(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   288(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   36(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   292(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   40(AX), Y3
+	VFMADD231PS    Y6, Y3, Y0
+	VBROADCASTSS   296(AX), Y3
+	VFMADD231PS    Y6, Y3, Y1
+	VBROADCASTSS   44(AX), Y3
+	VFMADD231PS    Y2, Y3, Y0
+	VBROADCASTSS   300(AX), Y3
+	VFMADD231PS    Y2, Y3, Y1
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y2
+	VINSERTF128    $0x01, 48(SI), Y2, Y2
+	VBROADCASTF128 48(CX)(DX*1), Y3
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y3, Y3
+	VBROADCASTF128 48(CX)(DX*2), Y4
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y4, Y4
+	VBROADCASTF128 48(CX)(BX*1), Y5
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y4
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y2, Y6
+	VUNPCKHPD      Y5, Y2, Y2
+	VBROADCASTSS   48(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   304(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   52(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   308(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   56(AX), Y3
+	VFMADD231PS    Y6, Y3, Y0
+	VBROADCASTSS   312(AX), Y3
+	VFMADD231PS    Y6, Y3, Y1
+	VBROADCASTSS   60(AX), Y3
+	VFMADD231PS    Y2, Y3, Y0
+	VBROADCASTSS   316(AX), Y3
+	VFMADD231PS    Y2, Y3, Y1
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000040, AX
+	SUBQ           $0x10, R8
+	JNZ            block
+	ADDQ           $0x00000100, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y0, Y0
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y1, Y1
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F32_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fewAVX2F32_3(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y3
+	VINSERTF128    $0x01, (SI), Y3, Y3
+	VBROADCASTF128 (CX)(DX*1), Y4
+	VINSERTF128    $0x01, (SI)(DX*1), Y4, Y4
+	VBROADCASTF128 (CX)(DX*2), Y5
+	VINSERTF128    $0x01, (SI)(DX*2), Y5, Y5
+	VBROADCASTF128 (CX)(BX*1), Y6
+	VINSERTF128    $0x01, (SI)(BX*1), Y6, Y6
+	VUNPCKLPS      Y4, Y3, Y7
+	VUNPCKHPS      Y4, Y3, Y3
+	VUNPCKLPS      Y6, Y5, Y4
+	VUNPCKHPS      Y6, Y5, Y6
+	VUNPCKLPD      Y4, Y7, Y5
+	VUNPCKHPD      Y4, Y7, Y4
+	VUNPCKLPD      Y6, Y3, Y7
+	VUNPCKHPD      Y6, Y3, Y3
+	VBROADCASTSS   (AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   256(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   512(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   4(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   260(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   516(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   8(AX), Y4
+	VFMADD231PS    Y7, Y4, Y0
+	VBROADCASTSS   264(AX), Y4
+	VFMADD231PS    Y7, Y4, Y1
+	VBROADCASTSS   520(AX), Y4
+	VFMADD231PS    Y7, Y4, Y2
+	VBROADCASTSS   12(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   268(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   524(AX), Y4
+	VFMADD231PS    Y3, Y4, Y2
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y3
+	VINSERTF128    $0x01, 16(SI), Y3, Y3
+	VBROADCASTF128 16(CX)(DX*1), Y4
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y4, Y4
+	VBROADCASTF128 16(CX)(DX*2), Y5
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y5, Y5
+	VBROADCASTF128 16(CX)(BX*1), Y6
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y6, Y6
+	VUNPCKLPS      Y4, Y3, Y7
+	VUNPCKHPS      Y4, Y3, Y3
+	VUNPCKLPS      Y6, Y5, Y4
+	VUNPCKHPS      Y6, Y5, Y6
+	VUNPCKLPD      Y4, Y7, Y5
+	VUNPCKHPD      Y4, Y7, Y4
+	VUNPCKLPD      Y6, Y3, Y7
+	VUNPCKHPD      Y6, Y3, Y3
+	VBROADCASTSS   16(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   272(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   528(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   20(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   276(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   532(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   24(AX), Y4
+	VFMADD231PS    Y7, Y4, Y0
+	VBROADCASTSS   280(AX), Y4
+	VFMADD231PS    Y7, Y4, Y1
+	VBROADCASTSS   536(AX), Y4
+	VFMADD231PS    Y7, Y4, Y2
+	VBROADCASTSS   28(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   284(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   540(AX), Y4
+	VFMADD231PS    Y3, Y4, Y2
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y3
+	VINSERTF128    $0x01, 32(SI), Y3, Y3
+	VBROADCASTF128 32(CX)(DX*1), Y4
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y4, Y4
+	VBROADCASTF128 32(CX)(DX*2), Y5
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y5, Y5
+	VBROADCASTF128 32(CX)(BX*1), Y6
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y6, Y6
+	VUNPCKLPS      Y4, Y3, Y7
+	VUNPCKHPS      Y4, Y3, Y3
+	VUNPCKLPS      Y6, Y5, Y4
+	VUNPCKHPS      Y6, Y5, Y6
+	VUNPCKLPD      Y4, Y7, Y5
+	VUNPCKHPD      Y4, Y7, Y4
+	VUNPCKLPD      Y6, Y3, Y7
+	VUNPCKHPD      Y6, Y3, Y3
+	VBROADCASTSS   32(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   288(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   544(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   36(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   292(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   548(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   40(AX), Y4
+	VFMADD231PS    Y7, Y4, Y0
+	VBROADCASTSS   296(AX), Y4
+	VFMADD231PS    Y7, Y4, Y1
+	VBROADCASTSS   552(AX), Y4
+	VFMADD231PS    Y7, Y4, Y2
+	VBROADCASTSS   44(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   300(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   556(AX), Y4
+	VFMADD231PS    Y3, Y4, Y2
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y3
+	VINSERTF128    $0x01, 48(SI), Y3, Y3
+	VBROADCASTF128 48(CX)(DX*1), Y4
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y4, Y4
+	VBROADCASTF128 48(CX)(DX*2), Y5
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y5, Y5
+	VBROADCASTF128 48(CX)(BX*1), Y6
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y6, Y6
+	VUNPCKLPS      Y4, Y3, Y7
+	VUNPCKHPS      Y4, Y3, Y3
+	VUNPCKLPS      Y6, Y5, Y4
+	VUNPCKHPS      Y6, Y5, Y6
+	VUNPCKLPD      Y4, Y7, Y5
+	VUNPCKHPD      Y4, Y7, Y4
+	VUNPCKLPD      Y6, Y3, Y7
+	VUNPCKHPD      Y6, Y3, Y3
+	VBROADCASTSS   48(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   304(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   560(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   52(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   308(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   564(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   56(AX), Y4
+	VFMADD231PS    Y7, Y4, Y0
+	VBROADCASTSS   312(AX), Y4
+	VFMADD231PS    Y7, Y4, Y1
+	VBROADCASTSS   568(AX), Y4
+	VFMADD231PS    Y7, Y4, Y2
+	VBROADCASTSS   60(AX), Y4
+	VFMADD231PS    Y3, Y4, Y0
+	VBROADCASTSS   316(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   572(AX), Y4
+	VFMADD231PS    Y3, Y4, Y2
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000040, AX
+	SUBQ           $0x10, R8
+	JNZ            block
+	ADDQ           $0x00000200, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y0, Y0
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y1, Y1
+	CMPQ           rows+48(FP), $0x02
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y2, Y2
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F32_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fewAVX2F32_4(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y4
+	VINSERTF128    $0x01, (SI), Y4, Y4
+	VBROADCASTF128 (CX)(DX*1), Y5
+	VINSERTF128    $0x01, (SI)(DX*1), Y5, Y5
+	VBROADCASTF128 (CX)(DX*2), Y6
+	VINSERTF128    $0x01, (SI)(DX*2), Y6, Y6
+	VBROADCASTF128 (CX)(BX*1), Y7
+	VINSERTF128    $0x01, (SI)(BX*1), Y7, Y7
+	VUNPCKLPS      Y5, Y4, Y8
+	VUNPCKHPS      Y5, Y4, Y4
+	VUNPCKLPS      Y7, Y6, Y5
+	VUNPCKHPS      Y7, Y6, Y7
+	VUNPCKLPD      Y5, Y8, Y6
+	VUNPCKHPD      Y5, Y8, Y5
+	VUNPCKLPD      Y7, Y4, Y8
+	VUNPCKHPD      Y7, Y4, Y4
+	VBROADCASTSS   (AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   256(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   512(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   768(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   4(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   260(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   516(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   772(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   8(AX), Y5
+	VFMADD231PS    Y8, Y5, Y0
+	VBROADCASTSS   264(AX), Y5
+	VFMADD231PS    Y8, Y5, Y1
+	VBROADCASTSS   520(AX), Y5
+	VFMADD231PS    Y8, Y5, Y2
+	VBROADCASTSS   776(AX), Y5
+	VFMADD231PS    Y8, Y5, Y3
+	VBROADCASTSS   12(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   268(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   524(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   780(AX), Y5
+	VFMADD231PS    Y4, Y5, Y3
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y4
+	VINSERTF128    $0x01, 16(SI), Y4, Y4
+	VBROADCASTF128 16(CX)(DX*1), Y5
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y5, Y5
+	VBROADCASTF128 16(CX)(DX*2), Y6
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y6, Y6
+	VBROADCASTF128 16(CX)(BX*1), Y7
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y7, Y7
+	VUNPCKLPS      Y5, Y4, Y8
+	VUNPCKHPS      Y5, Y4, Y4
+	VUNPCKLPS      Y7, Y6, Y5
+	VUNPCKHPS      Y7, Y6, Y7
+	VUNPCKLPD      Y5, Y8, Y6
+	VUNPCKHPD      Y5, Y8, Y5
+	VUNPCKLPD      Y7, Y4, Y8
+	VUNPCKHPD      Y7, Y4, Y4
+	VBROADCASTSS   16(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   272(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   528(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   784(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   20(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   276(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   532(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   788(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   24(AX), Y5
+	VFMADD231PS    Y8, Y5, Y0
+	VBROADCASTSS   280(AX), Y5
+	VFMADD231PS    Y8, Y5, Y1
+	VBROADCASTSS   536(AX), Y5
+	VFMADD231PS    Y8, Y5, Y2
+	VBROADCASTSS   792(AX), Y5
+	VFMADD231PS    Y8, Y5, Y3
+	VBROADCASTSS   28(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   284(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   540(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   796(AX), Y5
+	VFMADD231PS    Y4, Y5, Y3
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y4
+	VINSERTF128    $0x01, 32(SI), Y4, Y4
+	VBROADCASTF128 32(CX)(DX*1), Y5
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y5, Y5
+	VBROADCASTF128 32(CX)(DX*2), Y6
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y6, Y6
+	VBROADCASTF128 32(CX)(BX*1), Y7
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y7, Y7
+	VUNPCKLPS      Y5, Y4, Y8
+	VUNPCKHPS      Y5, Y4, Y4
+	VUNPCKLPS      Y7, Y6, Y5
+	VUNPCKHPS      Y7, Y6, Y7
+	VUNPCKLPD      Y5, Y8, Y6
+	VUNPCKHPD      Y5, Y8, Y5
+	VUNPCKLPD      Y7, Y4, Y8
+	VUNPCKHPD      Y7, Y4, Y4
+	VBROADCASTSS   32(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   288(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   544(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   800(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   36(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   292(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   548(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   804(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   40(AX), Y5
+	VFMADD231PS    Y8, Y5, Y0
+	VBROADCASTSS   296(AX), Y5
+	VFMADD231PS    Y8, Y5, Y1
+	VBROADCASTSS   552(AX), Y5
+	VFMADD231PS    Y8, Y5, Y2
+	VBROADCASTSS   808(AX), Y5
+	VFMADD231PS    Y8, Y5, Y3
+	VBROADCASTSS   44(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   300(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   556(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   812(AX), Y5
+	VFMADD231PS    Y4, Y5, Y3
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y4
+	VINSERTF128    $0x01, 48(SI), Y4, Y4
+	VBROADCASTF128 48(CX)(DX*1), Y5
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y5, Y5
+	VBROADCASTF128 48(CX)(DX*2), Y6
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y6, Y6
+	VBROADCASTF128 48(CX)(BX*1), Y7
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y7, Y7
+	VUNPCKLPS      Y5, Y4, Y8
+	VUNPCKHPS      Y5, Y4, Y4
+	VUNPCKLPS      Y7, Y6, Y5
+	VUNPCKHPS      Y7, Y6, Y7
+	VUNPCKLPD      Y5, Y8, Y6
+	VUNPCKHPD      Y5, Y8, Y5
+	VUNPCKLPD      Y7, Y4, Y8
+	VUNPCKHPD      Y7, Y4, Y4
+	VBROADCASTSS   48(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   304(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   560(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   816(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   52(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   308(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   564(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   820(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   56(AX), Y5
+	VFMADD231PS    Y8, Y5, Y0
+	VBROADCASTSS   312(AX), Y5
+	VFMADD231PS    Y8, Y5, Y1
+	VBROADCASTSS   568(AX), Y5
+	VFMADD231PS    Y8, Y5, Y2
+	VBROADCASTSS   824(AX), Y5
+	VFMADD231PS    Y8, Y5, Y3
+	VBROADCASTSS   60(AX), Y5
+	VFMADD231PS    Y4, Y5, Y0
+	VBROADCASTSS   316(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   572(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   828(AX), Y5
+	VFMADD231PS    Y4, Y5, Y3
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000040, AX
+	SUBQ           $0x10, R8
+	JNZ            block
+	ADDQ           $0x00000300, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y0, Y0
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y1, Y1
+	CMPQ           rows+48(FP), $0x02
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y2, Y2
+	CMPQ           rows+48(FP), $0x03
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y3, Y3
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F32_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fewAVX2F32_5(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y5
+	VINSERTF128    $0x01, (SI), Y5, Y5
+	VBROADCASTF128 (CX)(DX*1), Y6
+	VINSERTF128    $0x01, (SI)(DX*1), Y6, Y6
+	VBROADCASTF128 (CX)(DX*2), Y7
+	VINSERTF128    $0x01, (SI)(DX*2), Y7, Y7
+	VBROADCASTF128 (CX)(BX*1), Y8
+	VINSERTF128    $0x01, (SI)(BX*1), Y8, Y8
+	VUNPCKLPS      Y6, Y5, Y9
+	VUNPCKHPS      Y6, Y5, Y5
+	VUNPCKLPS      Y8, Y7, Y6
+	VUNPCKHPS      Y8, Y7, Y8
+	VUNPCKLPD      Y6, Y9, Y7
+	VUNPCKHPD      Y6, Y9, Y6
+	VUNPCKLPD      Y8, Y5, Y9
+	VUNPCKHPD      Y8, Y5, Y5
+	VBROADCASTSS   (AX), Y8
+	VFMADD231PS    Y7, Y8, Y0
+	VBROADCASTSS   256(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   512(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   768(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   1024(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   4(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   260(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   516(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   772(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   1028(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   8(AX), Y6
+	VFMADD231PS    Y9, Y6, Y0
+	VBROADCASTSS   264(AX), Y6
+	VFMADD231PS    Y9, Y6, Y1
+	VBROADCASTSS   520(AX), Y6
+	VFMADD231PS    Y9, Y6, Y2
+	VBROADCASTSS   776(AX), Y6
+	VFMADD231PS    Y9, Y6, Y3
+	VBROADCASTSS   1032(AX), Y6
+	VFMADD231PS    Y9, Y6, Y4
+	VBROADCASTSS   12(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   268(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   524(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   780(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   1036(AX), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y5
+	VINSERTF128    $0x01, 16(SI), Y5, Y5
+	VBROADCASTF128 16(CX)(DX*1), Y6
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y6, Y6
+	VBROADCASTF128 16(CX)(DX*2), Y7
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y7, Y7
+	VBROADCASTF128 16(CX)(BX*1), Y8
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y8, Y8
+	VUNPCKLPS      Y6, Y5, Y9
+	VUNPCKHPS      Y6, Y5, Y5
+	VUNPCKLPS      Y8, Y7, Y6
+	VUNPCKHPS      Y8, Y7, Y8
+	VUNPCKLPD      Y6, Y9, Y7
+	VUNPCKHPD      Y6, Y9, Y6
+	VUNPCKLPD      Y8, Y5, Y9
+	VUNPCKHPD      Y8, Y5, Y5
+	VBROADCASTSS   16(AX), Y8
+	VFMADD231PS    Y7, Y8, Y0
+	VBROADCASTSS   272(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   528(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   784(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   1040(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   20(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   276(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   532(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   788(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   1044(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   24(AX), Y6
+	VFMADD231PS    Y9, Y6, Y0
+	VBROADCASTSS   280(AX), Y6
+	VFMADD231PS    Y9, Y6, Y1
+	VBROADCASTSS   536(AX), Y6
+	VFMADD231PS    Y9, Y6, Y2
+	VBROADCASTSS   792(AX), Y6
+	VFMADD231PS    Y9, Y6, Y3
+	VBROADCASTSS   1048(AX), Y6
+	VFMADD231PS    Y9, Y6, Y4
+	VBROADCASTSS   28(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   284(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   540(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   796(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   1052(AX), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y5
+	VINSERTF128    $0x01, 32(SI), Y5, Y5
+	VBROADCASTF128 32(CX)(DX*1), Y6
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y6, Y6
+	VBROADCASTF128 32(CX)(DX*2), Y7
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y7, Y7
+	VBROADCASTF128 32(CX)(BX*1), Y8
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y8, Y8
+	VUNPCKLPS      Y6, Y5, Y9
+	VUNPCKHPS      Y6, Y5, Y5
+	VUNPCKLPS      Y8, Y7, Y6
+	VUNPCKHPS      Y8, Y7, Y8
+	VUNPCKLPD      Y6, Y9, Y7
+	VUNPCKHPD      Y6, Y9, Y6
+	VUNPCKLPD      Y8, Y5, Y9
+	VUNPCKHPD      Y8, Y5, Y5
+	VBROADCASTSS   32(AX), Y8
+	VFMADD231PS    Y7, Y8, Y0
+	VBROADCASTSS   288(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   544(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   800(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   1056(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   36(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   292(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   548(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   804(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   1060(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   40(AX), Y6
+	VFMADD231PS    Y9, Y6, Y0
+	VBROADCASTSS   296(AX), Y6
+	VFMADD231PS    Y9, Y6, Y1
+	VBROADCASTSS   552(AX), Y6
+	VFMADD231PS    Y9, Y6, Y2
+	VBROADCASTSS   808(AX), Y6
+	VFMADD231PS    Y9, Y6, Y3
+	VBROADCASTSS   1064(AX), Y6
+	VFMADD231PS    Y9, Y6, Y4
+	VBROADCASTSS   44(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   300(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   556(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   812(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   1068(AX), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y5
+	VINSERTF128    $0x01, 48(SI), Y5, Y5
+	VBROADCASTF128 48(CX)(DX*1), Y6
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y6, Y6
+	VBROADCASTF128 48(CX)(DX*2), Y7
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y7, Y7
+	VBROADCASTF128 48(CX)(BX*1), Y8
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y8, Y8
+	VUNPCKLPS      Y6, Y5, Y9
+	VUNPCKHPS      Y6, Y5, Y5
+	VUNPCKLPS      Y8, Y7, Y6
+	VUNPCKHPS      Y8, Y7, Y8
+	VUNPCKLPD      Y6, Y9, Y7
+	VUNPCKHPD      Y6, Y9, Y6
+	VUNPCKLPD      Y8, Y5, Y9
+	VUNPCKHPD      Y8, Y5, Y5
+	VBROADCASTSS   48(AX), Y8
+	VFMADD231PS    Y7, Y8, Y0
+	VBROADCASTSS   304(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   560(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   816(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   1072(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   52(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   308(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   564(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   820(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   1076(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   56(AX), Y6
+	VFMADD231PS    Y9, Y6, Y0
+	VBROADCASTSS   312(AX), Y6
+	VFMADD231PS    Y9, Y6, Y1
+	VBROADCASTSS   568(AX), Y6
+	VFMADD231PS    Y9, Y6, Y2
+	VBROADCASTSS   824(AX), Y6
+	VFMADD231PS    Y9, Y6, Y3
+	VBROADCASTSS   1080(AX), Y6
+	VFMADD231PS    Y9, Y6, Y4
+	VBROADCASTSS   60(AX), Y6
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTSS   316(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   572(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   828(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   1084(AX), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000040, AX
+	SUBQ           $0x10, R8
+	JNZ            block
+	ADDQ           $0x00000400, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y0, Y0
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y1, Y1
+	CMPQ           rows+48(FP), $0x02
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y2, Y2
+	CMPQ           rows+48(FP), $0x03
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y3, Y3
+	CMPQ           rows+48(FP), $0x04
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y4, Y4
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+	VADDPS (R8), Y4, Y4
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F32_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fewAVX2F32_6(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y6
+	VINSERTF128    $0x01, (SI), Y6, Y6
+	VBROADCASTF128 (CX)(DX*1), Y7
+	VINSERTF128    $0x01, (SI)(DX*1), Y7, Y7
+	VBROADCASTF128 (CX)(DX*2), Y8
+	VINSERTF128    $0x01, (SI)(DX*2), Y8, Y8
+	VBROADCASTF128 (CX)(BX*1), Y9
+	VINSERTF128    $0x01, (SI)(BX*1), Y9, Y9
+	VUNPCKLPS      Y7, Y6, Y10
+	VUNPCKHPS      Y7, Y6, Y6
+	VUNPCKLPS      Y9, Y8, Y7
+	VUNPCKHPS      Y9, Y8, Y9
+	VUNPCKLPD      Y7, Y10, Y8
+	VUNPCKHPD      Y7, Y10, Y7
+	VUNPCKLPD      Y9, Y6, Y10
+	VUNPCKHPD      Y9, Y6, Y6
+	VBROADCASTSS   (AX), Y9
+	VFMADD231PS    Y8, Y9, Y0
+	VBROADCASTSS   256(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   512(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   768(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   1024(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1280(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   4(AX), Y8
+	VFMADD231PS    Y7, Y8, Y0
+	VBROADCASTSS   260(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   516(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   772(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   1028(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1284(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTSS   8(AX), Y7
+	VFMADD231PS    Y10, Y7, Y0
+	VBROADCASTSS   264(AX), Y7
+	VFMADD231PS    Y10, Y7, Y1
+	VBROADCASTSS   520(AX), Y7
+	VFMADD231PS    Y10, Y7, Y2
+	VBROADCASTSS   776(AX), Y7
+	VFMADD231PS    Y10, Y7, Y3
+	VBROADCASTSS   1032(AX), Y7
+	VFMADD231PS    Y10, Y7, Y4
+	VBROADCASTSS   1288(AX), Y7
+	VFMADD231PS    Y10, Y7, Y5
+	VBROADCASTSS   12(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   268(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   524(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   780(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   1036(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   1292(AX), Y7
+	VFMADD231PS    Y6, Y7, Y5
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y6
+	VINSERTF128    $0x01, 16(SI), Y6, Y6
+	VBROADCASTF128 16(CX)(DX*1), Y7
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y7, Y7
+	VBROADCASTF128 16(CX)(DX*2), Y8
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y8, Y8
+	VBROADCASTF128 16(CX)(BX*1), Y9
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y9, Y9
+	VUNPCKLPS      Y7, Y6, Y10
+	VUNPCKHPS      Y7, Y6, Y6
+	VUNPCKLPS      Y9, Y8, Y7
+	VUNPCKHPS      Y9, Y8, Y9
+	VUNPCKLPD      Y7, Y10, Y8
+	VUNPCKHPD      Y7, Y10, Y7
+	VUNPCKLPD      Y9, Y6, Y10
+	VUNPCKHPD      Y9, Y6, Y6
+	VBROADCASTSS   16(AX), Y9
+	VFMADD231PS    Y8, Y9, Y0
+	VBROADCASTSS   272(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   528(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   784(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   1040(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1296(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   20(AX), Y8
+	VFMADD231PS    Y7, Y8, Y0
+	VBROADCASTSS   276(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   532(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   788(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   1044(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1300(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTSS   24(AX), Y7
+	VFMADD231PS    Y10, Y7, Y0
+	VBROADCASTSS   280(AX), Y7
+	VFMADD231PS    Y10, Y7, Y1
+	VBROADCASTSS   536(AX), Y7
+	VFMADD231PS    Y10, Y7, Y2
+	VBROADCASTSS   792(AX), Y7
+	VFMADD231PS    Y10, Y7, Y3
+	VBROADCASTSS   1048(AX), Y7
+	VFMADD231PS    Y10, Y7, Y4
+	VBROADCASTSS   1304(AX), Y7
+	VFMADD231PS    Y10, Y7, Y5
+	VBROADCASTSS   28(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   284(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   540(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   796(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   1052(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   1308(AX), Y7
+	VFMADD231PS    Y6, Y7, Y5
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y6
+	VINSERTF128    $0x01, 32(SI), Y6, Y6
+	VBROADCASTF128 32(CX)(DX*1), Y7
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y7, Y7
+	VBROADCASTF128 32(CX)(DX*2), Y8
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y8, Y8
+	VBROADCASTF128 32(CX)(BX*1), Y9
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y9, Y9
+	VUNPCKLPS      Y7, Y6, Y10
+	VUNPCKHPS      Y7, Y6, Y6
+	VUNPCKLPS      Y9, Y8, Y7
+	VUNPCKHPS      Y9, Y8, Y9
+	VUNPCKLPD      Y7, Y10, Y8
+	VUNPCKHPD      Y7, Y10, Y7
+	VUNPCKLPD      Y9, Y6, Y10
+	VUNPCKHPD      Y9, Y6, Y6
+	VBROADCASTSS   32(AX), Y9
+	VFMADD231PS    Y8, Y9, Y0
+	VBROADCASTSS   288(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   544(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   800(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   1056(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1312(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   36(AX), Y8
+	VFMADD231PS    Y7, Y8, Y0
+	VBROADCASTSS   292(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   548(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   804(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   1060(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1316(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTSS   40(AX), Y7
+	VFMADD231PS    Y10, Y7, Y0
+	VBROADCASTSS   296(AX), Y7
+	VFMADD231PS    Y10, Y7, Y1
+	VBROADCASTSS   552(AX), Y7
+	VFMADD231PS    Y10, Y7, Y2
+	VBROADCASTSS   808(AX), Y7
+	VFMADD231PS    Y10, Y7, Y3
+	VBROADCASTSS   1064(AX), Y7
+	VFMADD231PS    Y10, Y7, Y4
+	VBROADCASTSS   1320(AX), Y7
+	VFMADD231PS    Y10, Y7, Y5
+	VBROADCASTSS   44(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   300(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   556(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   812(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   1068(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   1324(AX), Y7
+	VFMADD231PS    Y6, Y7, Y5
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y6
+	VINSERTF128    $0x01, 48(SI), Y6, Y6
+	VBROADCASTF128 48(CX)(DX*1), Y7
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y7, Y7
+	VBROADCASTF128 48(CX)(DX*2), Y8
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y8, Y8
+	VBROADCASTF128 48(CX)(BX*1), Y9
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y9, Y9
+	VUNPCKLPS      Y7, Y6, Y10
+	VUNPCKHPS      Y7, Y6, Y6
+	VUNPCKLPS      Y9, Y8, Y7
+	VUNPCKHPS      Y9, Y8, Y9
+	VUNPCKLPD      Y7, Y10, Y8
+	VUNPCKHPD      Y7, Y10, Y7
+	VUNPCKLPD      Y9, Y6, Y10
+	VUNPCKHPD      Y9, Y6, Y6
+	VBROADCASTSS   48(AX), Y9
+	VFMADD231PS    Y8, Y9, Y0
+	VBROADCASTSS   304(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   560(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   816(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   1072(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1328(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   52(AX), Y8
+	VFMADD231PS    Y7, Y8, Y0
+	VBROADCASTSS   308(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   564(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   820(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   1076(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1332(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTSS   56(AX), Y7
+	VFMADD231PS    Y10, Y7, Y0
+	VBROADCASTSS   312(AX), Y7
+	VFMADD231PS    Y10, Y7, Y1
+	VBROADCASTSS   568(AX), Y7
+	VFMADD231PS    Y10, Y7, Y2
+	VBROADCASTSS   824(AX), Y7
+	VFMADD231PS    Y10, Y7, Y3
+	VBROADCASTSS   1080(AX), Y7
+	VFMADD231PS    Y10, Y7, Y4
+	VBROADCASTSS   1336(AX), Y7
+	VFMADD231PS    Y10, Y7, Y5
+	VBROADCASTSS   60(AX), Y7
+	VFMADD231PS    Y6, Y7, Y0
+	VBROADCASTSS   316(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   572(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   828(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   1084(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   1340(AX), Y7
+	VFMADD231PS    Y6, Y7, Y5
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000040, AX
+	SUBQ           $0x10, R8
+	JNZ            block
+	ADDQ           $0x00000500, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y0, Y0
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y1, Y1
+	CMPQ           rows+48(FP), $0x02
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y2, Y2
+	CMPQ           rows+48(FP), $0x03
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y3, Y3
+	CMPQ           rows+48(FP), $0x04
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y4, Y4
+	CMPQ           rows+48(FP), $0x05
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y5, Y5
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+	VADDPS (R8), Y4, Y4
+	VADDPS (R8), Y5, Y5
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y5, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2BF16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fewAVX2BF16_1(SB), NOSPLIT, $0-80
+	VPCMPEQD Y0, Y0, Y0
+	VPSLLD   $0x10, Y0, Y0
+	MOVQ     a+8(FP), AX
+	MOVQ     b+16(FP), CX
+	MOVQ     ldb+24(FP), DX
+	LEAQ     (DX)(DX*2), BX
+	LEAQ     (CX)(DX*4), SI
+	MOVQ     ahead+72(FP), DI
+	ADDQ     CX, DI
+
+chunk:
+	VXORPS  Y1, Y1, Y1
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y2
+	VINSERTF128    $0x01, (SI), Y2, Y2
+	VBROADCASTF128 (CX)(DX*1), Y3
+	VINSERTF128    $0x01, (SI)(DX*1), Y3, Y3
+	VBROADCASTF128 (CX)(DX*2), Y4
+	VINSERTF128    $0x01, (SI)(DX*2), Y4, Y4
+	VBROADCASTF128 (CX)(BX*1), Y5
+	VINSERTF128    $0x01, (SI)(BX*1), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y4
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y2, Y6
+	VUNPCKHPD      Y5, Y2, Y2
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   (AX), Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   4(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VPSLLD         $0x10, Y3, Y4
+	VBROADCASTSS   8(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VPAND          Y0, Y3, Y3
+	VBROADCASTSS   12(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPSLLD         $0x10, Y6, Y3
+	VBROADCASTSS   16(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   20(AX), Y3
+	VFMADD231PS    Y6, Y3, Y1
+	VPSLLD         $0x10, Y2, Y3
+	VBROADCASTSS   24(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPAND          Y0, Y2, Y2
+	VBROADCASTSS   28(AX), Y3
+	VFMADD231PS    Y2, Y3, Y1
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y2
+	VINSERTF128    $0x01, 16(SI), Y2, Y2
+	VBROADCASTF128 16(CX)(DX*1), Y3
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y3, Y3
+	VBROADCASTF128 16(CX)(DX*2), Y4
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y4, Y4
+	VBROADCASTF128 16(CX)(BX*1), Y5
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y4
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y2, Y6
+	VUNPCKHPD      Y5, Y2, Y2
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   32(AX), Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   36(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VPSLLD         $0x10, Y3, Y4
+	VBROADCASTSS   40(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VPAND          Y0, Y3, Y3
+	VBROADCASTSS   44(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPSLLD         $0x10, Y6, Y3
+	VBROADCASTSS   48(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   52(AX), Y3
+	VFMADD231PS    Y6, Y3, Y1
+	VPSLLD         $0x10, Y2, Y3
+	VBROADCASTSS   56(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPAND          Y0, Y2, Y2
+	VBROADCASTSS   60(AX), Y3
+	VFMADD231PS    Y2, Y3, Y1
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y2
+	VINSERTF128    $0x01, 32(SI), Y2, Y2
+	VBROADCASTF128 32(CX)(DX*1), Y3
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y3, Y3
+	VBROADCASTF128 32(CX)(DX*2), Y4
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y4, Y4
+	VBROADCASTF128 32(CX)(BX*1), Y5
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y4
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y2, Y6
+	VUNPCKHPD      Y5, Y2, Y2
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   64(AX), Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   68(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VPSLLD         $0x10, Y3, Y4
+	VBROADCASTSS   72(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VPAND          Y0, Y3, Y3
+	VBROADCASTSS   76(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPSLLD         $0x10, Y6, Y3
+	VBROADCASTSS   80(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   84(AX), Y3
+	VFMADD231PS    Y6, Y3, Y1
+	VPSLLD         $0x10, Y2, Y3
+	VBROADCASTSS   88(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPAND          Y0, Y2, Y2
+	VBROADCASTSS   92(AX), Y3
+	VFMADD231PS    Y2, Y3, Y1
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y2
+	VINSERTF128    $0x01, 48(SI), Y2, Y2
+	VBROADCASTF128 48(CX)(DX*1), Y3
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y3, Y3
+	VBROADCASTF128 48(CX)(DX*2), Y4
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y4, Y4
+	VBROADCASTF128 48(CX)(BX*1), Y5
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y4
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y2, Y6
+	VUNPCKHPD      Y5, Y2, Y2
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   96(AX), Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   100(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VPSLLD         $0x10, Y3, Y4
+	VBROADCASTSS   104(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VPAND          Y0, Y3, Y3
+	VBROADCASTSS   108(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPSLLD         $0x10, Y6, Y3
+	VBROADCASTSS   112(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   116(AX), Y3
+	VFMADD231PS    Y6, Y3, Y1
+	VPSLLD         $0x10, Y2, Y3
+	VBROADCASTSS   120(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VPAND          Y0, Y2, Y2
+	VBROADCASTSS   124(AX), Y3
+	VFMADD231PS    Y2, Y3, Y1
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000080, AX
+	SUBQ           $0x20, R8
+	JNZ            block
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y1, Y1
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y1, Y1
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y1, (R8)
+	CMPQ    k+0(FP), $0x00
+	JNE     chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2BF16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fewAVX2BF16_2(SB), NOSPLIT, $0-80
+	VPCMPEQD Y0, Y0, Y0
+	VPSLLD   $0x10, Y0, Y0
+	MOVQ     a+8(FP), AX
+	MOVQ     b+16(FP), CX
+	MOVQ     ldb+24(FP), DX
+	LEAQ     (DX)(DX*2), BX
+	LEAQ     (CX)(DX*4), SI
+	MOVQ     ahead+72(FP), DI
+	ADDQ     CX, DI
+
+chunk:
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y3
+	VINSERTF128    $0x01, (SI), Y3, Y3
+	VBROADCASTF128 (CX)(DX*1), Y4
+	VINSERTF128    $0x01, (SI)(DX*1), Y4, Y4
+	VBROADCASTF128 (CX)(DX*2), Y5
+	VINSERTF128    $0x01, (SI)(DX*2), Y5, Y5
+	VBROADCASTF128 (CX)(BX*1), Y6
+	VINSERTF128    $0x01, (SI)(BX*1), Y6, Y6
+	VUNPCKLPS      Y4, Y3, Y7
+	VUNPCKHPS      Y4, Y3, Y3
+	VUNPCKLPS      Y6, Y5, Y4
+	VUNPCKHPS      Y6, Y5, Y6
+	VUNPCKLPD      Y4, Y7, Y5
+	VUNPCKHPD      Y4, Y7, Y4
+	VUNPCKLPD      Y6, Y3, Y7
+	VUNPCKHPD      Y6, Y3, Y3
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   (AX), Y8
+	VFMADD231PS    Y6, Y8, Y1
+	VBROADCASTSS   256(AX), Y8
+	VFMADD231PS    Y6, Y8, Y2
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   4(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   260(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   8(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   264(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   12(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   268(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPSLLD         $0x10, Y7, Y4
+	VBROADCASTSS   16(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   272(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   20(AX), Y4
+	VFMADD231PS    Y7, Y4, Y1
+	VBROADCASTSS   276(AX), Y4
+	VFMADD231PS    Y7, Y4, Y2
+	VPSLLD         $0x10, Y3, Y4
+	VBROADCASTSS   24(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   280(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPAND          Y0, Y3, Y3
+	VBROADCASTSS   28(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   284(AX), Y4
+	VFMADD231PS    Y3, Y4, Y2
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y3
+	VINSERTF128    $0x01, 16(SI), Y3, Y3
+	VBROADCASTF128 16(CX)(DX*1), Y4
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y4, Y4
+	VBROADCASTF128 16(CX)(DX*2), Y5
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y5, Y5
+	VBROADCASTF128 16(CX)(BX*1), Y6
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y6, Y6
+	VUNPCKLPS      Y4, Y3, Y7
+	VUNPCKHPS      Y4, Y3, Y3
+	VUNPCKLPS      Y6, Y5, Y4
+	VUNPCKHPS      Y6, Y5, Y6
+	VUNPCKLPD      Y4, Y7, Y5
+	VUNPCKHPD      Y4, Y7, Y4
+	VUNPCKLPD      Y6, Y3, Y7
+	VUNPCKHPD      Y6, Y3, Y3
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   32(AX), Y8
+	VFMADD231PS    Y6, Y8, Y1
+	VBROADCASTSS   288(AX), Y8
+	VFMADD231PS    Y6, Y8, Y2
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   36(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   292(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   40(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   296(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   44(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   300(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPSLLD         $0x10, Y7, Y4
+	VBROADCASTSS   48(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   304(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   52(AX), Y4
+	VFMADD231PS    Y7, Y4, Y1
+	VBROADCASTSS   308(AX), Y4
+	VFMADD231PS    Y7, Y4, Y2
+	VPSLLD         $0x10, Y3, Y4
+	VBROADCASTSS   56(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   312(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPAND          Y0, Y3, Y3
+	VBROADCASTSS   60(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   316(AX), Y4
+	VFMADD231PS    Y3, Y4, Y2
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y3
+	VINSERTF128    $0x01, 32(SI), Y3, Y3
+	VBROADCASTF128 32(CX)(DX*1), Y4
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y4, Y4
+	VBROADCASTF128 32(CX)(DX*2), Y5
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y5, Y5
+	VBROADCASTF128 32(CX)(BX*1), Y6
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y6, Y6
+	VUNPCKLPS      Y4, Y3, Y7
+	VUNPCKHPS      Y4, Y3, Y3
+	VUNPCKLPS      Y6, Y5, Y4
+	VUNPCKHPS      Y6, Y5, Y6
+	VUNPCKLPD      Y4, Y7, Y5
+	VUNPCKHPD      Y4, Y7, Y4
+	VUNPCKLPD      Y6, Y3, Y7
+	VUNPCKHPD      Y6, Y3, Y3
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   64(AX), Y8
+	VFMADD231PS    Y6, Y8, Y1
+	VBROADCASTSS   320(AX), Y8
+	VFMADD231PS    Y6, Y8, Y2
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   68(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   324(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   72(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   328(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   76(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   332(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPSLLD         $0x10, Y7, Y4
+	VBROADCASTSS   80(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   336(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   84(AX), Y4
+	VFMADD231PS    Y7, Y4, Y1
+	VBROADCASTSS   340(AX), Y4
+	VFMADD231PS    Y7, Y4, Y2
+	VPSLLD         $0x10, Y3, Y4
+	VBROADCASTSS   88(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   344(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPAND          Y0, Y3, Y3
+	VBROADCASTSS   92(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   348(AX), Y4
+	VFMADD231PS    Y3, Y4, Y2
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y3
+	VINSERTF128    $0x01, 48(SI), Y3, Y3
+	VBROADCASTF128 48(CX)(DX*1), Y4
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y4, Y4
+	VBROADCASTF128 48(CX)(DX*2), Y5
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y5, Y5
+	VBROADCASTF128 48(CX)(BX*1), Y6
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y6, Y6
+	VUNPCKLPS      Y4, Y3, Y7
+	VUNPCKHPS      Y4, Y3, Y3
+	VUNPCKLPS      Y6, Y5, Y4
+	VUNPCKHPS      Y6, Y5, Y6
+	VUNPCKLPD      Y4, Y7, Y5
+	VUNPCKHPD      Y4, Y7, Y4
+	VUNPCKLPD      Y6, Y3, Y7
+	VUNPCKHPD      Y6, Y3, Y3
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   96(AX), Y8
+	VFMADD231PS    Y6, Y8, Y1
+	VBROADCASTSS   352(AX), Y8
+	VFMADD231PS    Y6, Y8, Y2
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   100(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   356(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   104(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   360(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   108(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   364(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPSLLD         $0x10, Y7, Y4
+	VBROADCASTSS   112(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   368(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   116(AX), Y4
+	VFMADD231PS    Y7, Y4, Y1
+	VBROADCASTSS   372(AX), Y4
+	VFMADD231PS    Y7, Y4, Y2
+	VPSLLD         $0x10, Y3, Y4
+	VBROADCASTSS   120(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   376(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VPAND          Y0, Y3, Y3
+	VBROADCASTSS   124(AX), Y4
+	VFMADD231PS    Y3, Y4, Y1
+	VBROADCASTSS   380(AX), Y4
+	VFMADD231PS    Y3, Y4, Y2
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000080, AX
+	SUBQ           $0x20, R8
+	JNZ            block
+	ADDQ           $0x00000100, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y1, Y1
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y2, Y2
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2BF16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fewAVX2BF16_3(SB), NOSPLIT, $0-80
+	VPCMPEQD Y0, Y0, Y0
+	VPSLLD   $0x10, Y0, Y0
+	MOVQ     a+8(FP), AX
+	MOVQ     b+16(FP), CX
+	MOVQ     ldb+24(FP), DX
+	LEAQ     (DX)(DX*2), BX
+	LEAQ     (CX)(DX*4), SI
+	MOVQ     ahead+72(FP), DI
+	ADDQ     CX, DI
+
+chunk:
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y4
+	VINSERTF128    $0x01, (SI), Y4, Y4
+	VBROADCASTF128 (CX)(DX*1), Y5
+	VINSERTF128    $0x01, (SI)(DX*1), Y5, Y5
+	VBROADCASTF128 (CX)(DX*2), Y6
+	VINSERTF128    $0x01, (SI)(DX*2), Y6, Y6
+	VBROADCASTF128 (CX)(BX*1), Y7
+	VINSERTF128    $0x01, (SI)(BX*1), Y7, Y7
+	VUNPCKLPS      Y5, Y4, Y8
+	VUNPCKHPS      Y5, Y4, Y4
+	VUNPCKLPS      Y7, Y6, Y5
+	VUNPCKHPS      Y7, Y6, Y7
+	VUNPCKLPD      Y5, Y8, Y6
+	VUNPCKHPD      Y5, Y8, Y5
+	VUNPCKLPD      Y7, Y4, Y8
+	VUNPCKHPD      Y7, Y4, Y4
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   (AX), Y9
+	VFMADD231PS    Y7, Y9, Y1
+	VBROADCASTSS   256(AX), Y9
+	VFMADD231PS    Y7, Y9, Y2
+	VBROADCASTSS   512(AX), Y9
+	VFMADD231PS    Y7, Y9, Y3
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   4(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   260(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   516(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   8(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   264(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   520(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   12(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   268(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   524(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPSLLD         $0x10, Y8, Y5
+	VBROADCASTSS   16(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   272(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   528(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   20(AX), Y5
+	VFMADD231PS    Y8, Y5, Y1
+	VBROADCASTSS   276(AX), Y5
+	VFMADD231PS    Y8, Y5, Y2
+	VBROADCASTSS   532(AX), Y5
+	VFMADD231PS    Y8, Y5, Y3
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   24(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   280(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   536(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   28(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   284(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   540(AX), Y5
+	VFMADD231PS    Y4, Y5, Y3
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y4
+	VINSERTF128    $0x01, 16(SI), Y4, Y4
+	VBROADCASTF128 16(CX)(DX*1), Y5
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y5, Y5
+	VBROADCASTF128 16(CX)(DX*2), Y6
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y6, Y6
+	VBROADCASTF128 16(CX)(BX*1), Y7
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y7, Y7
+	VUNPCKLPS      Y5, Y4, Y8
+	VUNPCKHPS      Y5, Y4, Y4
+	VUNPCKLPS      Y7, Y6, Y5
+	VUNPCKHPS      Y7, Y6, Y7
+	VUNPCKLPD      Y5, Y8, Y6
+	VUNPCKHPD      Y5, Y8, Y5
+	VUNPCKLPD      Y7, Y4, Y8
+	VUNPCKHPD      Y7, Y4, Y4
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   32(AX), Y9
+	VFMADD231PS    Y7, Y9, Y1
+	VBROADCASTSS   288(AX), Y9
+	VFMADD231PS    Y7, Y9, Y2
+	VBROADCASTSS   544(AX), Y9
+	VFMADD231PS    Y7, Y9, Y3
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   36(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   292(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   548(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   40(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   296(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   552(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   44(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   300(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   556(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPSLLD         $0x10, Y8, Y5
+	VBROADCASTSS   48(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   304(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   560(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   52(AX), Y5
+	VFMADD231PS    Y8, Y5, Y1
+	VBROADCASTSS   308(AX), Y5
+	VFMADD231PS    Y8, Y5, Y2
+	VBROADCASTSS   564(AX), Y5
+	VFMADD231PS    Y8, Y5, Y3
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   56(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   312(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   568(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   60(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   316(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   572(AX), Y5
+	VFMADD231PS    Y4, Y5, Y3
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y4
+	VINSERTF128    $0x01, 32(SI), Y4, Y4
+	VBROADCASTF128 32(CX)(DX*1), Y5
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y5, Y5
+	VBROADCASTF128 32(CX)(DX*2), Y6
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y6, Y6
+	VBROADCASTF128 32(CX)(BX*1), Y7
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y7, Y7
+	VUNPCKLPS      Y5, Y4, Y8
+	VUNPCKHPS      Y5, Y4, Y4
+	VUNPCKLPS      Y7, Y6, Y5
+	VUNPCKHPS      Y7, Y6, Y7
+	VUNPCKLPD      Y5, Y8, Y6
+	VUNPCKHPD      Y5, Y8, Y5
+	VUNPCKLPD      Y7, Y4, Y8
+	VUNPCKHPD      Y7, Y4, Y4
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   64(AX), Y9
+	VFMADD231PS    Y7, Y9, Y1
+	VBROADCASTSS   320(AX), Y9
+	VFMADD231PS    Y7, Y9, Y2
+	VBROADCASTSS   576(AX), Y9
+	VFMADD231PS    Y7, Y9, Y3
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   68(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   324(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   580(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   72(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   328(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   584(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   76(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   332(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   588(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPSLLD         $0x10, Y8, Y5
+	VBROADCASTSS   80(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   336(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   592(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   84(AX), Y5
+	VFMADD231PS    Y8, Y5, Y1
+	VBROADCASTSS   340(AX), Y5
+	VFMADD231PS    Y8, Y5, Y2
+	VBROADCASTSS   596(AX), Y5
+	VFMADD231PS    Y8, Y5, Y3
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   88(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   344(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   600(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   92(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   348(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   604(AX), Y5
+	VFMADD231PS    Y4, Y5, Y3
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y4
+	VINSERTF128    $0x01, 48(SI), Y4, Y4
+	VBROADCASTF128 48(CX)(DX*1), Y5
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y5, Y5
+	VBROADCASTF128 48(CX)(DX*2), Y6
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y6, Y6
+	VBROADCASTF128 48(CX)(BX*1), Y7
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y7, Y7
+	VUNPCKLPS      Y5, Y4, Y8
+	VUNPCKHPS      Y5, Y4, Y4
+	VUNPCKLPS      Y7, Y6, Y5
+	VUNPCKHPS      Y7, Y6, Y7
+	VUNPCKLPD      Y5, Y8, Y6
+	VUNPCKHPD      Y5, Y8, Y5
+	VUNPCKLPD      Y7, Y4, Y8
+	VUNPCKHPD      Y7, Y4, Y4
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   96(AX), Y9
+	VFMADD231PS    Y7, Y9, Y1
+	VBROADCASTSS   352(AX), Y9
+	VFMADD231PS    Y7, Y9, Y2
+	VBROADCASTSS   608(AX), Y9
+	VFMADD231PS    Y7, Y9, Y3
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   100(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   356(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   612(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   104(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   360(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   616(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   108(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   364(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   620(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPSLLD         $0x10, Y8, Y5
+	VBROADCASTSS   112(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   368(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   624(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   116(AX), Y5
+	VFMADD231PS    Y8, Y5, Y1
+	VBROADCASTSS   372(AX), Y5
+	VFMADD231PS    Y8, Y5, Y2
+	VBROADCASTSS   628(AX), Y5
+	VFMADD231PS    Y8, Y5, Y3
+	VPSLLD         $0x10, Y4, Y5
+	VBROADCASTSS   120(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   376(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   632(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPAND          Y0, Y4, Y4
+	VBROADCASTSS   124(AX), Y5
+	VFMADD231PS    Y4, Y5, Y1
+	VBROADCASTSS   380(AX), Y5
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTSS   636(AX), Y5
+	VFMADD231PS    Y4, Y5, Y3
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000080, AX
+	SUBQ           $0x20, R8
+	JNZ            block
+	ADDQ           $0x00000200, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y1, Y1
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y2, Y2
+	CMPQ           rows+48(FP), $0x02
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y3, Y3
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2BF16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fewAVX2BF16_4(SB), NOSPLIT, $0-80
+	VPCMPEQD Y0, Y0, Y0
+	VPSLLD   $0x10, Y0, Y0
+	MOVQ     a+8(FP), AX
+	MOVQ     b+16(FP), CX
+	MOVQ     ldb+24(FP), DX
+	LEAQ     (DX)(DX*2), BX
+	LEAQ     (CX)(DX*4), SI
+	MOVQ     ahead+72(FP), DI
+	ADDQ     CX, DI
+
+chunk:
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y5
+	VINSERTF128    $0x01, (SI), Y5, Y5
+	VBROADCASTF128 (CX)(DX*1), Y6
+	VINSERTF128    $0x01, (SI)(DX*1), Y6, Y6
+	VBROADCASTF128 (CX)(DX*2), Y7
+	VINSERTF128    $0x01, (SI)(DX*2), Y7, Y7
+	VBROADCASTF128 (CX)(BX*1), Y8
+	VINSERTF128    $0x01, (SI)(BX*1), Y8, Y8
+	VUNPCKLPS      Y6, Y5, Y9
+	VUNPCKHPS      Y6, Y5, Y5
+	VUNPCKLPS      Y8, Y7, Y6
+	VUNPCKHPS      Y8, Y7, Y8
+	VUNPCKLPD      Y6, Y9, Y7
+	VUNPCKHPD      Y6, Y9, Y6
+	VUNPCKLPD      Y8, Y5, Y9
+	VUNPCKHPD      Y8, Y5, Y5
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   (AX), Y10
+	VFMADD231PS    Y8, Y10, Y1
+	VBROADCASTSS   256(AX), Y10
+	VFMADD231PS    Y8, Y10, Y2
+	VBROADCASTSS   512(AX), Y10
+	VFMADD231PS    Y8, Y10, Y3
+	VBROADCASTSS   768(AX), Y10
+	VFMADD231PS    Y8, Y10, Y4
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   4(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   260(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   516(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   772(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   8(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   264(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   520(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   776(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   12(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   268(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   524(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   780(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPSLLD         $0x10, Y9, Y6
+	VBROADCASTSS   16(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   272(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   528(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   784(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPAND          Y0, Y9, Y9
+	VBROADCASTSS   20(AX), Y6
+	VFMADD231PS    Y9, Y6, Y1
+	VBROADCASTSS   276(AX), Y6
+	VFMADD231PS    Y9, Y6, Y2
+	VBROADCASTSS   532(AX), Y6
+	VFMADD231PS    Y9, Y6, Y3
+	VBROADCASTSS   788(AX), Y6
+	VFMADD231PS    Y9, Y6, Y4
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   24(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   280(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   536(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   792(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   28(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   284(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   540(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   796(AX), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y5
+	VINSERTF128    $0x01, 16(SI), Y5, Y5
+	VBROADCASTF128 16(CX)(DX*1), Y6
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y6, Y6
+	VBROADCASTF128 16(CX)(DX*2), Y7
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y7, Y7
+	VBROADCASTF128 16(CX)(BX*1), Y8
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y8, Y8
+	VUNPCKLPS      Y6, Y5, Y9
+	VUNPCKHPS      Y6, Y5, Y5
+	VUNPCKLPS      Y8, Y7, Y6
+	VUNPCKHPS      Y8, Y7, Y8
+	VUNPCKLPD      Y6, Y9, Y7
+	VUNPCKHPD      Y6, Y9, Y6
+	VUNPCKLPD      Y8, Y5, Y9
+	VUNPCKHPD      Y8, Y5, Y5
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   32(AX), Y10
+	VFMADD231PS    Y8, Y10, Y1
+	VBROADCASTSS   288(AX), Y10
+	VFMADD231PS    Y8, Y10, Y2
+	VBROADCASTSS   544(AX), Y10
+	VFMADD231PS    Y8, Y10, Y3
+	VBROADCASTSS   800(AX), Y10
+	VFMADD231PS    Y8, Y10, Y4
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   36(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   292(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   548(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   804(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   40(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   296(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   552(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   808(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   44(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   300(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   556(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   812(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPSLLD         $0x10, Y9, Y6
+	VBROADCASTSS   48(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   304(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   560(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   816(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPAND          Y0, Y9, Y9
+	VBROADCASTSS   52(AX), Y6
+	VFMADD231PS    Y9, Y6, Y1
+	VBROADCASTSS   308(AX), Y6
+	VFMADD231PS    Y9, Y6, Y2
+	VBROADCASTSS   564(AX), Y6
+	VFMADD231PS    Y9, Y6, Y3
+	VBROADCASTSS   820(AX), Y6
+	VFMADD231PS    Y9, Y6, Y4
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   56(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   312(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   568(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   824(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   60(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   316(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   572(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   828(AX), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y5
+	VINSERTF128    $0x01, 32(SI), Y5, Y5
+	VBROADCASTF128 32(CX)(DX*1), Y6
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y6, Y6
+	VBROADCASTF128 32(CX)(DX*2), Y7
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y7, Y7
+	VBROADCASTF128 32(CX)(BX*1), Y8
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y8, Y8
+	VUNPCKLPS      Y6, Y5, Y9
+	VUNPCKHPS      Y6, Y5, Y5
+	VUNPCKLPS      Y8, Y7, Y6
+	VUNPCKHPS      Y8, Y7, Y8
+	VUNPCKLPD      Y6, Y9, Y7
+	VUNPCKHPD      Y6, Y9, Y6
+	VUNPCKLPD      Y8, Y5, Y9
+	VUNPCKHPD      Y8, Y5, Y5
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   64(AX), Y10
+	VFMADD231PS    Y8, Y10, Y1
+	VBROADCASTSS   320(AX), Y10
+	VFMADD231PS    Y8, Y10, Y2
+	VBROADCASTSS   576(AX), Y10
+	VFMADD231PS    Y8, Y10, Y3
+	VBROADCASTSS   832(AX), Y10
+	VFMADD231PS    Y8, Y10, Y4
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   68(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   324(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   580(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   836(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   72(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   328(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   584(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   840(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   76(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   332(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   588(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   844(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPSLLD         $0x10, Y9, Y6
+	VBROADCASTSS   80(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   336(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   592(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   848(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPAND          Y0, Y9, Y9
+	VBROADCASTSS   84(AX), Y6
+	VFMADD231PS    Y9, Y6, Y1
+	VBROADCASTSS   340(AX), Y6
+	VFMADD231PS    Y9, Y6, Y2
+	VBROADCASTSS   596(AX), Y6
+	VFMADD231PS    Y9, Y6, Y3
+	VBROADCASTSS   852(AX), Y6
+	VFMADD231PS    Y9, Y6, Y4
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   88(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   344(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   600(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   856(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   92(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   348(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   604(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   860(AX), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y5
+	VINSERTF128    $0x01, 48(SI), Y5, Y5
+	VBROADCASTF128 48(CX)(DX*1), Y6
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y6, Y6
+	VBROADCASTF128 48(CX)(DX*2), Y7
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y7, Y7
+	VBROADCASTF128 48(CX)(BX*1), Y8
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y8, Y8
+	VUNPCKLPS      Y6, Y5, Y9
+	VUNPCKHPS      Y6, Y5, Y5
+	VUNPCKLPS      Y8, Y7, Y6
+	VUNPCKHPS      Y8, Y7, Y8
+	VUNPCKLPD      Y6, Y9, Y7
+	VUNPCKHPD      Y6, Y9, Y6
+	VUNPCKLPD      Y8, Y5, Y9
+	VUNPCKHPD      Y8, Y5, Y5
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   96(AX), Y10
+	VFMADD231PS    Y8, Y10, Y1
+	VBROADCASTSS   352(AX), Y10
+	VFMADD231PS    Y8, Y10, Y2
+	VBROADCASTSS   608(AX), Y10
+	VFMADD231PS    Y8, Y10, Y3
+	VBROADCASTSS   864(AX), Y10
+	VFMADD231PS    Y8, Y10, Y4
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   100(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   356(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   612(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   868(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   104(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   360(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   616(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   872(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   108(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   364(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   620(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   876(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPSLLD         $0x10, Y9, Y6
+	VBROADCASTSS   112(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   368(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   624(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   880(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPAND          Y0, Y9, Y9
+	VBROADCASTSS   116(AX), Y6
+	VFMADD231PS    Y9, Y6, Y1
+	VBROADCASTSS   372(AX), Y6
+	VFMADD231PS    Y9, Y6, Y2
+	VBROADCASTSS   628(AX), Y6
+	VFMADD231PS    Y9, Y6, Y3
+	VBROADCASTSS   884(AX), Y6
+	VFMADD231PS    Y9, Y6, Y4
+	VPSLLD         $0x10, Y5, Y6
+	VBROADCASTSS   120(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   376(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   632(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   888(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VPAND          Y0, Y5, Y5
+	VBROADCASTSS   124(AX), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VBROADCASTSS   380(AX), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VBROADCASTSS   636(AX), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VBROADCASTSS   892(AX), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000080, AX
+	SUBQ           $0x20, R8
+	JNZ            block
+	ADDQ           $0x00000300, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y1, Y1
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y2, Y2
+	CMPQ           rows+48(FP), $0x02
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y3, Y3
+	CMPQ           rows+48(FP), $0x03
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y4, Y4
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+	VADDPS (R8), Y4, Y4
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2BF16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fewAVX2BF16_5(SB), NOSPLIT, $0-80
+	VPCMPEQD Y0, Y0, Y0
+	VPSLLD   $0x10, Y0, Y0
+	MOVQ     a+8(FP), AX
+	MOVQ     b+16(FP), CX
+	MOVQ     ldb+24(FP), DX
+	LEAQ     (DX)(DX*2), BX
+	LEAQ     (CX)(DX*4), SI
+	MOVQ     ahead+72(FP), DI
+	ADDQ     CX, DI
+
+chunk:
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y6
+	VINSERTF128    $0x01, (SI), Y6, Y6
+	VBROADCASTF128 (CX)(DX*1), Y7
+	VINSERTF128    $0x01, (SI)(DX*1), Y7, Y7
+	VBROADCASTF128 (CX)(DX*2), Y8
+	VINSERTF128    $0x01, (SI)(DX*2), Y8, Y8
+	VBROADCASTF128 (CX)(BX*1), Y9
+	VINSERTF128    $0x01, (SI)(BX*1), Y9, Y9
+	VUNPCKLPS      Y7, Y6, Y10
+	VUNPCKHPS      Y7, Y6, Y6
+	VUNPCKLPS      Y9, Y8, Y7
+	VUNPCKHPS      Y9, Y8, Y9
+	VUNPCKLPD      Y7, Y10, Y8
+	VUNPCKHPD      Y7, Y10, Y7
+	VUNPCKLPD      Y9, Y6, Y10
+	VUNPCKHPD      Y9, Y6, Y6
+	VPSLLD         $0x10, Y8, Y9
+	VBROADCASTSS   (AX), Y11
+	VFMADD231PS    Y9, Y11, Y1
+	VBROADCASTSS   256(AX), Y11
+	VFMADD231PS    Y9, Y11, Y2
+	VBROADCASTSS   512(AX), Y11
+	VFMADD231PS    Y9, Y11, Y3
+	VBROADCASTSS   768(AX), Y11
+	VFMADD231PS    Y9, Y11, Y4
+	VBROADCASTSS   1024(AX), Y11
+	VFMADD231PS    Y9, Y11, Y5
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   4(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   260(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   516(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   772(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1028(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   8(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   264(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   520(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   776(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1032(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   12(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   268(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   524(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   780(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1036(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPSLLD         $0x10, Y10, Y7
+	VBROADCASTSS   16(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   272(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   528(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   784(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1040(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPAND          Y0, Y10, Y10
+	VBROADCASTSS   20(AX), Y7
+	VFMADD231PS    Y10, Y7, Y1
+	VBROADCASTSS   276(AX), Y7
+	VFMADD231PS    Y10, Y7, Y2
+	VBROADCASTSS   532(AX), Y7
+	VFMADD231PS    Y10, Y7, Y3
+	VBROADCASTSS   788(AX), Y7
+	VFMADD231PS    Y10, Y7, Y4
+	VBROADCASTSS   1044(AX), Y7
+	VFMADD231PS    Y10, Y7, Y5
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   24(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   280(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   536(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   792(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1048(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   28(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   284(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   540(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   796(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   1052(AX), Y7
+	VFMADD231PS    Y6, Y7, Y5
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y6
+	VINSERTF128    $0x01, 16(SI), Y6, Y6
+	VBROADCASTF128 16(CX)(DX*1), Y7
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y7, Y7
+	VBROADCASTF128 16(CX)(DX*2), Y8
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y8, Y8
+	VBROADCASTF128 16(CX)(BX*1), Y9
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y9, Y9
+	VUNPCKLPS      Y7, Y6, Y10
+	VUNPCKHPS      Y7, Y6, Y6
+	VUNPCKLPS      Y9, Y8, Y7
+	VUNPCKHPS      Y9, Y8, Y9
+	VUNPCKLPD      Y7, Y10, Y8
+	VUNPCKHPD      Y7, Y10, Y7
+	VUNPCKLPD      Y9, Y6, Y10
+	VUNPCKHPD      Y9, Y6, Y6
+	VPSLLD         $0x10, Y8, Y9
+	VBROADCASTSS   32(AX), Y11
+	VFMADD231PS    Y9, Y11, Y1
+	VBROADCASTSS   288(AX), Y11
+	VFMADD231PS    Y9, Y11, Y2
+	VBROADCASTSS   544(AX), Y11
+	VFMADD231PS    Y9, Y11, Y3
+	VBROADCASTSS   800(AX), Y11
+	VFMADD231PS    Y9, Y11, Y4
+	VBROADCASTSS   1056(AX), Y11
+	VFMADD231PS    Y9, Y11, Y5
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   36(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   292(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   548(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   804(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1060(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   40(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   296(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   552(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   808(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1064(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   44(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   300(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   556(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   812(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1068(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPSLLD         $0x10, Y10, Y7
+	VBROADCASTSS   48(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   304(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   560(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   816(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1072(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPAND          Y0, Y10, Y10
+	VBROADCASTSS   52(AX), Y7
+	VFMADD231PS    Y10, Y7, Y1
+	VBROADCASTSS   308(AX), Y7
+	VFMADD231PS    Y10, Y7, Y2
+	VBROADCASTSS   564(AX), Y7
+	VFMADD231PS    Y10, Y7, Y3
+	VBROADCASTSS   820(AX), Y7
+	VFMADD231PS    Y10, Y7, Y4
+	VBROADCASTSS   1076(AX), Y7
+	VFMADD231PS    Y10, Y7, Y5
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   56(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   312(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   568(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   824(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1080(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   60(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   316(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   572(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   828(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   1084(AX), Y7
+	VFMADD231PS    Y6, Y7, Y5
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y6
+	VINSERTF128    $0x01, 32(SI), Y6, Y6
+	VBROADCASTF128 32(CX)(DX*1), Y7
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y7, Y7
+	VBROADCASTF128 32(CX)(DX*2), Y8
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y8, Y8
+	VBROADCASTF128 32(CX)(BX*1), Y9
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y9, Y9
+	VUNPCKLPS      Y7, Y6, Y10
+	VUNPCKHPS      Y7, Y6, Y6
+	VUNPCKLPS      Y9, Y8, Y7
+	VUNPCKHPS      Y9, Y8, Y9
+	VUNPCKLPD      Y7, Y10, Y8
+	VUNPCKHPD      Y7, Y10, Y7
+	VUNPCKLPD      Y9, Y6, Y10
+	VUNPCKHPD      Y9, Y6, Y6
+	VPSLLD         $0x10, Y8, Y9
+	VBROADCASTSS   64(AX), Y11
+	VFMADD231PS    Y9, Y11, Y1
+	VBROADCASTSS   320(AX), Y11
+	VFMADD231PS    Y9, Y11, Y2
+	VBROADCASTSS   576(AX), Y11
+	VFMADD231PS    Y9, Y11, Y3
+	VBROADCASTSS   832(AX), Y11
+	VFMADD231PS    Y9, Y11, Y4
+	VBROADCASTSS   1088(AX), Y11
+	VFMADD231PS    Y9, Y11, Y5
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   68(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   324(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   580(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   836(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1092(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   72(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   328(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   584(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   840(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1096(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   76(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   332(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   588(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   844(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1100(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPSLLD         $0x10, Y10, Y7
+	VBROADCASTSS   80(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   336(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   592(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   848(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1104(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPAND          Y0, Y10, Y10
+	VBROADCASTSS   84(AX), Y7
+	VFMADD231PS    Y10, Y7, Y1
+	VBROADCASTSS   340(AX), Y7
+	VFMADD231PS    Y10, Y7, Y2
+	VBROADCASTSS   596(AX), Y7
+	VFMADD231PS    Y10, Y7, Y3
+	VBROADCASTSS   852(AX), Y7
+	VFMADD231PS    Y10, Y7, Y4
+	VBROADCASTSS   1108(AX), Y7
+	VFMADD231PS    Y10, Y7, Y5
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   88(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   344(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   600(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   856(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1112(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   92(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   348(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   604(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   860(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   1116(AX), Y7
+	VFMADD231PS    Y6, Y7, Y5
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y6
+	VINSERTF128    $0x01, 48(SI), Y6, Y6
+	VBROADCASTF128 48(CX)(DX*1), Y7
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y7, Y7
+	VBROADCASTF128 48(CX)(DX*2), Y8
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y8, Y8
+	VBROADCASTF128 48(CX)(BX*1), Y9
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y9, Y9
+	VUNPCKLPS      Y7, Y6, Y10
+	VUNPCKHPS      Y7, Y6, Y6
+	VUNPCKLPS      Y9, Y8, Y7
+	VUNPCKHPS      Y9, Y8, Y9
+	VUNPCKLPD      Y7, Y10, Y8
+	VUNPCKHPD      Y7, Y10, Y7
+	VUNPCKLPD      Y9, Y6, Y10
+	VUNPCKHPD      Y9, Y6, Y6
+	VPSLLD         $0x10, Y8, Y9
+	VBROADCASTSS   96(AX), Y11
+	VFMADD231PS    Y9, Y11, Y1
+	VBROADCASTSS   352(AX), Y11
+	VFMADD231PS    Y9, Y11, Y2
+	VBROADCASTSS   608(AX), Y11
+	VFMADD231PS    Y9, Y11, Y3
+	VBROADCASTSS   864(AX), Y11
+	VFMADD231PS    Y9, Y11, Y4
+	VBROADCASTSS   1120(AX), Y11
+	VFMADD231PS    Y9, Y11, Y5
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   100(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   356(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   612(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   868(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1124(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   104(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   360(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   616(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   872(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1128(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   108(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   364(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   620(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   876(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1132(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPSLLD         $0x10, Y10, Y7
+	VBROADCASTSS   112(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   368(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   624(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   880(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1136(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPAND          Y0, Y10, Y10
+	VBROADCASTSS   116(AX), Y7
+	VFMADD231PS    Y10, Y7, Y1
+	VBROADCASTSS   372(AX), Y7
+	VFMADD231PS    Y10, Y7, Y2
+	VBROADCASTSS   628(AX), Y7
+	VFMADD231PS    Y10, Y7, Y3
+	VBROADCASTSS   884(AX), Y7
+	VFMADD231PS    Y10, Y7, Y4
+	VBROADCASTSS   1140(AX), Y7
+	VFMADD231PS    Y10, Y7, Y5
+	VPSLLD         $0x10, Y6, Y7
+	VBROADCASTSS   120(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   376(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   632(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   888(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1144(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VPAND          Y0, Y6, Y6
+	VBROADCASTSS   124(AX), Y7
+	VFMADD231PS    Y6, Y7, Y1
+	VBROADCASTSS   380(AX), Y7
+	VFMADD231PS    Y6, Y7, Y2
+	VBROADCASTSS   636(AX), Y7
+	VFMADD231PS    Y6, Y7, Y3
+	VBROADCASTSS   892(AX), Y7
+	VFMADD231PS    Y6, Y7, Y4
+	VBROADCASTSS   1148(AX), Y7
+	VFMADD231PS    Y6, Y7, Y5
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000080, AX
+	SUBQ           $0x20, R8
+	JNZ            block
+	ADDQ           $0x00000400, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y1, Y1
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y2, Y2
+	CMPQ           rows+48(FP), $0x02
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y3, Y3
+	CMPQ           rows+48(FP), $0x03
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y4, Y4
+	CMPQ           rows+48(FP), $0x04
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y5, Y5
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+	VADDPS (R8), Y4, Y4
+	VADDPS (R8), Y5, Y5
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y5, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2BF16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fewAVX2BF16_6(SB), NOSPLIT, $0-80
+	VPCMPEQD Y0, Y0, Y0
+	VPSLLD   $0x10, Y0, Y0
+	MOVQ     a+8(FP), AX
+	MOVQ     b+16(FP), CX
+	MOVQ     ldb+24(FP), DX
+	LEAQ     (DX)(DX*2), BX
+	LEAQ     (CX)(DX*4), SI
+	MOVQ     ahead+72(FP), DI
+	ADDQ     CX, DI
+
+chunk:
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VBROADCASTF128 (CX), Y7
+	VINSERTF128    $0x01, (SI), Y7, Y7
+	VBROADCASTF128 (CX)(DX*1), Y8
+	VINSERTF128    $0x01, (SI)(DX*1), Y8, Y8
+	VBROADCASTF128 (CX)(DX*2), Y9
+	VINSERTF128    $0x01, (SI)(DX*2), Y9, Y9
+	VBROADCASTF128 (CX)(BX*1), Y10
+	VINSERTF128    $0x01, (SI)(BX*1), Y10, Y10
+	VUNPCKLPS      Y8, Y7, Y11
+	VUNPCKHPS      Y8, Y7, Y7
+	VUNPCKLPS      Y10, Y9, Y8
+	VUNPCKHPS      Y10, Y9, Y10
+	VUNPCKLPD      Y8, Y11, Y9
+	VUNPCKHPD      Y8, Y11, Y8
+	VUNPCKLPD      Y10, Y7, Y11
+	VUNPCKHPD      Y10, Y7, Y7
+	VPSLLD         $0x10, Y9, Y10
+	VBROADCASTSS   (AX), Y12
+	VFMADD231PS    Y10, Y12, Y1
+	VBROADCASTSS   256(AX), Y12
+	VFMADD231PS    Y10, Y12, Y2
+	VBROADCASTSS   512(AX), Y12
+	VFMADD231PS    Y10, Y12, Y3
+	VBROADCASTSS   768(AX), Y12
+	VFMADD231PS    Y10, Y12, Y4
+	VBROADCASTSS   1024(AX), Y12
+	VFMADD231PS    Y10, Y12, Y5
+	VBROADCASTSS   1280(AX), Y12
+	VFMADD231PS    Y10, Y12, Y6
+	VPAND          Y0, Y9, Y9
+	VBROADCASTSS   4(AX), Y10
+	VFMADD231PS    Y9, Y10, Y1
+	VBROADCASTSS   260(AX), Y10
+	VFMADD231PS    Y9, Y10, Y2
+	VBROADCASTSS   516(AX), Y10
+	VFMADD231PS    Y9, Y10, Y3
+	VBROADCASTSS   772(AX), Y10
+	VFMADD231PS    Y9, Y10, Y4
+	VBROADCASTSS   1028(AX), Y10
+	VFMADD231PS    Y9, Y10, Y5
+	VBROADCASTSS   1284(AX), Y10
+	VFMADD231PS    Y9, Y10, Y6
+	VPSLLD         $0x10, Y8, Y9
+	VBROADCASTSS   8(AX), Y10
+	VFMADD231PS    Y9, Y10, Y1
+	VBROADCASTSS   264(AX), Y10
+	VFMADD231PS    Y9, Y10, Y2
+	VBROADCASTSS   520(AX), Y10
+	VFMADD231PS    Y9, Y10, Y3
+	VBROADCASTSS   776(AX), Y10
+	VFMADD231PS    Y9, Y10, Y4
+	VBROADCASTSS   1032(AX), Y10
+	VFMADD231PS    Y9, Y10, Y5
+	VBROADCASTSS   1288(AX), Y10
+	VFMADD231PS    Y9, Y10, Y6
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   12(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   268(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   524(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   780(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1036(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1292(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPSLLD         $0x10, Y11, Y8
+	VBROADCASTSS   16(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   272(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   528(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   784(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1040(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1296(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPAND          Y0, Y11, Y11
+	VBROADCASTSS   20(AX), Y8
+	VFMADD231PS    Y11, Y8, Y1
+	VBROADCASTSS   276(AX), Y8
+	VFMADD231PS    Y11, Y8, Y2
+	VBROADCASTSS   532(AX), Y8
+	VFMADD231PS    Y11, Y8, Y3
+	VBROADCASTSS   788(AX), Y8
+	VFMADD231PS    Y11, Y8, Y4
+	VBROADCASTSS   1044(AX), Y8
+	VFMADD231PS    Y11, Y8, Y5
+	VBROADCASTSS   1300(AX), Y8
+	VFMADD231PS    Y11, Y8, Y6
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   24(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   280(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   536(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   792(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1048(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1304(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   28(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   284(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   540(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   796(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1052(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTSS   1308(AX), Y8
+	VFMADD231PS    Y7, Y8, Y6
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 16(CX), Y7
+	VINSERTF128    $0x01, 16(SI), Y7, Y7
+	VBROADCASTF128 16(CX)(DX*1), Y8
+	VINSERTF128    $0x01, 16(SI)(DX*1), Y8, Y8
+	VBROADCASTF128 16(CX)(DX*2), Y9
+	VINSERTF128    $0x01, 16(SI)(DX*2), Y9, Y9
+	VBROADCASTF128 16(CX)(BX*1), Y10
+	VINSERTF128    $0x01, 16(SI)(BX*1), Y10, Y10
+	VUNPCKLPS      Y8, Y7, Y11
+	VUNPCKHPS      Y8, Y7, Y7
+	VUNPCKLPS      Y10, Y9, Y8
+	VUNPCKHPS      Y10, Y9, Y10
+	VUNPCKLPD      Y8, Y11, Y9
+	VUNPCKHPD      Y8, Y11, Y8
+	VUNPCKLPD      Y10, Y7, Y11
+	VUNPCKHPD      Y10, Y7, Y7
+	VPSLLD         $0x10, Y9, Y10
+	VBROADCASTSS   32(AX), Y12
+	VFMADD231PS    Y10, Y12, Y1
+	VBROADCASTSS   288(AX), Y12
+	VFMADD231PS    Y10, Y12, Y2
+	VBROADCASTSS   544(AX), Y12
+	VFMADD231PS    Y10, Y12, Y3
+	VBROADCASTSS   800(AX), Y12
+	VFMADD231PS    Y10, Y12, Y4
+	VBROADCASTSS   1056(AX), Y12
+	VFMADD231PS    Y10, Y12, Y5
+	VBROADCASTSS   1312(AX), Y12
+	VFMADD231PS    Y10, Y12, Y6
+	VPAND          Y0, Y9, Y9
+	VBROADCASTSS   36(AX), Y10
+	VFMADD231PS    Y9, Y10, Y1
+	VBROADCASTSS   292(AX), Y10
+	VFMADD231PS    Y9, Y10, Y2
+	VBROADCASTSS   548(AX), Y10
+	VFMADD231PS    Y9, Y10, Y3
+	VBROADCASTSS   804(AX), Y10
+	VFMADD231PS    Y9, Y10, Y4
+	VBROADCASTSS   1060(AX), Y10
+	VFMADD231PS    Y9, Y10, Y5
+	VBROADCASTSS   1316(AX), Y10
+	VFMADD231PS    Y9, Y10, Y6
+	VPSLLD         $0x10, Y8, Y9
+	VBROADCASTSS   40(AX), Y10
+	VFMADD231PS    Y9, Y10, Y1
+	VBROADCASTSS   296(AX), Y10
+	VFMADD231PS    Y9, Y10, Y2
+	VBROADCASTSS   552(AX), Y10
+	VFMADD231PS    Y9, Y10, Y3
+	VBROADCASTSS   808(AX), Y10
+	VFMADD231PS    Y9, Y10, Y4
+	VBROADCASTSS   1064(AX), Y10
+	VFMADD231PS    Y9, Y10, Y5
+	VBROADCASTSS   1320(AX), Y10
+	VFMADD231PS    Y9, Y10, Y6
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   44(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   300(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   556(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   812(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1068(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1324(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPSLLD         $0x10, Y11, Y8
+	VBROADCASTSS   48(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   304(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   560(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   816(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1072(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1328(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPAND          Y0, Y11, Y11
+	VBROADCASTSS   52(AX), Y8
+	VFMADD231PS    Y11, Y8, Y1
+	VBROADCASTSS   308(AX), Y8
+	VFMADD231PS    Y11, Y8, Y2
+	VBROADCASTSS   564(AX), Y8
+	VFMADD231PS    Y11, Y8, Y3
+	VBROADCASTSS   820(AX), Y8
+	VFMADD231PS    Y11, Y8, Y4
+	VBROADCASTSS   1076(AX), Y8
+	VFMADD231PS    Y11, Y8, Y5
+	VBROADCASTSS   1332(AX), Y8
+	VFMADD231PS    Y11, Y8, Y6
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   56(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   312(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   568(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   824(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1080(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1336(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   60(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   316(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   572(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   828(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1084(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTSS   1340(AX), Y8
+	VFMADD231PS    Y7, Y8, Y6
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 32(CX), Y7
+	VINSERTF128    $0x01, 32(SI), Y7, Y7
+	VBROADCASTF128 32(CX)(DX*1), Y8
+	VINSERTF128    $0x01, 32(SI)(DX*1), Y8, Y8
+	VBROADCASTF128 32(CX)(DX*2), Y9
+	VINSERTF128    $0x01, 32(SI)(DX*2), Y9, Y9
+	VBROADCASTF128 32(CX)(BX*1), Y10
+	VINSERTF128    $0x01, 32(SI)(BX*1), Y10, Y10
+	VUNPCKLPS      Y8, Y7, Y11
+	VUNPCKHPS      Y8, Y7, Y7
+	VUNPCKLPS      Y10, Y9, Y8
+	VUNPCKHPS      Y10, Y9, Y10
+	VUNPCKLPD      Y8, Y11, Y9
+	VUNPCKHPD      Y8, Y11, Y8
+	VUNPCKLPD      Y10, Y7, Y11
+	VUNPCKHPD      Y10, Y7, Y7
+	VPSLLD         $0x10, Y9, Y10
+	VBROADCASTSS   64(AX), Y12
+	VFMADD231PS    Y10, Y12, Y1
+	VBROADCASTSS   320(AX), Y12
+	VFMADD231PS    Y10, Y12, Y2
+	VBROADCASTSS   576(AX), Y12
+	VFMADD231PS    Y10, Y12, Y3
+	VBROADCASTSS   832(AX), Y12
+	VFMADD231PS    Y10, Y12, Y4
+	VBROADCASTSS   1088(AX), Y12
+	VFMADD231PS    Y10, Y12, Y5
+	VBROADCASTSS   1344(AX), Y12
+	VFMADD231PS    Y10, Y12, Y6
+	VPAND          Y0, Y9, Y9
+	VBROADCASTSS   68(AX), Y10
+	VFMADD231PS    Y9, Y10, Y1
+	VBROADCASTSS   324(AX), Y10
+	VFMADD231PS    Y9, Y10, Y2
+	VBROADCASTSS   580(AX), Y10
+	VFMADD231PS    Y9, Y10, Y3
+	VBROADCASTSS   836(AX), Y10
+	VFMADD231PS    Y9, Y10, Y4
+	VBROADCASTSS   1092(AX), Y10
+	VFMADD231PS    Y9, Y10, Y5
+	VBROADCASTSS   1348(AX), Y10
+	VFMADD231PS    Y9, Y10, Y6
+	VPSLLD         $0x10, Y8, Y9
+	VBROADCASTSS   72(AX), Y10
+	VFMADD231PS    Y9, Y10, Y1
+	VBROADCASTSS   328(AX), Y10
+	VFMADD231PS    Y9, Y10, Y2
+	VBROADCASTSS   584(AX), Y10
+	VFMADD231PS    Y9, Y10, Y3
+	VBROADCASTSS   840(AX), Y10
+	VFMADD231PS    Y9, Y10, Y4
+	VBROADCASTSS   1096(AX), Y10
+	VFMADD231PS    Y9, Y10, Y5
+	VBROADCASTSS   1352(AX), Y10
+	VFMADD231PS    Y9, Y10, Y6
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   76(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   332(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   588(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   844(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1100(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1356(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPSLLD         $0x10, Y11, Y8
+	VBROADCASTSS   80(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   336(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   592(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   848(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1104(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1360(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPAND          Y0, Y11, Y11
+	VBROADCASTSS   84(AX), Y8
+	VFMADD231PS    Y11, Y8, Y1
+	VBROADCASTSS   340(AX), Y8
+	VFMADD231PS    Y11, Y8, Y2
+	VBROADCASTSS   596(AX), Y8
+	VFMADD231PS    Y11, Y8, Y3
+	VBROADCASTSS   852(AX), Y8
+	VFMADD231PS    Y11, Y8, Y4
+	VBROADCASTSS   1108(AX), Y8
+	VFMADD231PS    Y11, Y8, Y5
+	VBROADCASTSS   1364(AX), Y8
+	VFMADD231PS    Y11, Y8, Y6
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   88(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   344(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   600(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   856(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1112(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1368(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   92(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   348(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   604(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   860(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1116(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTSS   1372(AX), Y8
+	VFMADD231PS    Y7, Y8, Y6
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	VBROADCASTF128 48(CX), Y7
+	VINSERTF128    $0x01, 48(SI), Y7, Y7
+	VBROADCASTF128 48(CX)(DX*1), Y8
+	VINSERTF128    $0x01, 48(SI)(DX*1), Y8, Y8
+	VBROADCASTF128 48(CX)(DX*2), Y9
+	VINSERTF128    $0x01, 48(SI)(DX*2), Y9, Y9
+	VBROADCASTF128 48(CX)(BX*1), Y10
+	VINSERTF128    $0x01, 48(SI)(BX*1), Y10, Y10
+	VUNPCKLPS      Y8, Y7, Y11
+	VUNPCKHPS      Y8, Y7, Y7
+	VUNPCKLPS      Y10, Y9, Y8
+	VUNPCKHPS      Y10, Y9, Y10
+	VUNPCKLPD      Y8, Y11, Y9
+	VUNPCKHPD      Y8, Y11, Y8
+	VUNPCKLPD      Y10, Y7, Y11
+	VUNPCKHPD      Y10, Y7, Y7
+	VPSLLD         $0x10, Y9, Y10
+	VBROADCASTSS   96(AX), Y12
+	VFMADD231PS    Y10, Y12, Y1
+	VBROADCASTSS   352(AX), Y12
+	VFMADD231PS    Y10, Y12, Y2
+	VBROADCASTSS   608(AX), Y12
+	VFMADD231PS    Y10, Y12, Y3
+	VBROADCASTSS   864(AX), Y12
+	VFMADD231PS    Y10, Y12, Y4
+	VBROADCASTSS   1120(AX), Y12
+	VFMADD231PS    Y10, Y12, Y5
+	VBROADCASTSS   1376(AX), Y12
+	VFMADD231PS    Y10, Y12, Y6
+	VPAND          Y0, Y9, Y9
+	VBROADCASTSS   100(AX), Y10
+	VFMADD231PS    Y9, Y10, Y1
+	VBROADCASTSS   356(AX), Y10
+	VFMADD231PS    Y9, Y10, Y2
+	VBROADCASTSS   612(AX), Y10
+	VFMADD231PS    Y9, Y10, Y3
+	VBROADCASTSS   868(AX), Y10
+	VFMADD231PS    Y9, Y10, Y4
+	VBROADCASTSS   1124(AX), Y10
+	VFMADD231PS    Y9, Y10, Y5
+	VBROADCASTSS   1380(AX), Y10
+	VFMADD231PS    Y9, Y10, Y6
+	VPSLLD         $0x10, Y8, Y9
+	VBROADCASTSS   104(AX), Y10
+	VFMADD231PS    Y9, Y10, Y1
+	VBROADCASTSS   360(AX), Y10
+	VFMADD231PS    Y9, Y10, Y2
+	VBROADCASTSS   616(AX), Y10
+	VFMADD231PS    Y9, Y10, Y3
+	VBROADCASTSS   872(AX), Y10
+	VFMADD231PS    Y9, Y10, Y4
+	VBROADCASTSS   1128(AX), Y10
+	VFMADD231PS    Y9, Y10, Y5
+	VBROADCASTSS   1384(AX), Y10
+	VFMADD231PS    Y9, Y10, Y6
+	VPAND          Y0, Y8, Y8
+	VBROADCASTSS   108(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   364(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   620(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   876(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1132(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1388(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPSLLD         $0x10, Y11, Y8
+	VBROADCASTSS   112(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   368(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   624(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   880(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1136(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1392(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPAND          Y0, Y11, Y11
+	VBROADCASTSS   116(AX), Y8
+	VFMADD231PS    Y11, Y8, Y1
+	VBROADCASTSS   372(AX), Y8
+	VFMADD231PS    Y11, Y8, Y2
+	VBROADCASTSS   628(AX), Y8
+	VFMADD231PS    Y11, Y8, Y3
+	VBROADCASTSS   884(AX), Y8
+	VFMADD231PS    Y11, Y8, Y4
+	VBROADCASTSS   1140(AX), Y8
+	VFMADD231PS    Y11, Y8, Y5
+	VBROADCASTSS   1396(AX), Y8
+	VFMADD231PS    Y11, Y8, Y6
+	VPSLLD         $0x10, Y7, Y8
+	VBROADCASTSS   120(AX), Y9
+	VFMADD231PS    Y8, Y9, Y1
+	VBROADCASTSS   376(AX), Y9
+	VFMADD231PS    Y8, Y9, Y2
+	VBROADCASTSS   632(AX), Y9
+	VFMADD231PS    Y8, Y9, Y3
+	VBROADCASTSS   888(AX), Y9
+	VFMADD231PS    Y8, Y9, Y4
+	VBROADCASTSS   1144(AX), Y9
+	VFMADD231PS    Y8, Y9, Y5
+	VBROADCASTSS   1400(AX), Y9
+	VFMADD231PS    Y8, Y9, Y6
+	VPAND          Y0, Y7, Y7
+	VBROADCASTSS   124(AX), Y8
+	VFMADD231PS    Y7, Y8, Y1
+	VBROADCASTSS   380(AX), Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTSS   636(AX), Y8
+	VFMADD231PS    Y7, Y8, Y3
+	VBROADCASTSS   892(AX), Y8
+	VFMADD231PS    Y7, Y8, Y4
+	VBROADCASTSS   1148(AX), Y8
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTSS   1404(AX), Y8
+	VFMADD231PS    Y7, Y8, Y6
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	PREFETCHT1     (DI)
+	ADDQ           $0x40, DI
+	ADDQ           $0x40, CX
+	ADDQ           $0x40, SI
+	ADDQ           $0x00000080, AX
+	SUBQ           $0x20, R8
+	JNZ            block
+	ADDQ           $0x00000500, AX
+	MOVQ           c+32(FP), R8
+	MOVQ           ldc+40(FP), R9
+	SHLQ           $0x02, R9
+	CMPB           add+64(FP), $0x00
+	JEQ            bias
+	VADDPS         (R8), Y1, Y1
+	CMPQ           rows+48(FP), $0x01
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y2, Y2
+	CMPQ           rows+48(FP), $0x02
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y3, Y3
+	CMPQ           rows+48(FP), $0x03
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y4, Y4
+	CMPQ           rows+48(FP), $0x04
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y5, Y5
+	CMPQ           rows+48(FP), $0x05
+	JLE            bias
+	ADDQ           R9, R8
+	VADDPS         (R8), Y6, Y6
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+	VADDPS (R8), Y4, Y4
+	VADDPS (R8), Y5, Y5
+	VADDPS (R8), Y6, Y6
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y5, (R8)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y6, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fewAVX2F16_1(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VCVTPH2PS    (CX), X2
+	VCVTPH2PS    (SI), X1
+	VINSERTF128  $0x01, X1, Y2, Y1
+	VCVTPH2PS    (CX)(DX*1), X2
+	VCVTPH2PS    (SI)(DX*1), X3
+	VINSERTF128  $0x01, X3, Y2, Y3
+	VCVTPH2PS    (CX)(DX*2), X2
+	VCVTPH2PS    (SI)(DX*2), X4
+	VINSERTF128  $0x01, X4, Y2, Y4
+	VCVTPH2PS    (CX)(BX*1), X2
+	VCVTPH2PS    (SI)(BX*1), X5
+	VINSERTF128  $0x01, X5, Y2, Y5
+	VUNPCKLPS    Y3, Y1, Y6
+	VUNPCKHPS    Y3, Y1, Y1
+	VUNPCKLPS    Y5, Y4, Y3
+	VUNPCKHPS    Y5, Y4, Y5
+	VUNPCKLPD    Y3, Y6, Y4
+	VUNPCKHPD    Y3, Y6, Y3
+	VUNPCKLPD    Y5, Y1, Y6
+	VUNPCKHPD    Y5, Y1, Y1
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 4(AX), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS 8(AX), Y3
+	VFMADD231PS  Y6, Y3, Y0
+	VBROADCASTSS 12(AX), Y3
+	VFMADD231PS  Y1, Y3, Y0
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    8(CX), X2
+	VCVTPH2PS    8(SI), X1
+	VINSERTF128  $0x01, X1, Y2, Y1
+	VCVTPH2PS    8(CX)(DX*1), X2
+	VCVTPH2PS    8(SI)(DX*1), X3
+	VINSERTF128  $0x01, X3, Y2, Y3
+	VCVTPH2PS    8(CX)(DX*2), X2
+	VCVTPH2PS    8(SI)(DX*2), X4
+	VINSERTF128  $0x01, X4, Y2, Y4
+	VCVTPH2PS    8(CX)(BX*1), X2
+	VCVTPH2PS    8(SI)(BX*1), X5
+	VINSERTF128  $0x01, X5, Y2, Y5
+	VUNPCKLPS    Y3, Y1, Y6
+	VUNPCKHPS    Y3, Y1, Y1
+	VUNPCKLPS    Y5, Y4, Y3
+	VUNPCKHPS    Y5, Y4, Y5
+	VUNPCKLPD    Y3, Y6, Y4
+	VUNPCKHPD    Y3, Y6, Y3
+	VUNPCKLPD    Y5, Y1, Y6
+	VUNPCKHPD    Y5, Y1, Y1
+	VBROADCASTSS 16(AX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 20(AX), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS 24(AX), Y3
+	VFMADD231PS  Y6, Y3, Y0
+	VBROADCASTSS 28(AX), Y3
+	VFMADD231PS  Y1, Y3, Y0
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    16(CX), X2
+	VCVTPH2PS    16(SI), X1
+	VINSERTF128  $0x01, X1, Y2, Y1
+	VCVTPH2PS    16(CX)(DX*1), X2
+	VCVTPH2PS    16(SI)(DX*1), X3
+	VINSERTF128  $0x01, X3, Y2, Y3
+	VCVTPH2PS    16(CX)(DX*2), X2
+	VCVTPH2PS    16(SI)(DX*2), X4
+	VINSERTF128  $0x01, X4, Y2, Y4
+	VCVTPH2PS    16(CX)(BX*1), X2
+	VCVTPH2PS    16(SI)(BX*1), X5
+	VINSERTF128  $0x01, X5, Y2, Y5
+	VUNPCKLPS    Y3, Y1, Y6
+	VUNPCKHPS    Y3, Y1, Y1
+	VUNPCKLPS    Y5, Y4, Y3
+	VUNPCKHPS    Y5, Y4, Y5
+	VUNPCKLPD    Y3, Y6, Y4
+	VUNPCKHPD    Y3, Y6, Y3
+	VUNPCKLPD    Y5, Y1, Y6
+	VUNPCKHPD    Y5, Y1, Y1
+	VBROADCASTSS 32(AX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 36(AX), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS 40(AX), Y3
+	VFMADD231PS  Y6, Y3, Y0
+	VBROADCASTSS 44(AX), Y3
+	VFMADD231PS  Y1, Y3, Y0
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    24(CX), X2
+	VCVTPH2PS    24(SI), X1
+	VINSERTF128  $0x01, X1, Y2, Y1
+	VCVTPH2PS    24(CX)(DX*1), X2
+	VCVTPH2PS    24(SI)(DX*1), X3
+	VINSERTF128  $0x01, X3, Y2, Y3
+	VCVTPH2PS    24(CX)(DX*2), X2
+	VCVTPH2PS    24(SI)(DX*2), X4
+	VINSERTF128  $0x01, X4, Y2, Y4
+	VCVTPH2PS    24(CX)(BX*1), X2
+	VCVTPH2PS    24(SI)(BX*1), X5
+	VINSERTF128  $0x01, X5, Y2, Y5
+	VUNPCKLPS    Y3, Y1, Y6
+	VUNPCKHPS    Y3, Y1, Y1
+	VUNPCKLPS    Y5, Y4, Y3
+	VUNPCKHPS    Y5, Y4, Y5
+	VUNPCKLPD    Y3, Y6, Y4
+	VUNPCKHPD    Y3, Y6, Y3
+	VUNPCKLPD    Y5, Y1, Y6
+	VUNPCKHPD    Y5, Y1, Y1
+	VBROADCASTSS 48(AX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 52(AX), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS 56(AX), Y3
+	VFMADD231PS  Y6, Y3, Y0
+	VBROADCASTSS 60(AX), Y3
+	VFMADD231PS  Y1, Y3, Y0
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, SI
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x10, R8
+	JNZ          block
+	MOVQ         c+32(FP), R8
+	MOVQ         ldc+40(FP), R9
+	SHLQ         $0x02, R9
+	CMPB         add+64(FP), $0x00
+	JEQ          bias
+	VADDPS       (R8), Y0, Y0
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    k+0(FP), $0x00
+	JNE     chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fewAVX2F16_2(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VCVTPH2PS    (CX), X3
+	VCVTPH2PS    (SI), X2
+	VINSERTF128  $0x01, X2, Y3, Y2
+	VCVTPH2PS    (CX)(DX*1), X3
+	VCVTPH2PS    (SI)(DX*1), X4
+	VINSERTF128  $0x01, X4, Y3, Y4
+	VCVTPH2PS    (CX)(DX*2), X3
+	VCVTPH2PS    (SI)(DX*2), X5
+	VINSERTF128  $0x01, X5, Y3, Y5
+	VCVTPH2PS    (CX)(BX*1), X3
+	VCVTPH2PS    (SI)(BX*1), X6
+	VINSERTF128  $0x01, X6, Y3, Y6
+	VUNPCKLPS    Y4, Y2, Y7
+	VUNPCKHPS    Y4, Y2, Y2
+	VUNPCKLPS    Y6, Y5, Y4
+	VUNPCKHPS    Y6, Y5, Y6
+	VUNPCKLPD    Y4, Y7, Y5
+	VUNPCKHPD    Y4, Y7, Y4
+	VUNPCKLPD    Y6, Y2, Y7
+	VUNPCKHPD    Y6, Y2, Y2
+	VBROADCASTSS (AX), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 256(AX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 260(AX), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 8(AX), Y4
+	VFMADD231PS  Y7, Y4, Y0
+	VBROADCASTSS 264(AX), Y4
+	VFMADD231PS  Y7, Y4, Y1
+	VBROADCASTSS 12(AX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VBROADCASTSS 268(AX), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    8(CX), X3
+	VCVTPH2PS    8(SI), X2
+	VINSERTF128  $0x01, X2, Y3, Y2
+	VCVTPH2PS    8(CX)(DX*1), X3
+	VCVTPH2PS    8(SI)(DX*1), X4
+	VINSERTF128  $0x01, X4, Y3, Y4
+	VCVTPH2PS    8(CX)(DX*2), X3
+	VCVTPH2PS    8(SI)(DX*2), X5
+	VINSERTF128  $0x01, X5, Y3, Y5
+	VCVTPH2PS    8(CX)(BX*1), X3
+	VCVTPH2PS    8(SI)(BX*1), X6
+	VINSERTF128  $0x01, X6, Y3, Y6
+	VUNPCKLPS    Y4, Y2, Y7
+	VUNPCKHPS    Y4, Y2, Y2
+	VUNPCKLPS    Y6, Y5, Y4
+	VUNPCKHPS    Y6, Y5, Y6
+	VUNPCKLPD    Y4, Y7, Y5
+	VUNPCKHPD    Y4, Y7, Y4
+	VUNPCKLPD    Y6, Y2, Y7
+	VUNPCKHPD    Y6, Y2, Y2
+	VBROADCASTSS 16(AX), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 272(AX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 20(AX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 276(AX), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 24(AX), Y4
+	VFMADD231PS  Y7, Y4, Y0
+	VBROADCASTSS 280(AX), Y4
+	VFMADD231PS  Y7, Y4, Y1
+	VBROADCASTSS 28(AX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VBROADCASTSS 284(AX), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    16(CX), X3
+	VCVTPH2PS    16(SI), X2
+	VINSERTF128  $0x01, X2, Y3, Y2
+	VCVTPH2PS    16(CX)(DX*1), X3
+	VCVTPH2PS    16(SI)(DX*1), X4
+	VINSERTF128  $0x01, X4, Y3, Y4
+	VCVTPH2PS    16(CX)(DX*2), X3
+	VCVTPH2PS    16(SI)(DX*2), X5
+	VINSERTF128  $0x01, X5, Y3, Y5
+	VCVTPH2PS    16(CX)(BX*1), X3
+	VCVTPH2PS    16(SI)(BX*1), X6
+	VINSERTF128  $0x01, X6, Y3, Y6
+	VUNPCKLPS    Y4, Y2, Y7
+	VUNPCKHPS    Y4, Y2, Y2
+	VUNPCKLPS    Y6, Y5, Y4
+	VUNPCKHPS    Y6, Y5, Y6
+	VUNPCKLPD    Y4, Y7, Y5
+	VUNPCKHPD    Y4, Y7, Y4
+	VUNPCKLPD    Y6, Y2, Y7
+	VUNPCKHPD    Y6, Y2, Y2
+	VBROADCASTSS 32(AX), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 288(AX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 36(AX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 292(AX), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 40(AX), Y4
+	VFMADD231PS  Y7, Y4, Y0
+	VBROADCASTSS 296(AX), Y4
+	VFMADD231PS  Y7, Y4, Y1
+	VBROADCASTSS 44(AX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VBROADCASTSS 300(AX), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    24(CX), X3
+	VCVTPH2PS    24(SI), X2
+	VINSERTF128  $0x01, X2, Y3, Y2
+	VCVTPH2PS    24(CX)(DX*1), X3
+	VCVTPH2PS    24(SI)(DX*1), X4
+	VINSERTF128  $0x01, X4, Y3, Y4
+	VCVTPH2PS    24(CX)(DX*2), X3
+	VCVTPH2PS    24(SI)(DX*2), X5
+	VINSERTF128  $0x01, X5, Y3, Y5
+	VCVTPH2PS    24(CX)(BX*1), X3
+	VCVTPH2PS    24(SI)(BX*1), X6
+	VINSERTF128  $0x01, X6, Y3, Y6
+	VUNPCKLPS    Y4, Y2, Y7
+	VUNPCKHPS    Y4, Y2, Y2
+	VUNPCKLPS    Y6, Y5, Y4
+	VUNPCKHPS    Y6, Y5, Y6
+	VUNPCKLPD    Y4, Y7, Y5
+	VUNPCKHPD    Y4, Y7, Y4
+	VUNPCKLPD    Y6, Y2, Y7
+	VUNPCKHPD    Y6, Y2, Y2
+	VBROADCASTSS 48(AX), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 304(AX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 52(AX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 308(AX), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 56(AX), Y4
+	VFMADD231PS  Y7, Y4, Y0
+	VBROADCASTSS 312(AX), Y4
+	VFMADD231PS  Y7, Y4, Y1
+	VBROADCASTSS 60(AX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VBROADCASTSS 316(AX), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, SI
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x10, R8
+	JNZ          block
+	ADDQ         $0x00000100, AX
+	MOVQ         c+32(FP), R8
+	MOVQ         ldc+40(FP), R9
+	SHLQ         $0x02, R9
+	CMPB         add+64(FP), $0x00
+	JEQ          bias
+	VADDPS       (R8), Y0, Y0
+	CMPQ         rows+48(FP), $0x01
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y1, Y1
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fewAVX2F16_3(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VCVTPH2PS    (CX), X4
+	VCVTPH2PS    (SI), X3
+	VINSERTF128  $0x01, X3, Y4, Y3
+	VCVTPH2PS    (CX)(DX*1), X4
+	VCVTPH2PS    (SI)(DX*1), X5
+	VINSERTF128  $0x01, X5, Y4, Y5
+	VCVTPH2PS    (CX)(DX*2), X4
+	VCVTPH2PS    (SI)(DX*2), X6
+	VINSERTF128  $0x01, X6, Y4, Y6
+	VCVTPH2PS    (CX)(BX*1), X4
+	VCVTPH2PS    (SI)(BX*1), X7
+	VINSERTF128  $0x01, X7, Y4, Y7
+	VUNPCKLPS    Y5, Y3, Y8
+	VUNPCKHPS    Y5, Y3, Y3
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y7
+	VUNPCKLPD    Y5, Y8, Y6
+	VUNPCKHPD    Y5, Y8, Y5
+	VUNPCKLPD    Y7, Y3, Y8
+	VUNPCKHPD    Y7, Y3, Y3
+	VBROADCASTSS (AX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 256(AX), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 512(AX), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 4(AX), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 260(AX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 516(AX), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 8(AX), Y5
+	VFMADD231PS  Y8, Y5, Y0
+	VBROADCASTSS 264(AX), Y5
+	VFMADD231PS  Y8, Y5, Y1
+	VBROADCASTSS 520(AX), Y5
+	VFMADD231PS  Y8, Y5, Y2
+	VBROADCASTSS 12(AX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 268(AX), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 524(AX), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    8(CX), X4
+	VCVTPH2PS    8(SI), X3
+	VINSERTF128  $0x01, X3, Y4, Y3
+	VCVTPH2PS    8(CX)(DX*1), X4
+	VCVTPH2PS    8(SI)(DX*1), X5
+	VINSERTF128  $0x01, X5, Y4, Y5
+	VCVTPH2PS    8(CX)(DX*2), X4
+	VCVTPH2PS    8(SI)(DX*2), X6
+	VINSERTF128  $0x01, X6, Y4, Y6
+	VCVTPH2PS    8(CX)(BX*1), X4
+	VCVTPH2PS    8(SI)(BX*1), X7
+	VINSERTF128  $0x01, X7, Y4, Y7
+	VUNPCKLPS    Y5, Y3, Y8
+	VUNPCKHPS    Y5, Y3, Y3
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y7
+	VUNPCKLPD    Y5, Y8, Y6
+	VUNPCKHPD    Y5, Y8, Y5
+	VUNPCKLPD    Y7, Y3, Y8
+	VUNPCKHPD    Y7, Y3, Y3
+	VBROADCASTSS 16(AX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 272(AX), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 528(AX), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 20(AX), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 276(AX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 532(AX), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 24(AX), Y5
+	VFMADD231PS  Y8, Y5, Y0
+	VBROADCASTSS 280(AX), Y5
+	VFMADD231PS  Y8, Y5, Y1
+	VBROADCASTSS 536(AX), Y5
+	VFMADD231PS  Y8, Y5, Y2
+	VBROADCASTSS 28(AX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 284(AX), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 540(AX), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    16(CX), X4
+	VCVTPH2PS    16(SI), X3
+	VINSERTF128  $0x01, X3, Y4, Y3
+	VCVTPH2PS    16(CX)(DX*1), X4
+	VCVTPH2PS    16(SI)(DX*1), X5
+	VINSERTF128  $0x01, X5, Y4, Y5
+	VCVTPH2PS    16(CX)(DX*2), X4
+	VCVTPH2PS    16(SI)(DX*2), X6
+	VINSERTF128  $0x01, X6, Y4, Y6
+	VCVTPH2PS    16(CX)(BX*1), X4
+	VCVTPH2PS    16(SI)(BX*1), X7
+	VINSERTF128  $0x01, X7, Y4, Y7
+	VUNPCKLPS    Y5, Y3, Y8
+	VUNPCKHPS    Y5, Y3, Y3
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y7
+	VUNPCKLPD    Y5, Y8, Y6
+	VUNPCKHPD    Y5, Y8, Y5
+	VUNPCKLPD    Y7, Y3, Y8
+	VUNPCKHPD    Y7, Y3, Y3
+	VBROADCASTSS 32(AX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 288(AX), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 544(AX), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 36(AX), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 292(AX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 548(AX), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 40(AX), Y5
+	VFMADD231PS  Y8, Y5, Y0
+	VBROADCASTSS 296(AX), Y5
+	VFMADD231PS  Y8, Y5, Y1
+	VBROADCASTSS 552(AX), Y5
+	VFMADD231PS  Y8, Y5, Y2
+	VBROADCASTSS 44(AX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 300(AX), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 556(AX), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    24(CX), X4
+	VCVTPH2PS    24(SI), X3
+	VINSERTF128  $0x01, X3, Y4, Y3
+	VCVTPH2PS    24(CX)(DX*1), X4
+	VCVTPH2PS    24(SI)(DX*1), X5
+	VINSERTF128  $0x01, X5, Y4, Y5
+	VCVTPH2PS    24(CX)(DX*2), X4
+	VCVTPH2PS    24(SI)(DX*2), X6
+	VINSERTF128  $0x01, X6, Y4, Y6
+	VCVTPH2PS    24(CX)(BX*1), X4
+	VCVTPH2PS    24(SI)(BX*1), X7
+	VINSERTF128  $0x01, X7, Y4, Y7
+	VUNPCKLPS    Y5, Y3, Y8
+	VUNPCKHPS    Y5, Y3, Y3
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y7
+	VUNPCKLPD    Y5, Y8, Y6
+	VUNPCKHPD    Y5, Y8, Y5
+	VUNPCKLPD    Y7, Y3, Y8
+	VUNPCKHPD    Y7, Y3, Y3
+	VBROADCASTSS 48(AX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 304(AX), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 560(AX), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 52(AX), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 308(AX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 564(AX), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 56(AX), Y5
+	VFMADD231PS  Y8, Y5, Y0
+	VBROADCASTSS 312(AX), Y5
+	VFMADD231PS  Y8, Y5, Y1
+	VBROADCASTSS 568(AX), Y5
+	VFMADD231PS  Y8, Y5, Y2
+	VBROADCASTSS 60(AX), Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 316(AX), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 572(AX), Y5
+	VFMADD231PS  Y3, Y5, Y2
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, SI
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x10, R8
+	JNZ          block
+	ADDQ         $0x00000200, AX
+	MOVQ         c+32(FP), R8
+	MOVQ         ldc+40(FP), R9
+	SHLQ         $0x02, R9
+	CMPB         add+64(FP), $0x00
+	JEQ          bias
+	VADDPS       (R8), Y0, Y0
+	CMPQ         rows+48(FP), $0x01
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y1, Y1
+	CMPQ         rows+48(FP), $0x02
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y2, Y2
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fewAVX2F16_4(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VCVTPH2PS    (CX), X5
+	VCVTPH2PS    (SI), X4
+	VINSERTF128  $0x01, X4, Y5, Y4
+	VCVTPH2PS    (CX)(DX*1), X5
+	VCVTPH2PS    (SI)(DX*1), X6
+	VINSERTF128  $0x01, X6, Y5, Y6
+	VCVTPH2PS    (CX)(DX*2), X5
+	VCVTPH2PS    (SI)(DX*2), X7
+	VINSERTF128  $0x01, X7, Y5, Y7
+	VCVTPH2PS    (CX)(BX*1), X5
+	VCVTPH2PS    (SI)(BX*1), X8
+	VINSERTF128  $0x01, X8, Y5, Y8
+	VUNPCKLPS    Y6, Y4, Y9
+	VUNPCKHPS    Y6, Y4, Y4
+	VUNPCKLPS    Y8, Y7, Y6
+	VUNPCKHPS    Y8, Y7, Y8
+	VUNPCKLPD    Y6, Y9, Y7
+	VUNPCKHPD    Y6, Y9, Y6
+	VUNPCKLPD    Y8, Y4, Y9
+	VUNPCKHPD    Y8, Y4, Y4
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS 256(AX), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 512(AX), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 768(AX), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 4(AX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 260(AX), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 516(AX), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 772(AX), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 8(AX), Y6
+	VFMADD231PS  Y9, Y6, Y0
+	VBROADCASTSS 264(AX), Y6
+	VFMADD231PS  Y9, Y6, Y1
+	VBROADCASTSS 520(AX), Y6
+	VFMADD231PS  Y9, Y6, Y2
+	VBROADCASTSS 776(AX), Y6
+	VFMADD231PS  Y9, Y6, Y3
+	VBROADCASTSS 12(AX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 268(AX), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 524(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 780(AX), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    8(CX), X5
+	VCVTPH2PS    8(SI), X4
+	VINSERTF128  $0x01, X4, Y5, Y4
+	VCVTPH2PS    8(CX)(DX*1), X5
+	VCVTPH2PS    8(SI)(DX*1), X6
+	VINSERTF128  $0x01, X6, Y5, Y6
+	VCVTPH2PS    8(CX)(DX*2), X5
+	VCVTPH2PS    8(SI)(DX*2), X7
+	VINSERTF128  $0x01, X7, Y5, Y7
+	VCVTPH2PS    8(CX)(BX*1), X5
+	VCVTPH2PS    8(SI)(BX*1), X8
+	VINSERTF128  $0x01, X8, Y5, Y8
+	VUNPCKLPS    Y6, Y4, Y9
+	VUNPCKHPS    Y6, Y4, Y4
+	VUNPCKLPS    Y8, Y7, Y6
+	VUNPCKHPS    Y8, Y7, Y8
+	VUNPCKLPD    Y6, Y9, Y7
+	VUNPCKHPD    Y6, Y9, Y6
+	VUNPCKLPD    Y8, Y4, Y9
+	VUNPCKHPD    Y8, Y4, Y4
+	VBROADCASTSS 16(AX), Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS 272(AX), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 528(AX), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 784(AX), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 20(AX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 276(AX), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 532(AX), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 788(AX), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 24(AX), Y6
+	VFMADD231PS  Y9, Y6, Y0
+	VBROADCASTSS 280(AX), Y6
+	VFMADD231PS  Y9, Y6, Y1
+	VBROADCASTSS 536(AX), Y6
+	VFMADD231PS  Y9, Y6, Y2
+	VBROADCASTSS 792(AX), Y6
+	VFMADD231PS  Y9, Y6, Y3
+	VBROADCASTSS 28(AX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 284(AX), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 540(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 796(AX), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    16(CX), X5
+	VCVTPH2PS    16(SI), X4
+	VINSERTF128  $0x01, X4, Y5, Y4
+	VCVTPH2PS    16(CX)(DX*1), X5
+	VCVTPH2PS    16(SI)(DX*1), X6
+	VINSERTF128  $0x01, X6, Y5, Y6
+	VCVTPH2PS    16(CX)(DX*2), X5
+	VCVTPH2PS    16(SI)(DX*2), X7
+	VINSERTF128  $0x01, X7, Y5, Y7
+	VCVTPH2PS    16(CX)(BX*1), X5
+	VCVTPH2PS    16(SI)(BX*1), X8
+	VINSERTF128  $0x01, X8, Y5, Y8
+	VUNPCKLPS    Y6, Y4, Y9
+	VUNPCKHPS    Y6, Y4, Y4
+	VUNPCKLPS    Y8, Y7, Y6
+	VUNPCKHPS    Y8, Y7, Y8
+	VUNPCKLPD    Y6, Y9, Y7
+	VUNPCKHPD    Y6, Y9, Y6
+	VUNPCKLPD    Y8, Y4, Y9
+	VUNPCKHPD    Y8, Y4, Y4
+	VBROADCASTSS 32(AX), Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS 288(AX), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 544(AX), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 800(AX), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 36(AX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 292(AX), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 548(AX), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 804(AX), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 40(AX), Y6
+	VFMADD231PS  Y9, Y6, Y0
+	VBROADCASTSS 296(AX), Y6
+	VFMADD231PS  Y9, Y6, Y1
+	VBROADCASTSS 552(AX), Y6
+	VFMADD231PS  Y9, Y6, Y2
+	VBROADCASTSS 808(AX), Y6
+	VFMADD231PS  Y9, Y6, Y3
+	VBROADCASTSS 44(AX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 300(AX), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 556(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 812(AX), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    24(CX), X5
+	VCVTPH2PS    24(SI), X4
+	VINSERTF128  $0x01, X4, Y5, Y4
+	VCVTPH2PS    24(CX)(DX*1), X5
+	VCVTPH2PS    24(SI)(DX*1), X6
+	VINSERTF128  $0x01, X6, Y5, Y6
+	VCVTPH2PS    24(CX)(DX*2), X5
+	VCVTPH2PS    24(SI)(DX*2), X7
+	VINSERTF128  $0x01, X7, Y5, Y7
+	VCVTPH2PS    24(CX)(BX*1), X5
+	VCVTPH2PS    24(SI)(BX*1), X8
+	VINSERTF128  $0x01, X8, Y5, Y8
+	VUNPCKLPS    Y6, Y4, Y9
+	VUNPCKHPS    Y6, Y4, Y4
+	VUNPCKLPS    Y8, Y7, Y6
+	VUNPCKHPS    Y8, Y7, Y8
+	VUNPCKLPD    Y6, Y9, Y7
+	VUNPCKHPD    Y6, Y9, Y6
+	VUNPCKLPD    Y8, Y4, Y9
+	VUNPCKHPD    Y8, Y4, Y4
+	VBROADCASTSS 48(AX), Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS 304(AX), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 560(AX), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 816(AX), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 52(AX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 308(AX), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 564(AX), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 820(AX), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 56(AX), Y6
+	VFMADD231PS  Y9, Y6, Y0
+	VBROADCASTSS 312(AX), Y6
+	VFMADD231PS  Y9, Y6, Y1
+	VBROADCASTSS 568(AX), Y6
+	VFMADD231PS  Y9, Y6, Y2
+	VBROADCASTSS 824(AX), Y6
+	VFMADD231PS  Y9, Y6, Y3
+	VBROADCASTSS 60(AX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VBROADCASTSS 316(AX), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS 572(AX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VBROADCASTSS 828(AX), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, SI
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x10, R8
+	JNZ          block
+	ADDQ         $0x00000300, AX
+	MOVQ         c+32(FP), R8
+	MOVQ         ldc+40(FP), R9
+	SHLQ         $0x02, R9
+	CMPB         add+64(FP), $0x00
+	JEQ          bias
+	VADDPS       (R8), Y0, Y0
+	CMPQ         rows+48(FP), $0x01
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y1, Y1
+	CMPQ         rows+48(FP), $0x02
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y2, Y2
+	CMPQ         rows+48(FP), $0x03
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y3, Y3
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fewAVX2F16_5(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VCVTPH2PS    (CX), X6
+	VCVTPH2PS    (SI), X5
+	VINSERTF128  $0x01, X5, Y6, Y5
+	VCVTPH2PS    (CX)(DX*1), X6
+	VCVTPH2PS    (SI)(DX*1), X7
+	VINSERTF128  $0x01, X7, Y6, Y7
+	VCVTPH2PS    (CX)(DX*2), X6
+	VCVTPH2PS    (SI)(DX*2), X8
+	VINSERTF128  $0x01, X8, Y6, Y8
+	VCVTPH2PS    (CX)(BX*1), X6
+	VCVTPH2PS    (SI)(BX*1), X9
+	VINSERTF128  $0x01, X9, Y6, Y9
+	VUNPCKLPS    Y7, Y5, Y10
+	VUNPCKHPS    Y7, Y5, Y5
+	VUNPCKLPS    Y9, Y8, Y7
+	VUNPCKHPS    Y9, Y8, Y9
+	VUNPCKLPD    Y7, Y10, Y8
+	VUNPCKHPD    Y7, Y10, Y7
+	VUNPCKLPD    Y9, Y5, Y10
+	VUNPCKHPD    Y9, Y5, Y5
+	VBROADCASTSS (AX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 256(AX), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS 512(AX), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS 768(AX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 1024(AX), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 4(AX), Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS 260(AX), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 516(AX), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 772(AX), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 1028(AX), Y8
+	VFMADD231PS  Y7, Y8, Y4
+	VBROADCASTSS 8(AX), Y7
+	VFMADD231PS  Y10, Y7, Y0
+	VBROADCASTSS 264(AX), Y7
+	VFMADD231PS  Y10, Y7, Y1
+	VBROADCASTSS 520(AX), Y7
+	VFMADD231PS  Y10, Y7, Y2
+	VBROADCASTSS 776(AX), Y7
+	VFMADD231PS  Y10, Y7, Y3
+	VBROADCASTSS 1032(AX), Y7
+	VFMADD231PS  Y10, Y7, Y4
+	VBROADCASTSS 12(AX), Y7
+	VFMADD231PS  Y5, Y7, Y0
+	VBROADCASTSS 268(AX), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VBROADCASTSS 524(AX), Y7
+	VFMADD231PS  Y5, Y7, Y2
+	VBROADCASTSS 780(AX), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VBROADCASTSS 1036(AX), Y7
+	VFMADD231PS  Y5, Y7, Y4
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    8(CX), X6
+	VCVTPH2PS    8(SI), X5
+	VINSERTF128  $0x01, X5, Y6, Y5
+	VCVTPH2PS    8(CX)(DX*1), X6
+	VCVTPH2PS    8(SI)(DX*1), X7
+	VINSERTF128  $0x01, X7, Y6, Y7
+	VCVTPH2PS    8(CX)(DX*2), X6
+	VCVTPH2PS    8(SI)(DX*2), X8
+	VINSERTF128  $0x01, X8, Y6, Y8
+	VCVTPH2PS    8(CX)(BX*1), X6
+	VCVTPH2PS    8(SI)(BX*1), X9
+	VINSERTF128  $0x01, X9, Y6, Y9
+	VUNPCKLPS    Y7, Y5, Y10
+	VUNPCKHPS    Y7, Y5, Y5
+	VUNPCKLPS    Y9, Y8, Y7
+	VUNPCKHPS    Y9, Y8, Y9
+	VUNPCKLPD    Y7, Y10, Y8
+	VUNPCKHPD    Y7, Y10, Y7
+	VUNPCKLPD    Y9, Y5, Y10
+	VUNPCKHPD    Y9, Y5, Y5
+	VBROADCASTSS 16(AX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 272(AX), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS 528(AX), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS 784(AX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 1040(AX), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 20(AX), Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS 276(AX), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 532(AX), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 788(AX), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 1044(AX), Y8
+	VFMADD231PS  Y7, Y8, Y4
+	VBROADCASTSS 24(AX), Y7
+	VFMADD231PS  Y10, Y7, Y0
+	VBROADCASTSS 280(AX), Y7
+	VFMADD231PS  Y10, Y7, Y1
+	VBROADCASTSS 536(AX), Y7
+	VFMADD231PS  Y10, Y7, Y2
+	VBROADCASTSS 792(AX), Y7
+	VFMADD231PS  Y10, Y7, Y3
+	VBROADCASTSS 1048(AX), Y7
+	VFMADD231PS  Y10, Y7, Y4
+	VBROADCASTSS 28(AX), Y7
+	VFMADD231PS  Y5, Y7, Y0
+	VBROADCASTSS 284(AX), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VBROADCASTSS 540(AX), Y7
+	VFMADD231PS  Y5, Y7, Y2
+	VBROADCASTSS 796(AX), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VBROADCASTSS 1052(AX), Y7
+	VFMADD231PS  Y5, Y7, Y4
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    16(CX), X6
+	VCVTPH2PS    16(SI), X5
+	VINSERTF128  $0x01, X5, Y6, Y5
+	VCVTPH2PS    16(CX)(DX*1), X6
+	VCVTPH2PS    16(SI)(DX*1), X7
+	VINSERTF128  $0x01, X7, Y6, Y7
+	VCVTPH2PS    16(CX)(DX*2), X6
+	VCVTPH2PS    16(SI)(DX*2), X8
+	VINSERTF128  $0x01, X8, Y6, Y8
+	VCVTPH2PS    16(CX)(BX*1), X6
+	VCVTPH2PS    16(SI)(BX*1), X9
+	VINSERTF128  $0x01, X9, Y6, Y9
+	VUNPCKLPS    Y7, Y5, Y10
+	VUNPCKHPS    Y7, Y5, Y5
+	VUNPCKLPS    Y9, Y8, Y7
+	VUNPCKHPS    Y9, Y8, Y9
+	VUNPCKLPD    Y7, Y10, Y8
+	VUNPCKHPD    Y7, Y10, Y7
+	VUNPCKLPD    Y9, Y5, Y10
+	VUNPCKHPD    Y9, Y5, Y5
+	VBROADCASTSS 32(AX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 288(AX), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS 544(AX), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS 800(AX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 1056(AX), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 36(AX), Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS 292(AX), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 548(AX), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 804(AX), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 1060(AX), Y8
+	VFMADD231PS  Y7, Y8, Y4
+	VBROADCASTSS 40(AX), Y7
+	VFMADD231PS  Y10, Y7, Y0
+	VBROADCASTSS 296(AX), Y7
+	VFMADD231PS  Y10, Y7, Y1
+	VBROADCASTSS 552(AX), Y7
+	VFMADD231PS  Y10, Y7, Y2
+	VBROADCASTSS 808(AX), Y7
+	VFMADD231PS  Y10, Y7, Y3
+	VBROADCASTSS 1064(AX), Y7
+	VFMADD231PS  Y10, Y7, Y4
+	VBROADCASTSS 44(AX), Y7
+	VFMADD231PS  Y5, Y7, Y0
+	VBROADCASTSS 300(AX), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VBROADCASTSS 556(AX), Y7
+	VFMADD231PS  Y5, Y7, Y2
+	VBROADCASTSS 812(AX), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VBROADCASTSS 1068(AX), Y7
+	VFMADD231PS  Y5, Y7, Y4
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    24(CX), X6
+	VCVTPH2PS    24(SI), X5
+	VINSERTF128  $0x01, X5, Y6, Y5
+	VCVTPH2PS    24(CX)(DX*1), X6
+	VCVTPH2PS    24(SI)(DX*1), X7
+	VINSERTF128  $0x01, X7, Y6, Y7
+	VCVTPH2PS    24(CX)(DX*2), X6
+	VCVTPH2PS    24(SI)(DX*2), X8
+	VINSERTF128  $0x01, X8, Y6, Y8
+	VCVTPH2PS    24(CX)(BX*1), X6
+	VCVTPH2PS    24(SI)(BX*1), X9
+	VINSERTF128  $0x01, X9, Y6, Y9
+	VUNPCKLPS    Y7, Y5, Y10
+	VUNPCKHPS    Y7, Y5, Y5
+	VUNPCKLPS    Y9, Y8, Y7
+	VUNPCKHPS    Y9, Y8, Y9
+	VUNPCKLPD    Y7, Y10, Y8
+	VUNPCKHPD    Y7, Y10, Y7
+	VUNPCKLPD    Y9, Y5, Y10
+	VUNPCKHPD    Y9, Y5, Y5
+	VBROADCASTSS 48(AX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 304(AX), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS 560(AX), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS 816(AX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 1072(AX), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 52(AX), Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS 308(AX), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 564(AX), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 820(AX), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 1076(AX), Y8
+	VFMADD231PS  Y7, Y8, Y4
+	VBROADCASTSS 56(AX), Y7
+	VFMADD231PS  Y10, Y7, Y0
+	VBROADCASTSS 312(AX), Y7
+	VFMADD231PS  Y10, Y7, Y1
+	VBROADCASTSS 568(AX), Y7
+	VFMADD231PS  Y10, Y7, Y2
+	VBROADCASTSS 824(AX), Y7
+	VFMADD231PS  Y10, Y7, Y3
+	VBROADCASTSS 1080(AX), Y7
+	VFMADD231PS  Y10, Y7, Y4
+	VBROADCASTSS 60(AX), Y7
+	VFMADD231PS  Y5, Y7, Y0
+	VBROADCASTSS 316(AX), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VBROADCASTSS 572(AX), Y7
+	VFMADD231PS  Y5, Y7, Y2
+	VBROADCASTSS 828(AX), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VBROADCASTSS 1084(AX), Y7
+	VFMADD231PS  Y5, Y7, Y4
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, SI
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x10, R8
+	JNZ          block
+	ADDQ         $0x00000400, AX
+	MOVQ         c+32(FP), R8
+	MOVQ         ldc+40(FP), R9
+	SHLQ         $0x02, R9
+	CMPB         add+64(FP), $0x00
+	JEQ          bias
+	VADDPS       (R8), Y0, Y0
+	CMPQ         rows+48(FP), $0x01
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y1, Y1
+	CMPQ         rows+48(FP), $0x02
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y2, Y2
+	CMPQ         rows+48(FP), $0x03
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y3, Y3
+	CMPQ         rows+48(FP), $0x04
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y4, Y4
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+	VADDPS (R8), Y4, Y4
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX2F16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fewAVX2F16_6(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	MOVQ ahead+72(FP), DI
+	ADDQ CX, DI
+
+chunk:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    $0x00000040, R8
+	CMPQ    R8, k+0(FP)
+	CMOVQGT k+0(FP), R8
+	SUBQ    R8, k+0(FP)
+
+block:
+	VCVTPH2PS    (CX), X7
+	VCVTPH2PS    (SI), X6
+	VINSERTF128  $0x01, X6, Y7, Y6
+	VCVTPH2PS    (CX)(DX*1), X7
+	VCVTPH2PS    (SI)(DX*1), X8
+	VINSERTF128  $0x01, X8, Y7, Y8
+	VCVTPH2PS    (CX)(DX*2), X7
+	VCVTPH2PS    (SI)(DX*2), X9
+	VINSERTF128  $0x01, X9, Y7, Y9
+	VCVTPH2PS    (CX)(BX*1), X7
+	VCVTPH2PS    (SI)(BX*1), X10
+	VINSERTF128  $0x01, X10, Y7, Y10
+	VUNPCKLPS    Y8, Y6, Y11
+	VUNPCKHPS    Y8, Y6, Y6
+	VUNPCKLPS    Y10, Y9, Y8
+	VUNPCKHPS    Y10, Y9, Y10
+	VUNPCKLPD    Y8, Y11, Y9
+	VUNPCKHPD    Y8, Y11, Y8
+	VUNPCKLPD    Y10, Y6, Y11
+	VUNPCKHPD    Y10, Y6, Y6
+	VBROADCASTSS (AX), Y10
+	VFMADD231PS  Y9, Y10, Y0
+	VBROADCASTSS 256(AX), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 512(AX), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS 768(AX), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 1024(AX), Y10
+	VFMADD231PS  Y9, Y10, Y4
+	VBROADCASTSS 1280(AX), Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 4(AX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 260(AX), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS 516(AX), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS 772(AX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 1028(AX), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 1284(AX), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS 8(AX), Y8
+	VFMADD231PS  Y11, Y8, Y0
+	VBROADCASTSS 264(AX), Y8
+	VFMADD231PS  Y11, Y8, Y1
+	VBROADCASTSS 520(AX), Y8
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS 776(AX), Y8
+	VFMADD231PS  Y11, Y8, Y3
+	VBROADCASTSS 1032(AX), Y8
+	VFMADD231PS  Y11, Y8, Y4
+	VBROADCASTSS 1288(AX), Y8
+	VFMADD231PS  Y11, Y8, Y5
+	VBROADCASTSS 12(AX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VBROADCASTSS 268(AX), Y8
+	VFMADD231PS  Y6, Y8, Y1
+	VBROADCASTSS 524(AX), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VBROADCASTSS 780(AX), Y8
+	VFMADD231PS  Y6, Y8, Y3
+	VBROADCASTSS 1036(AX), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VBROADCASTSS 1292(AX), Y8
+	VFMADD231PS  Y6, Y8, Y5
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    8(CX), X7
+	VCVTPH2PS    8(SI), X6
+	VINSERTF128  $0x01, X6, Y7, Y6
+	VCVTPH2PS    8(CX)(DX*1), X7
+	VCVTPH2PS    8(SI)(DX*1), X8
+	VINSERTF128  $0x01, X8, Y7, Y8
+	VCVTPH2PS    8(CX)(DX*2), X7
+	VCVTPH2PS    8(SI)(DX*2), X9
+	VINSERTF128  $0x01, X9, Y7, Y9
+	VCVTPH2PS    8(CX)(BX*1), X7
+	VCVTPH2PS    8(SI)(BX*1), X10
+	VINSERTF128  $0x01, X10, Y7, Y10
+	VUNPCKLPS    Y8, Y6, Y11
+	VUNPCKHPS    Y8, Y6, Y6
+	VUNPCKLPS    Y10, Y9, Y8
+	VUNPCKHPS    Y10, Y9, Y10
+	VUNPCKLPD    Y8, Y11, Y9
+	VUNPCKHPD    Y8, Y11, Y8
+	VUNPCKLPD    Y10, Y6, Y11
+	VUNPCKHPD    Y10, Y6, Y6
+	VBROADCASTSS 16(AX), Y10
+	VFMADD231PS  Y9, Y10, Y0
+	VBROADCASTSS 272(AX), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 528(AX), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS 784(AX), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 1040(AX), Y10
+	VFMADD231PS  Y9, Y10, Y4
+	VBROADCASTSS 1296(AX), Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 20(AX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 276(AX), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS 532(AX), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS 788(AX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 1044(AX), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 1300(AX), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS 24(AX), Y8
+	VFMADD231PS  Y11, Y8, Y0
+	VBROADCASTSS 280(AX), Y8
+	VFMADD231PS  Y11, Y8, Y1
+	VBROADCASTSS 536(AX), Y8
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS 792(AX), Y8
+	VFMADD231PS  Y11, Y8, Y3
+	VBROADCASTSS 1048(AX), Y8
+	VFMADD231PS  Y11, Y8, Y4
+	VBROADCASTSS 1304(AX), Y8
+	VFMADD231PS  Y11, Y8, Y5
+	VBROADCASTSS 28(AX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VBROADCASTSS 284(AX), Y8
+	VFMADD231PS  Y6, Y8, Y1
+	VBROADCASTSS 540(AX), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VBROADCASTSS 796(AX), Y8
+	VFMADD231PS  Y6, Y8, Y3
+	VBROADCASTSS 1052(AX), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VBROADCASTSS 1308(AX), Y8
+	VFMADD231PS  Y6, Y8, Y5
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    16(CX), X7
+	VCVTPH2PS    16(SI), X6
+	VINSERTF128  $0x01, X6, Y7, Y6
+	VCVTPH2PS    16(CX)(DX*1), X7
+	VCVTPH2PS    16(SI)(DX*1), X8
+	VINSERTF128  $0x01, X8, Y7, Y8
+	VCVTPH2PS    16(CX)(DX*2), X7
+	VCVTPH2PS    16(SI)(DX*2), X9
+	VINSERTF128  $0x01, X9, Y7, Y9
+	VCVTPH2PS    16(CX)(BX*1), X7
+	VCVTPH2PS    16(SI)(BX*1), X10
+	VINSERTF128  $0x01, X10, Y7, Y10
+	VUNPCKLPS    Y8, Y6, Y11
+	VUNPCKHPS    Y8, Y6, Y6
+	VUNPCKLPS    Y10, Y9, Y8
+	VUNPCKHPS    Y10, Y9, Y10
+	VUNPCKLPD    Y8, Y11, Y9
+	VUNPCKHPD    Y8, Y11, Y8
+	VUNPCKLPD    Y10, Y6, Y11
+	VUNPCKHPD    Y10, Y6, Y6
+	VBROADCASTSS 32(AX), Y10
+	VFMADD231PS  Y9, Y10, Y0
+	VBROADCASTSS 288(AX), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 544(AX), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS 800(AX), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 1056(AX), Y10
+	VFMADD231PS  Y9, Y10, Y4
+	VBROADCASTSS 1312(AX), Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 36(AX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 292(AX), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS 548(AX), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS 804(AX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 1060(AX), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 1316(AX), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS 40(AX), Y8
+	VFMADD231PS  Y11, Y8, Y0
+	VBROADCASTSS 296(AX), Y8
+	VFMADD231PS  Y11, Y8, Y1
+	VBROADCASTSS 552(AX), Y8
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS 808(AX), Y8
+	VFMADD231PS  Y11, Y8, Y3
+	VBROADCASTSS 1064(AX), Y8
+	VFMADD231PS  Y11, Y8, Y4
+	VBROADCASTSS 1320(AX), Y8
+	VFMADD231PS  Y11, Y8, Y5
+	VBROADCASTSS 44(AX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VBROADCASTSS 300(AX), Y8
+	VFMADD231PS  Y6, Y8, Y1
+	VBROADCASTSS 556(AX), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VBROADCASTSS 812(AX), Y8
+	VFMADD231PS  Y6, Y8, Y3
+	VBROADCASTSS 1068(AX), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VBROADCASTSS 1324(AX), Y8
+	VFMADD231PS  Y6, Y8, Y5
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	VCVTPH2PS    24(CX), X7
+	VCVTPH2PS    24(SI), X6
+	VINSERTF128  $0x01, X6, Y7, Y6
+	VCVTPH2PS    24(CX)(DX*1), X7
+	VCVTPH2PS    24(SI)(DX*1), X8
+	VINSERTF128  $0x01, X8, Y7, Y8
+	VCVTPH2PS    24(CX)(DX*2), X7
+	VCVTPH2PS    24(SI)(DX*2), X9
+	VINSERTF128  $0x01, X9, Y7, Y9
+	VCVTPH2PS    24(CX)(BX*1), X7
+	VCVTPH2PS    24(SI)(BX*1), X10
+	VINSERTF128  $0x01, X10, Y7, Y10
+	VUNPCKLPS    Y8, Y6, Y11
+	VUNPCKHPS    Y8, Y6, Y6
+	VUNPCKLPS    Y10, Y9, Y8
+	VUNPCKHPS    Y10, Y9, Y10
+	VUNPCKLPD    Y8, Y11, Y9
+	VUNPCKHPD    Y8, Y11, Y8
+	VUNPCKLPD    Y10, Y6, Y11
+	VUNPCKHPD    Y10, Y6, Y6
+	VBROADCASTSS 48(AX), Y10
+	VFMADD231PS  Y9, Y10, Y0
+	VBROADCASTSS 304(AX), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 560(AX), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS 816(AX), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 1072(AX), Y10
+	VFMADD231PS  Y9, Y10, Y4
+	VBROADCASTSS 1328(AX), Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 52(AX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS 308(AX), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS 564(AX), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS 820(AX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 1076(AX), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS 1332(AX), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS 56(AX), Y8
+	VFMADD231PS  Y11, Y8, Y0
+	VBROADCASTSS 312(AX), Y8
+	VFMADD231PS  Y11, Y8, Y1
+	VBROADCASTSS 568(AX), Y8
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS 824(AX), Y8
+	VFMADD231PS  Y11, Y8, Y3
+	VBROADCASTSS 1080(AX), Y8
+	VFMADD231PS  Y11, Y8, Y4
+	VBROADCASTSS 1336(AX), Y8
+	VFMADD231PS  Y11, Y8, Y5
+	VBROADCASTSS 60(AX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VBROADCASTSS 316(AX), Y8
+	VFMADD231PS  Y6, Y8, Y1
+	VBROADCASTSS 572(AX), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VBROADCASTSS 828(AX), Y8
+	VFMADD231PS  Y6, Y8, Y3
+	VBROADCASTSS 1084(AX), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VBROADCASTSS 1340(AX), Y8
+	VFMADD231PS  Y6, Y8, Y5
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, SI
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x10, R8
+	JNZ          block
+	ADDQ         $0x00000500, AX
+	MOVQ         c+32(FP), R8
+	MOVQ         ldc+40(FP), R9
+	SHLQ         $0x02, R9
+	CMPB         add+64(FP), $0x00
+	JEQ          bias
+	VADDPS       (R8), Y0, Y0
+	CMPQ         rows+48(FP), $0x01
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y1, Y1
+	CMPQ         rows+48(FP), $0x02
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y2, Y2
+	CMPQ         rows+48(FP), $0x03
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y3, Y3
+	CMPQ         rows+48(FP), $0x04
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y4, Y4
+	CMPQ         rows+48(FP), $0x05
+	JLE          bias
+	ADDQ         R9, R8
+	VADDPS       (R8), Y5, Y5
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R8
+	TESTQ  R8, R8
+	JZ     store
+	VADDPS (R8), Y0, Y0
+	VADDPS (R8), Y1, Y1
+	VADDPS (R8), Y2, Y2
+	VADDPS (R8), Y3, Y3
+	VADDPS (R8), Y4, Y4
+	VADDPS (R8), Y5, Y5
+
+store:
+	MOVQ    c+32(FP), R8
+	VMOVUPS Y0, (R8)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y1, (R8)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R9, R8
+	VMOVUPS Y5, (R8)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_1(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z1
+	VMOVUPS          (SI), Z3
+	VMOVUPS          (DI), Z4
+	VMOVUPS          (R8), Z5
+	VSHUFF32X4       $0x44, Z3, Z1, Z2
+	VSHUFF32X4       $0xee, Z3, Z1, Z1
+	VSHUFF32X4       $0x44, Z5, Z4, Z3
+	VSHUFF32X4       $0xee, Z5, Z4, Z4
+	VSHUFF32X4       $0x88, Z3, Z2, Z5
+	VSHUFF32X4       $0xdd, Z3, Z2, Z2
+	VSHUFF32X4       $0x88, Z4, Z1, Z3
+	VSHUFF32X4       $0xdd, Z4, Z1, Z1
+	VMOVUPS          (CX)(DX*1), Z4
+	VMOVUPS          (SI)(DX*1), Z7
+	VMOVUPS          (DI)(DX*1), Z8
+	VMOVUPS          (R8)(DX*1), Z9
+	VSHUFF32X4       $0x44, Z7, Z4, Z6
+	VSHUFF32X4       $0xee, Z7, Z4, Z4
+	VSHUFF32X4       $0x44, Z9, Z8, Z7
+	VSHUFF32X4       $0xee, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z7, Z6, Z9
+	VSHUFF32X4       $0xdd, Z7, Z6, Z6
+	VSHUFF32X4       $0x88, Z8, Z4, Z7
+	VSHUFF32X4       $0xdd, Z8, Z4, Z4
+	VMOVUPS          (CX)(DX*2), Z8
+	VMOVUPS          (SI)(DX*2), Z11
+	VMOVUPS          (DI)(DX*2), Z12
+	VMOVUPS          (R8)(DX*2), Z13
+	VSHUFF32X4       $0x44, Z11, Z8, Z10
+	VSHUFF32X4       $0xee, Z11, Z8, Z8
+	VSHUFF32X4       $0x44, Z13, Z12, Z11
+	VSHUFF32X4       $0xee, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z11, Z10, Z13
+	VSHUFF32X4       $0xdd, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z12, Z8, Z11
+	VSHUFF32X4       $0xdd, Z12, Z8, Z8
+	VMOVUPS          (CX)(BX*1), Z12
+	VMOVUPS          (SI)(BX*1), Z15
+	VMOVUPS          (DI)(BX*1), Z16
+	VMOVUPS          (R8)(BX*1), Z17
+	VSHUFF32X4       $0x44, Z15, Z12, Z14
+	VSHUFF32X4       $0xee, Z15, Z12, Z12
+	VSHUFF32X4       $0x44, Z17, Z16, Z15
+	VSHUFF32X4       $0xee, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z15, Z14, Z17
+	VSHUFF32X4       $0xdd, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z16, Z12, Z15
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VUNPCKLPS        Z9, Z5, Z16
+	VUNPCKHPS        Z9, Z5, Z5
+	VUNPCKLPS        Z17, Z13, Z9
+	VUNPCKHPS        Z17, Z13, Z17
+	VUNPCKLPD        Z9, Z16, Z13
+	VUNPCKHPD        Z9, Z16, Z9
+	VUNPCKLPD        Z17, Z5, Z16
+	VUNPCKHPD        Z17, Z5, Z5
+	VFMADD231PS.BCST (AX), Z13, Z0
+	VFMADD231PS.BCST 4(AX), Z9, Z0
+	VFMADD231PS.BCST 8(AX), Z16, Z0
+	VFMADD231PS.BCST 12(AX), Z5, Z0
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z6, Z2, Z5
+	VUNPCKHPS        Z6, Z2, Z2
+	VUNPCKLPS        Z14, Z10, Z6
+	VUNPCKHPS        Z14, Z10, Z10
+	VUNPCKLPD        Z6, Z5, Z9
+	VUNPCKHPD        Z6, Z5, Z5
+	VUNPCKLPD        Z10, Z2, Z6
+	VUNPCKHPD        Z10, Z2, Z2
+	VFMADD231PS.BCST 16(AX), Z9, Z0
+	VFMADD231PS.BCST 20(AX), Z5, Z0
+	VFMADD231PS.BCST 24(AX), Z6, Z0
+	VFMADD231PS.BCST 28(AX), Z2, Z0
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z7, Z3, Z2
+	VUNPCKHPS        Z7, Z3, Z3
+	VUNPCKLPS        Z15, Z11, Z5
+	VUNPCKHPS        Z15, Z11, Z7
+	VUNPCKLPD        Z5, Z2, Z6
+	VUNPCKHPD        Z5, Z2, Z2
+	VUNPCKLPD        Z7, Z3, Z5
+	VUNPCKHPD        Z7, Z3, Z3
+	VFMADD231PS.BCST 32(AX), Z6, Z0
+	VFMADD231PS.BCST 36(AX), Z2, Z0
+	VFMADD231PS.BCST 40(AX), Z5, Z0
+	VFMADD231PS.BCST 44(AX), Z3, Z0
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z4, Z1, Z2
+	VUNPCKHPS        Z4, Z1, Z1
+	VUNPCKLPS        Z12, Z8, Z3
+	VUNPCKHPS        Z12, Z8, Z5
+	VUNPCKLPD        Z3, Z2, Z4
+	VUNPCKHPD        Z3, Z2, Z2
+	VUNPCKLPD        Z5, Z1, Z3
+	VUNPCKHPD        Z5, Z1, Z1
+	VFMADD231PS.BCST 48(AX), Z4, Z0
+	VFMADD231PS.BCST 52(AX), Z2, Z0
+	VFMADD231PS.BCST 56(AX), Z3, Z0
+	VFMADD231PS.BCST 60(AX), Z1, Z0
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    k+0(FP), $0x00
+	JNE     chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_2(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z2
+	VMOVUPS          (SI), Z4
+	VMOVUPS          (DI), Z5
+	VMOVUPS          (R8), Z6
+	VSHUFF32X4       $0x44, Z4, Z2, Z3
+	VSHUFF32X4       $0xee, Z4, Z2, Z2
+	VSHUFF32X4       $0x44, Z6, Z5, Z4
+	VSHUFF32X4       $0xee, Z6, Z5, Z5
+	VSHUFF32X4       $0x88, Z4, Z3, Z6
+	VSHUFF32X4       $0xdd, Z4, Z3, Z3
+	VSHUFF32X4       $0x88, Z5, Z2, Z4
+	VSHUFF32X4       $0xdd, Z5, Z2, Z2
+	VMOVUPS          (CX)(DX*1), Z5
+	VMOVUPS          (SI)(DX*1), Z8
+	VMOVUPS          (DI)(DX*1), Z9
+	VMOVUPS          (R8)(DX*1), Z10
+	VSHUFF32X4       $0x44, Z8, Z5, Z7
+	VSHUFF32X4       $0xee, Z8, Z5, Z5
+	VSHUFF32X4       $0x44, Z10, Z9, Z8
+	VSHUFF32X4       $0xee, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z8, Z7, Z10
+	VSHUFF32X4       $0xdd, Z8, Z7, Z7
+	VSHUFF32X4       $0x88, Z9, Z5, Z8
+	VSHUFF32X4       $0xdd, Z9, Z5, Z5
+	VMOVUPS          (CX)(DX*2), Z9
+	VMOVUPS          (SI)(DX*2), Z12
+	VMOVUPS          (DI)(DX*2), Z13
+	VMOVUPS          (R8)(DX*2), Z14
+	VSHUFF32X4       $0x44, Z12, Z9, Z11
+	VSHUFF32X4       $0xee, Z12, Z9, Z9
+	VSHUFF32X4       $0x44, Z14, Z13, Z12
+	VSHUFF32X4       $0xee, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z12, Z11, Z14
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z13, Z9, Z12
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VMOVUPS          (CX)(BX*1), Z13
+	VMOVUPS          (SI)(BX*1), Z16
+	VMOVUPS          (DI)(BX*1), Z17
+	VMOVUPS          (R8)(BX*1), Z18
+	VSHUFF32X4       $0x44, Z16, Z13, Z15
+	VSHUFF32X4       $0xee, Z16, Z13, Z13
+	VSHUFF32X4       $0x44, Z18, Z17, Z16
+	VSHUFF32X4       $0xee, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z16, Z15, Z18
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z17, Z13, Z16
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VUNPCKLPS        Z10, Z6, Z17
+	VUNPCKHPS        Z10, Z6, Z6
+	VUNPCKLPS        Z18, Z14, Z10
+	VUNPCKHPS        Z18, Z14, Z18
+	VUNPCKLPD        Z10, Z17, Z14
+	VUNPCKHPD        Z10, Z17, Z10
+	VUNPCKLPD        Z18, Z6, Z17
+	VUNPCKHPD        Z18, Z6, Z6
+	VFMADD231PS.BCST (AX), Z14, Z0
+	VFMADD231PS.BCST 256(AX), Z14, Z1
+	VFMADD231PS.BCST 4(AX), Z10, Z0
+	VFMADD231PS.BCST 260(AX), Z10, Z1
+	VFMADD231PS.BCST 8(AX), Z17, Z0
+	VFMADD231PS.BCST 264(AX), Z17, Z1
+	VFMADD231PS.BCST 12(AX), Z6, Z0
+	VFMADD231PS.BCST 268(AX), Z6, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z7, Z3, Z6
+	VUNPCKHPS        Z7, Z3, Z3
+	VUNPCKLPS        Z15, Z11, Z7
+	VUNPCKHPS        Z15, Z11, Z11
+	VUNPCKLPD        Z7, Z6, Z10
+	VUNPCKHPD        Z7, Z6, Z6
+	VUNPCKLPD        Z11, Z3, Z7
+	VUNPCKHPD        Z11, Z3, Z3
+	VFMADD231PS.BCST 16(AX), Z10, Z0
+	VFMADD231PS.BCST 272(AX), Z10, Z1
+	VFMADD231PS.BCST 20(AX), Z6, Z0
+	VFMADD231PS.BCST 276(AX), Z6, Z1
+	VFMADD231PS.BCST 24(AX), Z7, Z0
+	VFMADD231PS.BCST 280(AX), Z7, Z1
+	VFMADD231PS.BCST 28(AX), Z3, Z0
+	VFMADD231PS.BCST 284(AX), Z3, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z8, Z4, Z3
+	VUNPCKHPS        Z8, Z4, Z4
+	VUNPCKLPS        Z16, Z12, Z6
+	VUNPCKHPS        Z16, Z12, Z8
+	VUNPCKLPD        Z6, Z3, Z7
+	VUNPCKHPD        Z6, Z3, Z3
+	VUNPCKLPD        Z8, Z4, Z6
+	VUNPCKHPD        Z8, Z4, Z4
+	VFMADD231PS.BCST 32(AX), Z7, Z0
+	VFMADD231PS.BCST 288(AX), Z7, Z1
+	VFMADD231PS.BCST 36(AX), Z3, Z0
+	VFMADD231PS.BCST 292(AX), Z3, Z1
+	VFMADD231PS.BCST 40(AX), Z6, Z0
+	VFMADD231PS.BCST 296(AX), Z6, Z1
+	VFMADD231PS.BCST 44(AX), Z4, Z0
+	VFMADD231PS.BCST 300(AX), Z4, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z5, Z2, Z3
+	VUNPCKHPS        Z5, Z2, Z2
+	VUNPCKLPS        Z13, Z9, Z4
+	VUNPCKHPS        Z13, Z9, Z6
+	VUNPCKLPD        Z4, Z3, Z5
+	VUNPCKHPD        Z4, Z3, Z3
+	VUNPCKLPD        Z6, Z2, Z4
+	VUNPCKHPD        Z6, Z2, Z2
+	VFMADD231PS.BCST 48(AX), Z5, Z0
+	VFMADD231PS.BCST 304(AX), Z5, Z1
+	VFMADD231PS.BCST 52(AX), Z3, Z0
+	VFMADD231PS.BCST 308(AX), Z3, Z1
+	VFMADD231PS.BCST 56(AX), Z4, Z0
+	VFMADD231PS.BCST 312(AX), Z4, Z1
+	VFMADD231PS.BCST 60(AX), Z2, Z0
+	VFMADD231PS.BCST 316(AX), Z2, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000100, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_3(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z3
+	VMOVUPS          (SI), Z5
+	VMOVUPS          (DI), Z6
+	VMOVUPS          (R8), Z7
+	VSHUFF32X4       $0x44, Z5, Z3, Z4
+	VSHUFF32X4       $0xee, Z5, Z3, Z3
+	VSHUFF32X4       $0x44, Z7, Z6, Z5
+	VSHUFF32X4       $0xee, Z7, Z6, Z6
+	VSHUFF32X4       $0x88, Z5, Z4, Z7
+	VSHUFF32X4       $0xdd, Z5, Z4, Z4
+	VSHUFF32X4       $0x88, Z6, Z3, Z5
+	VSHUFF32X4       $0xdd, Z6, Z3, Z3
+	VMOVUPS          (CX)(DX*1), Z6
+	VMOVUPS          (SI)(DX*1), Z9
+	VMOVUPS          (DI)(DX*1), Z10
+	VMOVUPS          (R8)(DX*1), Z11
+	VSHUFF32X4       $0x44, Z9, Z6, Z8
+	VSHUFF32X4       $0xee, Z9, Z6, Z6
+	VSHUFF32X4       $0x44, Z11, Z10, Z9
+	VSHUFF32X4       $0xee, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z9, Z8, Z11
+	VSHUFF32X4       $0xdd, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z10, Z6, Z9
+	VSHUFF32X4       $0xdd, Z10, Z6, Z6
+	VMOVUPS          (CX)(DX*2), Z10
+	VMOVUPS          (SI)(DX*2), Z13
+	VMOVUPS          (DI)(DX*2), Z14
+	VMOVUPS          (R8)(DX*2), Z15
+	VSHUFF32X4       $0x44, Z13, Z10, Z12
+	VSHUFF32X4       $0xee, Z13, Z10, Z10
+	VSHUFF32X4       $0x44, Z15, Z14, Z13
+	VSHUFF32X4       $0xee, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z13, Z12, Z15
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z14, Z10, Z13
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VMOVUPS          (CX)(BX*1), Z14
+	VMOVUPS          (SI)(BX*1), Z17
+	VMOVUPS          (DI)(BX*1), Z18
+	VMOVUPS          (R8)(BX*1), Z19
+	VSHUFF32X4       $0x44, Z17, Z14, Z16
+	VSHUFF32X4       $0xee, Z17, Z14, Z14
+	VSHUFF32X4       $0x44, Z19, Z18, Z17
+	VSHUFF32X4       $0xee, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z17, Z16, Z19
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z18, Z14, Z17
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VUNPCKLPS        Z11, Z7, Z18
+	VUNPCKHPS        Z11, Z7, Z7
+	VUNPCKLPS        Z19, Z15, Z11
+	VUNPCKHPS        Z19, Z15, Z19
+	VUNPCKLPD        Z11, Z18, Z15
+	VUNPCKHPD        Z11, Z18, Z11
+	VUNPCKLPD        Z19, Z7, Z18
+	VUNPCKHPD        Z19, Z7, Z7
+	VFMADD231PS.BCST (AX), Z15, Z0
+	VFMADD231PS.BCST 256(AX), Z15, Z1
+	VFMADD231PS.BCST 512(AX), Z15, Z2
+	VFMADD231PS.BCST 4(AX), Z11, Z0
+	VFMADD231PS.BCST 260(AX), Z11, Z1
+	VFMADD231PS.BCST 516(AX), Z11, Z2
+	VFMADD231PS.BCST 8(AX), Z18, Z0
+	VFMADD231PS.BCST 264(AX), Z18, Z1
+	VFMADD231PS.BCST 520(AX), Z18, Z2
+	VFMADD231PS.BCST 12(AX), Z7, Z0
+	VFMADD231PS.BCST 268(AX), Z7, Z1
+	VFMADD231PS.BCST 524(AX), Z7, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z8, Z4, Z7
+	VUNPCKHPS        Z8, Z4, Z4
+	VUNPCKLPS        Z16, Z12, Z8
+	VUNPCKHPS        Z16, Z12, Z12
+	VUNPCKLPD        Z8, Z7, Z11
+	VUNPCKHPD        Z8, Z7, Z7
+	VUNPCKLPD        Z12, Z4, Z8
+	VUNPCKHPD        Z12, Z4, Z4
+	VFMADD231PS.BCST 16(AX), Z11, Z0
+	VFMADD231PS.BCST 272(AX), Z11, Z1
+	VFMADD231PS.BCST 528(AX), Z11, Z2
+	VFMADD231PS.BCST 20(AX), Z7, Z0
+	VFMADD231PS.BCST 276(AX), Z7, Z1
+	VFMADD231PS.BCST 532(AX), Z7, Z2
+	VFMADD231PS.BCST 24(AX), Z8, Z0
+	VFMADD231PS.BCST 280(AX), Z8, Z1
+	VFMADD231PS.BCST 536(AX), Z8, Z2
+	VFMADD231PS.BCST 28(AX), Z4, Z0
+	VFMADD231PS.BCST 284(AX), Z4, Z1
+	VFMADD231PS.BCST 540(AX), Z4, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z9, Z5, Z4
+	VUNPCKHPS        Z9, Z5, Z5
+	VUNPCKLPS        Z17, Z13, Z7
+	VUNPCKHPS        Z17, Z13, Z9
+	VUNPCKLPD        Z7, Z4, Z8
+	VUNPCKHPD        Z7, Z4, Z4
+	VUNPCKLPD        Z9, Z5, Z7
+	VUNPCKHPD        Z9, Z5, Z5
+	VFMADD231PS.BCST 32(AX), Z8, Z0
+	VFMADD231PS.BCST 288(AX), Z8, Z1
+	VFMADD231PS.BCST 544(AX), Z8, Z2
+	VFMADD231PS.BCST 36(AX), Z4, Z0
+	VFMADD231PS.BCST 292(AX), Z4, Z1
+	VFMADD231PS.BCST 548(AX), Z4, Z2
+	VFMADD231PS.BCST 40(AX), Z7, Z0
+	VFMADD231PS.BCST 296(AX), Z7, Z1
+	VFMADD231PS.BCST 552(AX), Z7, Z2
+	VFMADD231PS.BCST 44(AX), Z5, Z0
+	VFMADD231PS.BCST 300(AX), Z5, Z1
+	VFMADD231PS.BCST 556(AX), Z5, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z6, Z3, Z4
+	VUNPCKHPS        Z6, Z3, Z3
+	VUNPCKLPS        Z14, Z10, Z5
+	VUNPCKHPS        Z14, Z10, Z7
+	VUNPCKLPD        Z5, Z4, Z6
+	VUNPCKHPD        Z5, Z4, Z4
+	VUNPCKLPD        Z7, Z3, Z5
+	VUNPCKHPD        Z7, Z3, Z3
+	VFMADD231PS.BCST 48(AX), Z6, Z0
+	VFMADD231PS.BCST 304(AX), Z6, Z1
+	VFMADD231PS.BCST 560(AX), Z6, Z2
+	VFMADD231PS.BCST 52(AX), Z4, Z0
+	VFMADD231PS.BCST 308(AX), Z4, Z1
+	VFMADD231PS.BCST 564(AX), Z4, Z2
+	VFMADD231PS.BCST 56(AX), Z5, Z0
+	VFMADD231PS.BCST 312(AX), Z5, Z1
+	VFMADD231PS.BCST 568(AX), Z5, Z2
+	VFMADD231PS.BCST 60(AX), Z3, Z0
+	VFMADD231PS.BCST 316(AX), Z3, Z1
+	VFMADD231PS.BCST 572(AX), Z3, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000200, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_4(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z4
+	VMOVUPS          (SI), Z6
+	VMOVUPS          (DI), Z7
+	VMOVUPS          (R8), Z8
+	VSHUFF32X4       $0x44, Z6, Z4, Z5
+	VSHUFF32X4       $0xee, Z6, Z4, Z4
+	VSHUFF32X4       $0x44, Z8, Z7, Z6
+	VSHUFF32X4       $0xee, Z8, Z7, Z7
+	VSHUFF32X4       $0x88, Z6, Z5, Z8
+	VSHUFF32X4       $0xdd, Z6, Z5, Z5
+	VSHUFF32X4       $0x88, Z7, Z4, Z6
+	VSHUFF32X4       $0xdd, Z7, Z4, Z4
+	VMOVUPS          (CX)(DX*1), Z7
+	VMOVUPS          (SI)(DX*1), Z10
+	VMOVUPS          (DI)(DX*1), Z11
+	VMOVUPS          (R8)(DX*1), Z12
+	VSHUFF32X4       $0x44, Z10, Z7, Z9
+	VSHUFF32X4       $0xee, Z10, Z7, Z7
+	VSHUFF32X4       $0x44, Z12, Z11, Z10
+	VSHUFF32X4       $0xee, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z10, Z9, Z12
+	VSHUFF32X4       $0xdd, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z11, Z7, Z10
+	VSHUFF32X4       $0xdd, Z11, Z7, Z7
+	VMOVUPS          (CX)(DX*2), Z11
+	VMOVUPS          (SI)(DX*2), Z14
+	VMOVUPS          (DI)(DX*2), Z15
+	VMOVUPS          (R8)(DX*2), Z16
+	VSHUFF32X4       $0x44, Z14, Z11, Z13
+	VSHUFF32X4       $0xee, Z14, Z11, Z11
+	VSHUFF32X4       $0x44, Z16, Z15, Z14
+	VSHUFF32X4       $0xee, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z14, Z13, Z16
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z15, Z11, Z14
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VMOVUPS          (CX)(BX*1), Z15
+	VMOVUPS          (SI)(BX*1), Z18
+	VMOVUPS          (DI)(BX*1), Z19
+	VMOVUPS          (R8)(BX*1), Z20
+	VSHUFF32X4       $0x44, Z18, Z15, Z17
+	VSHUFF32X4       $0xee, Z18, Z15, Z15
+	VSHUFF32X4       $0x44, Z20, Z19, Z18
+	VSHUFF32X4       $0xee, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z18, Z17, Z20
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z19, Z15, Z18
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VUNPCKLPS        Z12, Z8, Z19
+	VUNPCKHPS        Z12, Z8, Z8
+	VUNPCKLPS        Z20, Z16, Z12
+	VUNPCKHPS        Z20, Z16, Z20
+	VUNPCKLPD        Z12, Z19, Z16
+	VUNPCKHPD        Z12, Z19, Z12
+	VUNPCKLPD        Z20, Z8, Z19
+	VUNPCKHPD        Z20, Z8, Z8
+	VFMADD231PS.BCST (AX), Z16, Z0
+	VFMADD231PS.BCST 256(AX), Z16, Z1
+	VFMADD231PS.BCST 512(AX), Z16, Z2
+	VFMADD231PS.BCST 768(AX), Z16, Z3
+	VFMADD231PS.BCST 4(AX), Z12, Z0
+	VFMADD231PS.BCST 260(AX), Z12, Z1
+	VFMADD231PS.BCST 516(AX), Z12, Z2
+	VFMADD231PS.BCST 772(AX), Z12, Z3
+	VFMADD231PS.BCST 8(AX), Z19, Z0
+	VFMADD231PS.BCST 264(AX), Z19, Z1
+	VFMADD231PS.BCST 520(AX), Z19, Z2
+	VFMADD231PS.BCST 776(AX), Z19, Z3
+	VFMADD231PS.BCST 12(AX), Z8, Z0
+	VFMADD231PS.BCST 268(AX), Z8, Z1
+	VFMADD231PS.BCST 524(AX), Z8, Z2
+	VFMADD231PS.BCST 780(AX), Z8, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z9, Z5, Z8
+	VUNPCKHPS        Z9, Z5, Z5
+	VUNPCKLPS        Z17, Z13, Z9
+	VUNPCKHPS        Z17, Z13, Z13
+	VUNPCKLPD        Z9, Z8, Z12
+	VUNPCKHPD        Z9, Z8, Z8
+	VUNPCKLPD        Z13, Z5, Z9
+	VUNPCKHPD        Z13, Z5, Z5
+	VFMADD231PS.BCST 16(AX), Z12, Z0
+	VFMADD231PS.BCST 272(AX), Z12, Z1
+	VFMADD231PS.BCST 528(AX), Z12, Z2
+	VFMADD231PS.BCST 784(AX), Z12, Z3
+	VFMADD231PS.BCST 20(AX), Z8, Z0
+	VFMADD231PS.BCST 276(AX), Z8, Z1
+	VFMADD231PS.BCST 532(AX), Z8, Z2
+	VFMADD231PS.BCST 788(AX), Z8, Z3
+	VFMADD231PS.BCST 24(AX), Z9, Z0
+	VFMADD231PS.BCST 280(AX), Z9, Z1
+	VFMADD231PS.BCST 536(AX), Z9, Z2
+	VFMADD231PS.BCST 792(AX), Z9, Z3
+	VFMADD231PS.BCST 28(AX), Z5, Z0
+	VFMADD231PS.BCST 284(AX), Z5, Z1
+	VFMADD231PS.BCST 540(AX), Z5, Z2
+	VFMADD231PS.BCST 796(AX), Z5, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z10, Z6, Z5
+	VUNPCKHPS        Z10, Z6, Z6
+	VUNPCKLPS        Z18, Z14, Z8
+	VUNPCKHPS        Z18, Z14, Z10
+	VUNPCKLPD        Z8, Z5, Z9
+	VUNPCKHPD        Z8, Z5, Z5
+	VUNPCKLPD        Z10, Z6, Z8
+	VUNPCKHPD        Z10, Z6, Z6
+	VFMADD231PS.BCST 32(AX), Z9, Z0
+	VFMADD231PS.BCST 288(AX), Z9, Z1
+	VFMADD231PS.BCST 544(AX), Z9, Z2
+	VFMADD231PS.BCST 800(AX), Z9, Z3
+	VFMADD231PS.BCST 36(AX), Z5, Z0
+	VFMADD231PS.BCST 292(AX), Z5, Z1
+	VFMADD231PS.BCST 548(AX), Z5, Z2
+	VFMADD231PS.BCST 804(AX), Z5, Z3
+	VFMADD231PS.BCST 40(AX), Z8, Z0
+	VFMADD231PS.BCST 296(AX), Z8, Z1
+	VFMADD231PS.BCST 552(AX), Z8, Z2
+	VFMADD231PS.BCST 808(AX), Z8, Z3
+	VFMADD231PS.BCST 44(AX), Z6, Z0
+	VFMADD231PS.BCST 300(AX), Z6, Z1
+	VFMADD231PS.BCST 556(AX), Z6, Z2
+	VFMADD231PS.BCST 812(AX), Z6, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z7, Z4, Z5
+	VUNPCKHPS        Z7, Z4, Z4
+	VUNPCKLPS        Z15, Z11, Z6
+	VUNPCKHPS        Z15, Z11, Z8
+	VUNPCKLPD        Z6, Z5, Z7
+	VUNPCKHPD        Z6, Z5, Z5
+	VUNPCKLPD        Z8, Z4, Z6
+	VUNPCKHPD        Z8, Z4, Z4
+	VFMADD231PS.BCST 48(AX), Z7, Z0
+	VFMADD231PS.BCST 304(AX), Z7, Z1
+	VFMADD231PS.BCST 560(AX), Z7, Z2
+	VFMADD231PS.BCST 816(AX), Z7, Z3
+	VFMADD231PS.BCST 52(AX), Z5, Z0
+	VFMADD231PS.BCST 308(AX), Z5, Z1
+	VFMADD231PS.BCST 564(AX), Z5, Z2
+	VFMADD231PS.BCST 820(AX), Z5, Z3
+	VFMADD231PS.BCST 56(AX), Z6, Z0
+	VFMADD231PS.BCST 312(AX), Z6, Z1
+	VFMADD231PS.BCST 568(AX), Z6, Z2
+	VFMADD231PS.BCST 824(AX), Z6, Z3
+	VFMADD231PS.BCST 60(AX), Z4, Z0
+	VFMADD231PS.BCST 316(AX), Z4, Z1
+	VFMADD231PS.BCST 572(AX), Z4, Z2
+	VFMADD231PS.BCST 828(AX), Z4, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000300, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_5(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z5
+	VMOVUPS          (SI), Z7
+	VMOVUPS          (DI), Z8
+	VMOVUPS          (R8), Z9
+	VSHUFF32X4       $0x44, Z7, Z5, Z6
+	VSHUFF32X4       $0xee, Z7, Z5, Z5
+	VSHUFF32X4       $0x44, Z9, Z8, Z7
+	VSHUFF32X4       $0xee, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z7, Z6, Z9
+	VSHUFF32X4       $0xdd, Z7, Z6, Z6
+	VSHUFF32X4       $0x88, Z8, Z5, Z7
+	VSHUFF32X4       $0xdd, Z8, Z5, Z5
+	VMOVUPS          (CX)(DX*1), Z8
+	VMOVUPS          (SI)(DX*1), Z11
+	VMOVUPS          (DI)(DX*1), Z12
+	VMOVUPS          (R8)(DX*1), Z13
+	VSHUFF32X4       $0x44, Z11, Z8, Z10
+	VSHUFF32X4       $0xee, Z11, Z8, Z8
+	VSHUFF32X4       $0x44, Z13, Z12, Z11
+	VSHUFF32X4       $0xee, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z11, Z10, Z13
+	VSHUFF32X4       $0xdd, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z12, Z8, Z11
+	VSHUFF32X4       $0xdd, Z12, Z8, Z8
+	VMOVUPS          (CX)(DX*2), Z12
+	VMOVUPS          (SI)(DX*2), Z15
+	VMOVUPS          (DI)(DX*2), Z16
+	VMOVUPS          (R8)(DX*2), Z17
+	VSHUFF32X4       $0x44, Z15, Z12, Z14
+	VSHUFF32X4       $0xee, Z15, Z12, Z12
+	VSHUFF32X4       $0x44, Z17, Z16, Z15
+	VSHUFF32X4       $0xee, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z15, Z14, Z17
+	VSHUFF32X4       $0xdd, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z16, Z12, Z15
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VMOVUPS          (CX)(BX*1), Z16
+	VMOVUPS          (SI)(BX*1), Z19
+	VMOVUPS          (DI)(BX*1), Z20
+	VMOVUPS          (R8)(BX*1), Z21
+	VSHUFF32X4       $0x44, Z19, Z16, Z18
+	VSHUFF32X4       $0xee, Z19, Z16, Z16
+	VSHUFF32X4       $0x44, Z21, Z20, Z19
+	VSHUFF32X4       $0xee, Z21, Z20, Z20
+	VSHUFF32X4       $0x88, Z19, Z18, Z21
+	VSHUFF32X4       $0xdd, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z20, Z16, Z19
+	VSHUFF32X4       $0xdd, Z20, Z16, Z16
+	VUNPCKLPS        Z13, Z9, Z20
+	VUNPCKHPS        Z13, Z9, Z9
+	VUNPCKLPS        Z21, Z17, Z13
+	VUNPCKHPS        Z21, Z17, Z21
+	VUNPCKLPD        Z13, Z20, Z17
+	VUNPCKHPD        Z13, Z20, Z13
+	VUNPCKLPD        Z21, Z9, Z20
+	VUNPCKHPD        Z21, Z9, Z9
+	VFMADD231PS.BCST (AX), Z17, Z0
+	VFMADD231PS.BCST 256(AX), Z17, Z1
+	VFMADD231PS.BCST 512(AX), Z17, Z2
+	VFMADD231PS.BCST 768(AX), Z17, Z3
+	VFMADD231PS.BCST 1024(AX), Z17, Z4
+	VFMADD231PS.BCST 4(AX), Z13, Z0
+	VFMADD231PS.BCST 260(AX), Z13, Z1
+	VFMADD231PS.BCST 516(AX), Z13, Z2
+	VFMADD231PS.BCST 772(AX), Z13, Z3
+	VFMADD231PS.BCST 1028(AX), Z13, Z4
+	VFMADD231PS.BCST 8(AX), Z20, Z0
+	VFMADD231PS.BCST 264(AX), Z20, Z1
+	VFMADD231PS.BCST 520(AX), Z20, Z2
+	VFMADD231PS.BCST 776(AX), Z20, Z3
+	VFMADD231PS.BCST 1032(AX), Z20, Z4
+	VFMADD231PS.BCST 12(AX), Z9, Z0
+	VFMADD231PS.BCST 268(AX), Z9, Z1
+	VFMADD231PS.BCST 524(AX), Z9, Z2
+	VFMADD231PS.BCST 780(AX), Z9, Z3
+	VFMADD231PS.BCST 1036(AX), Z9, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z10, Z6, Z9
+	VUNPCKHPS        Z10, Z6, Z6
+	VUNPCKLPS        Z18, Z14, Z10
+	VUNPCKHPS        Z18, Z14, Z14
+	VUNPCKLPD        Z10, Z9, Z13
+	VUNPCKHPD        Z10, Z9, Z9
+	VUNPCKLPD        Z14, Z6, Z10
+	VUNPCKHPD        Z14, Z6, Z6
+	VFMADD231PS.BCST 16(AX), Z13, Z0
+	VFMADD231PS.BCST 272(AX), Z13, Z1
+	VFMADD231PS.BCST 528(AX), Z13, Z2
+	VFMADD231PS.BCST 784(AX), Z13, Z3
+	VFMADD231PS.BCST 1040(AX), Z13, Z4
+	VFMADD231PS.BCST 20(AX), Z9, Z0
+	VFMADD231PS.BCST 276(AX), Z9, Z1
+	VFMADD231PS.BCST 532(AX), Z9, Z2
+	VFMADD231PS.BCST 788(AX), Z9, Z3
+	VFMADD231PS.BCST 1044(AX), Z9, Z4
+	VFMADD231PS.BCST 24(AX), Z10, Z0
+	VFMADD231PS.BCST 280(AX), Z10, Z1
+	VFMADD231PS.BCST 536(AX), Z10, Z2
+	VFMADD231PS.BCST 792(AX), Z10, Z3
+	VFMADD231PS.BCST 1048(AX), Z10, Z4
+	VFMADD231PS.BCST 28(AX), Z6, Z0
+	VFMADD231PS.BCST 284(AX), Z6, Z1
+	VFMADD231PS.BCST 540(AX), Z6, Z2
+	VFMADD231PS.BCST 796(AX), Z6, Z3
+	VFMADD231PS.BCST 1052(AX), Z6, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z11, Z7, Z6
+	VUNPCKHPS        Z11, Z7, Z7
+	VUNPCKLPS        Z19, Z15, Z9
+	VUNPCKHPS        Z19, Z15, Z11
+	VUNPCKLPD        Z9, Z6, Z10
+	VUNPCKHPD        Z9, Z6, Z6
+	VUNPCKLPD        Z11, Z7, Z9
+	VUNPCKHPD        Z11, Z7, Z7
+	VFMADD231PS.BCST 32(AX), Z10, Z0
+	VFMADD231PS.BCST 288(AX), Z10, Z1
+	VFMADD231PS.BCST 544(AX), Z10, Z2
+	VFMADD231PS.BCST 800(AX), Z10, Z3
+	VFMADD231PS.BCST 1056(AX), Z10, Z4
+	VFMADD231PS.BCST 36(AX), Z6, Z0
+	VFMADD231PS.BCST 292(AX), Z6, Z1
+	VFMADD231PS.BCST 548(AX), Z6, Z2
+	VFMADD231PS.BCST 804(AX), Z6, Z3
+	VFMADD231PS.BCST 1060(AX), Z6, Z4
+	VFMADD231PS.BCST 40(AX), Z9, Z0
+	VFMADD231PS.BCST 296(AX), Z9, Z1
+	VFMADD231PS.BCST 552(AX), Z9, Z2
+	VFMADD231PS.BCST 808(AX), Z9, Z3
+	VFMADD231PS.BCST 1064(AX), Z9, Z4
+	VFMADD231PS.BCST 44(AX), Z7, Z0
+	VFMADD231PS.BCST 300(AX), Z7, Z1
+	VFMADD231PS.BCST 556(AX), Z7, Z2
+	VFMADD231PS.BCST 812(AX), Z7, Z3
+	VFMADD231PS.BCST 1068(AX), Z7, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z8, Z5, Z6
+	VUNPCKHPS        Z8, Z5, Z5
+	VUNPCKLPS        Z16, Z12, Z7
+	VUNPCKHPS        Z16, Z12, Z9
+	VUNPCKLPD        Z7, Z6, Z8
+	VUNPCKHPD        Z7, Z6, Z6
+	VUNPCKLPD        Z9, Z5, Z7
+	VUNPCKHPD        Z9, Z5, Z5
+	VFMADD231PS.BCST 48(AX), Z8, Z0
+	VFMADD231PS.BCST 304(AX), Z8, Z1
+	VFMADD231PS.BCST 560(AX), Z8, Z2
+	VFMADD231PS.BCST 816(AX), Z8, Z3
+	VFMADD231PS.BCST 1072(AX), Z8, Z4
+	VFMADD231PS.BCST 52(AX), Z6, Z0
+	VFMADD231PS.BCST 308(AX), Z6, Z1
+	VFMADD231PS.BCST 564(AX), Z6, Z2
+	VFMADD231PS.BCST 820(AX), Z6, Z3
+	VFMADD231PS.BCST 1076(AX), Z6, Z4
+	VFMADD231PS.BCST 56(AX), Z7, Z0
+	VFMADD231PS.BCST 312(AX), Z7, Z1
+	VFMADD231PS.BCST 568(AX), Z7, Z2
+	VFMADD231PS.BCST 824(AX), Z7, Z3
+	VFMADD231PS.BCST 1080(AX), Z7, Z4
+	VFMADD231PS.BCST 60(AX), Z5, Z0
+	VFMADD231PS.BCST 316(AX), Z5, Z1
+	VFMADD231PS.BCST 572(AX), Z5, Z2
+	VFMADD231PS.BCST 828(AX), Z5, Z3
+	VFMADD231PS.BCST 1084(AX), Z5, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000400, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_6(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z6
+	VMOVUPS          (SI), Z8
+	VMOVUPS          (DI), Z9
+	VMOVUPS          (R8), Z10
+	VSHUFF32X4       $0x44, Z8, Z6, Z7
+	VSHUFF32X4       $0xee, Z8, Z6, Z6
+	VSHUFF32X4       $0x44, Z10, Z9, Z8
+	VSHUFF32X4       $0xee, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z8, Z7, Z10
+	VSHUFF32X4       $0xdd, Z8, Z7, Z7
+	VSHUFF32X4       $0x88, Z9, Z6, Z8
+	VSHUFF32X4       $0xdd, Z9, Z6, Z6
+	VMOVUPS          (CX)(DX*1), Z9
+	VMOVUPS          (SI)(DX*1), Z12
+	VMOVUPS          (DI)(DX*1), Z13
+	VMOVUPS          (R8)(DX*1), Z14
+	VSHUFF32X4       $0x44, Z12, Z9, Z11
+	VSHUFF32X4       $0xee, Z12, Z9, Z9
+	VSHUFF32X4       $0x44, Z14, Z13, Z12
+	VSHUFF32X4       $0xee, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z12, Z11, Z14
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z13, Z9, Z12
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VMOVUPS          (CX)(DX*2), Z13
+	VMOVUPS          (SI)(DX*2), Z16
+	VMOVUPS          (DI)(DX*2), Z17
+	VMOVUPS          (R8)(DX*2), Z18
+	VSHUFF32X4       $0x44, Z16, Z13, Z15
+	VSHUFF32X4       $0xee, Z16, Z13, Z13
+	VSHUFF32X4       $0x44, Z18, Z17, Z16
+	VSHUFF32X4       $0xee, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z16, Z15, Z18
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z17, Z13, Z16
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VMOVUPS          (CX)(BX*1), Z17
+	VMOVUPS          (SI)(BX*1), Z20
+	VMOVUPS          (DI)(BX*1), Z21
+	VMOVUPS          (R8)(BX*1), Z22
+	VSHUFF32X4       $0x44, Z20, Z17, Z19
+	VSHUFF32X4       $0xee, Z20, Z17, Z17
+	VSHUFF32X4       $0x44, Z22, Z21, Z20
+	VSHUFF32X4       $0xee, Z22, Z21, Z21
+	VSHUFF32X4       $0x88, Z20, Z19, Z22
+	VSHUFF32X4       $0xdd, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z21, Z17, Z20
+	VSHUFF32X4       $0xdd, Z21, Z17, Z17
+	VUNPCKLPS        Z14, Z10, Z21
+	VUNPCKHPS        Z14, Z10, Z10
+	VUNPCKLPS        Z22, Z18, Z14
+	VUNPCKHPS        Z22, Z18, Z22
+	VUNPCKLPD        Z14, Z21, Z18
+	VUNPCKHPD        Z14, Z21, Z14
+	VUNPCKLPD        Z22, Z10, Z21
+	VUNPCKHPD        Z22, Z10, Z10
+	VFMADD231PS.BCST (AX), Z18, Z0
+	VFMADD231PS.BCST 256(AX), Z18, Z1
+	VFMADD231PS.BCST 512(AX), Z18, Z2
+	VFMADD231PS.BCST 768(AX), Z18, Z3
+	VFMADD231PS.BCST 1024(AX), Z18, Z4
+	VFMADD231PS.BCST 1280(AX), Z18, Z5
+	VFMADD231PS.BCST 4(AX), Z14, Z0
+	VFMADD231PS.BCST 260(AX), Z14, Z1
+	VFMADD231PS.BCST 516(AX), Z14, Z2
+	VFMADD231PS.BCST 772(AX), Z14, Z3
+	VFMADD231PS.BCST 1028(AX), Z14, Z4
+	VFMADD231PS.BCST 1284(AX), Z14, Z5
+	VFMADD231PS.BCST 8(AX), Z21, Z0
+	VFMADD231PS.BCST 264(AX), Z21, Z1
+	VFMADD231PS.BCST 520(AX), Z21, Z2
+	VFMADD231PS.BCST 776(AX), Z21, Z3
+	VFMADD231PS.BCST 1032(AX), Z21, Z4
+	VFMADD231PS.BCST 1288(AX), Z21, Z5
+	VFMADD231PS.BCST 12(AX), Z10, Z0
+	VFMADD231PS.BCST 268(AX), Z10, Z1
+	VFMADD231PS.BCST 524(AX), Z10, Z2
+	VFMADD231PS.BCST 780(AX), Z10, Z3
+	VFMADD231PS.BCST 1036(AX), Z10, Z4
+	VFMADD231PS.BCST 1292(AX), Z10, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z11, Z7, Z10
+	VUNPCKHPS        Z11, Z7, Z7
+	VUNPCKLPS        Z19, Z15, Z11
+	VUNPCKHPS        Z19, Z15, Z15
+	VUNPCKLPD        Z11, Z10, Z14
+	VUNPCKHPD        Z11, Z10, Z10
+	VUNPCKLPD        Z15, Z7, Z11
+	VUNPCKHPD        Z15, Z7, Z7
+	VFMADD231PS.BCST 16(AX), Z14, Z0
+	VFMADD231PS.BCST 272(AX), Z14, Z1
+	VFMADD231PS.BCST 528(AX), Z14, Z2
+	VFMADD231PS.BCST 784(AX), Z14, Z3
+	VFMADD231PS.BCST 1040(AX), Z14, Z4
+	VFMADD231PS.BCST 1296(AX), Z14, Z5
+	VFMADD231PS.BCST 20(AX), Z10, Z0
+	VFMADD231PS.BCST 276(AX), Z10, Z1
+	VFMADD231PS.BCST 532(AX), Z10, Z2
+	VFMADD231PS.BCST 788(AX), Z10, Z3
+	VFMADD231PS.BCST 1044(AX), Z10, Z4
+	VFMADD231PS.BCST 1300(AX), Z10, Z5
+	VFMADD231PS.BCST 24(AX), Z11, Z0
+	VFMADD231PS.BCST 280(AX), Z11, Z1
+	VFMADD231PS.BCST 536(AX), Z11, Z2
+	VFMADD231PS.BCST 792(AX), Z11, Z3
+	VFMADD231PS.BCST 1048(AX), Z11, Z4
+	VFMADD231PS.BCST 1304(AX), Z11, Z5
+	VFMADD231PS.BCST 28(AX), Z7, Z0
+	VFMADD231PS.BCST 284(AX), Z7, Z1
+	VFMADD231PS.BCST 540(AX), Z7, Z2
+	VFMADD231PS.BCST 796(AX), Z7, Z3
+	VFMADD231PS.BCST 1052(AX), Z7, Z4
+	VFMADD231PS.BCST 1308(AX), Z7, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z12, Z8, Z7
+	VUNPCKHPS        Z12, Z8, Z8
+	VUNPCKLPS        Z20, Z16, Z10
+	VUNPCKHPS        Z20, Z16, Z12
+	VUNPCKLPD        Z10, Z7, Z11
+	VUNPCKHPD        Z10, Z7, Z7
+	VUNPCKLPD        Z12, Z8, Z10
+	VUNPCKHPD        Z12, Z8, Z8
+	VFMADD231PS.BCST 32(AX), Z11, Z0
+	VFMADD231PS.BCST 288(AX), Z11, Z1
+	VFMADD231PS.BCST 544(AX), Z11, Z2
+	VFMADD231PS.BCST 800(AX), Z11, Z3
+	VFMADD231PS.BCST 1056(AX), Z11, Z4
+	VFMADD231PS.BCST 1312(AX), Z11, Z5
+	VFMADD231PS.BCST 36(AX), Z7, Z0
+	VFMADD231PS.BCST 292(AX), Z7, Z1
+	VFMADD231PS.BCST 548(AX), Z7, Z2
+	VFMADD231PS.BCST 804(AX), Z7, Z3
+	VFMADD231PS.BCST 1060(AX), Z7, Z4
+	VFMADD231PS.BCST 1316(AX), Z7, Z5
+	VFMADD231PS.BCST 40(AX), Z10, Z0
+	VFMADD231PS.BCST 296(AX), Z10, Z1
+	VFMADD231PS.BCST 552(AX), Z10, Z2
+	VFMADD231PS.BCST 808(AX), Z10, Z3
+	VFMADD231PS.BCST 1064(AX), Z10, Z4
+	VFMADD231PS.BCST 1320(AX), Z10, Z5
+	VFMADD231PS.BCST 44(AX), Z8, Z0
+	VFMADD231PS.BCST 300(AX), Z8, Z1
+	VFMADD231PS.BCST 556(AX), Z8, Z2
+	VFMADD231PS.BCST 812(AX), Z8, Z3
+	VFMADD231PS.BCST 1068(AX), Z8, Z4
+	VFMADD231PS.BCST 1324(AX), Z8, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z9, Z6, Z7
+	VUNPCKHPS        Z9, Z6, Z6
+	VUNPCKLPS        Z17, Z13, Z8
+	VUNPCKHPS        Z17, Z13, Z10
+	VUNPCKLPD        Z8, Z7, Z9
+	VUNPCKHPD        Z8, Z7, Z7
+	VUNPCKLPD        Z10, Z6, Z8
+	VUNPCKHPD        Z10, Z6, Z6
+	VFMADD231PS.BCST 48(AX), Z9, Z0
+	VFMADD231PS.BCST 304(AX), Z9, Z1
+	VFMADD231PS.BCST 560(AX), Z9, Z2
+	VFMADD231PS.BCST 816(AX), Z9, Z3
+	VFMADD231PS.BCST 1072(AX), Z9, Z4
+	VFMADD231PS.BCST 1328(AX), Z9, Z5
+	VFMADD231PS.BCST 52(AX), Z7, Z0
+	VFMADD231PS.BCST 308(AX), Z7, Z1
+	VFMADD231PS.BCST 564(AX), Z7, Z2
+	VFMADD231PS.BCST 820(AX), Z7, Z3
+	VFMADD231PS.BCST 1076(AX), Z7, Z4
+	VFMADD231PS.BCST 1332(AX), Z7, Z5
+	VFMADD231PS.BCST 56(AX), Z8, Z0
+	VFMADD231PS.BCST 312(AX), Z8, Z1
+	VFMADD231PS.BCST 568(AX), Z8, Z2
+	VFMADD231PS.BCST 824(AX), Z8, Z3
+	VFMADD231PS.BCST 1080(AX), Z8, Z4
+	VFMADD231PS.BCST 1336(AX), Z8, Z5
+	VFMADD231PS.BCST 60(AX), Z6, Z0
+	VFMADD231PS.BCST 316(AX), Z6, Z1
+	VFMADD231PS.BCST 572(AX), Z6, Z2
+	VFMADD231PS.BCST 828(AX), Z6, Z3
+	VFMADD231PS.BCST 1084(AX), Z6, Z4
+	VFMADD231PS.BCST 1340(AX), Z6, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000500, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_7(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z7
+	VMOVUPS          (SI), Z9
+	VMOVUPS          (DI), Z10
+	VMOVUPS          (R8), Z11
+	VSHUFF32X4       $0x44, Z9, Z7, Z8
+	VSHUFF32X4       $0xee, Z9, Z7, Z7
+	VSHUFF32X4       $0x44, Z11, Z10, Z9
+	VSHUFF32X4       $0xee, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z9, Z8, Z11
+	VSHUFF32X4       $0xdd, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z10, Z7, Z9
+	VSHUFF32X4       $0xdd, Z10, Z7, Z7
+	VMOVUPS          (CX)(DX*1), Z10
+	VMOVUPS          (SI)(DX*1), Z13
+	VMOVUPS          (DI)(DX*1), Z14
+	VMOVUPS          (R8)(DX*1), Z15
+	VSHUFF32X4       $0x44, Z13, Z10, Z12
+	VSHUFF32X4       $0xee, Z13, Z10, Z10
+	VSHUFF32X4       $0x44, Z15, Z14, Z13
+	VSHUFF32X4       $0xee, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z13, Z12, Z15
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z14, Z10, Z13
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VMOVUPS          (CX)(DX*2), Z14
+	VMOVUPS          (SI)(DX*2), Z17
+	VMOVUPS          (DI)(DX*2), Z18
+	VMOVUPS          (R8)(DX*2), Z19
+	VSHUFF32X4       $0x44, Z17, Z14, Z16
+	VSHUFF32X4       $0xee, Z17, Z14, Z14
+	VSHUFF32X4       $0x44, Z19, Z18, Z17
+	VSHUFF32X4       $0xee, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z17, Z16, Z19
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z18, Z14, Z17
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VMOVUPS          (CX)(BX*1), Z18
+	VMOVUPS          (SI)(BX*1), Z21
+	VMOVUPS          (DI)(BX*1), Z22
+	VMOVUPS          (R8)(BX*1), Z23
+	VSHUFF32X4       $0x44, Z21, Z18, Z20
+	VSHUFF32X4       $0xee, Z21, Z18, Z18
+	VSHUFF32X4       $0x44, Z23, Z22, Z21
+	VSHUFF32X4       $0xee, Z23, Z22, Z22
+	VSHUFF32X4       $0x88, Z21, Z20, Z23
+	VSHUFF32X4       $0xdd, Z21, Z20, Z20
+	VSHUFF32X4       $0x88, Z22, Z18, Z21
+	VSHUFF32X4       $0xdd, Z22, Z18, Z18
+	VUNPCKLPS        Z15, Z11, Z22
+	VUNPCKHPS        Z15, Z11, Z11
+	VUNPCKLPS        Z23, Z19, Z15
+	VUNPCKHPS        Z23, Z19, Z23
+	VUNPCKLPD        Z15, Z22, Z19
+	VUNPCKHPD        Z15, Z22, Z15
+	VUNPCKLPD        Z23, Z11, Z22
+	VUNPCKHPD        Z23, Z11, Z11
+	VFMADD231PS.BCST (AX), Z19, Z0
+	VFMADD231PS.BCST 256(AX), Z19, Z1
+	VFMADD231PS.BCST 512(AX), Z19, Z2
+	VFMADD231PS.BCST 768(AX), Z19, Z3
+	VFMADD231PS.BCST 1024(AX), Z19, Z4
+	VFMADD231PS.BCST 1280(AX), Z19, Z5
+	VFMADD231PS.BCST 1536(AX), Z19, Z6
+	VFMADD231PS.BCST 4(AX), Z15, Z0
+	VFMADD231PS.BCST 260(AX), Z15, Z1
+	VFMADD231PS.BCST 516(AX), Z15, Z2
+	VFMADD231PS.BCST 772(AX), Z15, Z3
+	VFMADD231PS.BCST 1028(AX), Z15, Z4
+	VFMADD231PS.BCST 1284(AX), Z15, Z5
+	VFMADD231PS.BCST 1540(AX), Z15, Z6
+	VFMADD231PS.BCST 8(AX), Z22, Z0
+	VFMADD231PS.BCST 264(AX), Z22, Z1
+	VFMADD231PS.BCST 520(AX), Z22, Z2
+	VFMADD231PS.BCST 776(AX), Z22, Z3
+	VFMADD231PS.BCST 1032(AX), Z22, Z4
+	VFMADD231PS.BCST 1288(AX), Z22, Z5
+	VFMADD231PS.BCST 1544(AX), Z22, Z6
+	VFMADD231PS.BCST 12(AX), Z11, Z0
+	VFMADD231PS.BCST 268(AX), Z11, Z1
+	VFMADD231PS.BCST 524(AX), Z11, Z2
+	VFMADD231PS.BCST 780(AX), Z11, Z3
+	VFMADD231PS.BCST 1036(AX), Z11, Z4
+	VFMADD231PS.BCST 1292(AX), Z11, Z5
+	VFMADD231PS.BCST 1548(AX), Z11, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z12, Z8, Z11
+	VUNPCKHPS        Z12, Z8, Z8
+	VUNPCKLPS        Z20, Z16, Z12
+	VUNPCKHPS        Z20, Z16, Z16
+	VUNPCKLPD        Z12, Z11, Z15
+	VUNPCKHPD        Z12, Z11, Z11
+	VUNPCKLPD        Z16, Z8, Z12
+	VUNPCKHPD        Z16, Z8, Z8
+	VFMADD231PS.BCST 16(AX), Z15, Z0
+	VFMADD231PS.BCST 272(AX), Z15, Z1
+	VFMADD231PS.BCST 528(AX), Z15, Z2
+	VFMADD231PS.BCST 784(AX), Z15, Z3
+	VFMADD231PS.BCST 1040(AX), Z15, Z4
+	VFMADD231PS.BCST 1296(AX), Z15, Z5
+	VFMADD231PS.BCST 1552(AX), Z15, Z6
+	VFMADD231PS.BCST 20(AX), Z11, Z0
+	VFMADD231PS.BCST 276(AX), Z11, Z1
+	VFMADD231PS.BCST 532(AX), Z11, Z2
+	VFMADD231PS.BCST 788(AX), Z11, Z3
+	VFMADD231PS.BCST 1044(AX), Z11, Z4
+	VFMADD231PS.BCST 1300(AX), Z11, Z5
+	VFMADD231PS.BCST 1556(AX), Z11, Z6
+	VFMADD231PS.BCST 24(AX), Z12, Z0
+	VFMADD231PS.BCST 280(AX), Z12, Z1
+	VFMADD231PS.BCST 536(AX), Z12, Z2
+	VFMADD231PS.BCST 792(AX), Z12, Z3
+	VFMADD231PS.BCST 1048(AX), Z12, Z4
+	VFMADD231PS.BCST 1304(AX), Z12, Z5
+	VFMADD231PS.BCST 1560(AX), Z12, Z6
+	VFMADD231PS.BCST 28(AX), Z8, Z0
+	VFMADD231PS.BCST 284(AX), Z8, Z1
+	VFMADD231PS.BCST 540(AX), Z8, Z2
+	VFMADD231PS.BCST 796(AX), Z8, Z3
+	VFMADD231PS.BCST 1052(AX), Z8, Z4
+	VFMADD231PS.BCST 1308(AX), Z8, Z5
+	VFMADD231PS.BCST 1564(AX), Z8, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z9, Z8
+	VUNPCKHPS        Z13, Z9, Z9
+	VUNPCKLPS        Z21, Z17, Z11
+	VUNPCKHPS        Z21, Z17, Z13
+	VUNPCKLPD        Z11, Z8, Z12
+	VUNPCKHPD        Z11, Z8, Z8
+	VUNPCKLPD        Z13, Z9, Z11
+	VUNPCKHPD        Z13, Z9, Z9
+	VFMADD231PS.BCST 32(AX), Z12, Z0
+	VFMADD231PS.BCST 288(AX), Z12, Z1
+	VFMADD231PS.BCST 544(AX), Z12, Z2
+	VFMADD231PS.BCST 800(AX), Z12, Z3
+	VFMADD231PS.BCST 1056(AX), Z12, Z4
+	VFMADD231PS.BCST 1312(AX), Z12, Z5
+	VFMADD231PS.BCST 1568(AX), Z12, Z6
+	VFMADD231PS.BCST 36(AX), Z8, Z0
+	VFMADD231PS.BCST 292(AX), Z8, Z1
+	VFMADD231PS.BCST 548(AX), Z8, Z2
+	VFMADD231PS.BCST 804(AX), Z8, Z3
+	VFMADD231PS.BCST 1060(AX), Z8, Z4
+	VFMADD231PS.BCST 1316(AX), Z8, Z5
+	VFMADD231PS.BCST 1572(AX), Z8, Z6
+	VFMADD231PS.BCST 40(AX), Z11, Z0
+	VFMADD231PS.BCST 296(AX), Z11, Z1
+	VFMADD231PS.BCST 552(AX), Z11, Z2
+	VFMADD231PS.BCST 808(AX), Z11, Z3
+	VFMADD231PS.BCST 1064(AX), Z11, Z4
+	VFMADD231PS.BCST 1320(AX), Z11, Z5
+	VFMADD231PS.BCST 1576(AX), Z11, Z6
+	VFMADD231PS.BCST 44(AX), Z9, Z0
+	VFMADD231PS.BCST 300(AX), Z9, Z1
+	VFMADD231PS.BCST 556(AX), Z9, Z2
+	VFMADD231PS.BCST 812(AX), Z9, Z3
+	VFMADD231PS.BCST 1068(AX), Z9, Z4
+	VFMADD231PS.BCST 1324(AX), Z9, Z5
+	VFMADD231PS.BCST 1580(AX), Z9, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z10, Z7, Z8
+	VUNPCKHPS        Z10, Z7, Z7
+	VUNPCKLPS        Z18, Z14, Z9
+	VUNPCKHPS        Z18, Z14, Z11
+	VUNPCKLPD        Z9, Z8, Z10
+	VUNPCKHPD        Z9, Z8, Z8
+	VUNPCKLPD        Z11, Z7, Z9
+	VUNPCKHPD        Z11, Z7, Z7
+	VFMADD231PS.BCST 48(AX), Z10, Z0
+	VFMADD231PS.BCST 304(AX), Z10, Z1
+	VFMADD231PS.BCST 560(AX), Z10, Z2
+	VFMADD231PS.BCST 816(AX), Z10, Z3
+	VFMADD231PS.BCST 1072(AX), Z10, Z4
+	VFMADD231PS.BCST 1328(AX), Z10, Z5
+	VFMADD231PS.BCST 1584(AX), Z10, Z6
+	VFMADD231PS.BCST 52(AX), Z8, Z0
+	VFMADD231PS.BCST 308(AX), Z8, Z1
+	VFMADD231PS.BCST 564(AX), Z8, Z2
+	VFMADD231PS.BCST 820(AX), Z8, Z3
+	VFMADD231PS.BCST 1076(AX), Z8, Z4
+	VFMADD231PS.BCST 1332(AX), Z8, Z5
+	VFMADD231PS.BCST 1588(AX), Z8, Z6
+	VFMADD231PS.BCST 56(AX), Z9, Z0
+	VFMADD231PS.BCST 312(AX), Z9, Z1
+	VFMADD231PS.BCST 568(AX), Z9, Z2
+	VFMADD231PS.BCST 824(AX), Z9, Z3
+	VFMADD231PS.BCST 1080(AX), Z9, Z4
+	VFMADD231PS.BCST 1336(AX), Z9, Z5
+	VFMADD231PS.BCST 1592(AX), Z9, Z6
+	VFMADD231PS.BCST 60(AX), Z7, Z0
+	VFMADD231PS.BCST 316(AX), Z7, Z1
+	VFMADD231PS.BCST 572(AX), Z7, Z2
+	VFMADD231PS.BCST 828(AX), Z7, Z3
+	VFMADD231PS.BCST 1084(AX), Z7, Z4
+	VFMADD231PS.BCST 1340(AX), Z7, Z5
+	VFMADD231PS.BCST 1596(AX), Z7, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000600, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_8(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z8
+	VMOVUPS          (SI), Z10
+	VMOVUPS          (DI), Z11
+	VMOVUPS          (R8), Z12
+	VSHUFF32X4       $0x44, Z10, Z8, Z9
+	VSHUFF32X4       $0xee, Z10, Z8, Z8
+	VSHUFF32X4       $0x44, Z12, Z11, Z10
+	VSHUFF32X4       $0xee, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z10, Z9, Z12
+	VSHUFF32X4       $0xdd, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z11, Z8, Z10
+	VSHUFF32X4       $0xdd, Z11, Z8, Z8
+	VMOVUPS          (CX)(DX*1), Z11
+	VMOVUPS          (SI)(DX*1), Z14
+	VMOVUPS          (DI)(DX*1), Z15
+	VMOVUPS          (R8)(DX*1), Z16
+	VSHUFF32X4       $0x44, Z14, Z11, Z13
+	VSHUFF32X4       $0xee, Z14, Z11, Z11
+	VSHUFF32X4       $0x44, Z16, Z15, Z14
+	VSHUFF32X4       $0xee, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z14, Z13, Z16
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z15, Z11, Z14
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VMOVUPS          (CX)(DX*2), Z15
+	VMOVUPS          (SI)(DX*2), Z18
+	VMOVUPS          (DI)(DX*2), Z19
+	VMOVUPS          (R8)(DX*2), Z20
+	VSHUFF32X4       $0x44, Z18, Z15, Z17
+	VSHUFF32X4       $0xee, Z18, Z15, Z15
+	VSHUFF32X4       $0x44, Z20, Z19, Z18
+	VSHUFF32X4       $0xee, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z18, Z17, Z20
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z19, Z15, Z18
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VMOVUPS          (CX)(BX*1), Z19
+	VMOVUPS          (SI)(BX*1), Z22
+	VMOVUPS          (DI)(BX*1), Z23
+	VMOVUPS          (R8)(BX*1), Z24
+	VSHUFF32X4       $0x44, Z22, Z19, Z21
+	VSHUFF32X4       $0xee, Z22, Z19, Z19
+	VSHUFF32X4       $0x44, Z24, Z23, Z22
+	VSHUFF32X4       $0xee, Z24, Z23, Z23
+	VSHUFF32X4       $0x88, Z22, Z21, Z24
+	VSHUFF32X4       $0xdd, Z22, Z21, Z21
+	VSHUFF32X4       $0x88, Z23, Z19, Z22
+	VSHUFF32X4       $0xdd, Z23, Z19, Z19
+	VUNPCKLPS        Z16, Z12, Z23
+	VUNPCKHPS        Z16, Z12, Z12
+	VUNPCKLPS        Z24, Z20, Z16
+	VUNPCKHPS        Z24, Z20, Z24
+	VUNPCKLPD        Z16, Z23, Z20
+	VUNPCKHPD        Z16, Z23, Z16
+	VUNPCKLPD        Z24, Z12, Z23
+	VUNPCKHPD        Z24, Z12, Z12
+	VFMADD231PS.BCST (AX), Z20, Z0
+	VFMADD231PS.BCST 256(AX), Z20, Z1
+	VFMADD231PS.BCST 512(AX), Z20, Z2
+	VFMADD231PS.BCST 768(AX), Z20, Z3
+	VFMADD231PS.BCST 1024(AX), Z20, Z4
+	VFMADD231PS.BCST 1280(AX), Z20, Z5
+	VFMADD231PS.BCST 1536(AX), Z20, Z6
+	VFMADD231PS.BCST 1792(AX), Z20, Z7
+	VFMADD231PS.BCST 4(AX), Z16, Z0
+	VFMADD231PS.BCST 260(AX), Z16, Z1
+	VFMADD231PS.BCST 516(AX), Z16, Z2
+	VFMADD231PS.BCST 772(AX), Z16, Z3
+	VFMADD231PS.BCST 1028(AX), Z16, Z4
+	VFMADD231PS.BCST 1284(AX), Z16, Z5
+	VFMADD231PS.BCST 1540(AX), Z16, Z6
+	VFMADD231PS.BCST 1796(AX), Z16, Z7
+	VFMADD231PS.BCST 8(AX), Z23, Z0
+	VFMADD231PS.BCST 264(AX), Z23, Z1
+	VFMADD231PS.BCST 520(AX), Z23, Z2
+	VFMADD231PS.BCST 776(AX), Z23, Z3
+	VFMADD231PS.BCST 1032(AX), Z23, Z4
+	VFMADD231PS.BCST 1288(AX), Z23, Z5
+	VFMADD231PS.BCST 1544(AX), Z23, Z6
+	VFMADD231PS.BCST 1800(AX), Z23, Z7
+	VFMADD231PS.BCST 12(AX), Z12, Z0
+	VFMADD231PS.BCST 268(AX), Z12, Z1
+	VFMADD231PS.BCST 524(AX), Z12, Z2
+	VFMADD231PS.BCST 780(AX), Z12, Z3
+	VFMADD231PS.BCST 1036(AX), Z12, Z4
+	VFMADD231PS.BCST 1292(AX), Z12, Z5
+	VFMADD231PS.BCST 1548(AX), Z12, Z6
+	VFMADD231PS.BCST 1804(AX), Z12, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z9, Z12
+	VUNPCKHPS        Z13, Z9, Z9
+	VUNPCKLPS        Z21, Z17, Z13
+	VUNPCKHPS        Z21, Z17, Z17
+	VUNPCKLPD        Z13, Z12, Z16
+	VUNPCKHPD        Z13, Z12, Z12
+	VUNPCKLPD        Z17, Z9, Z13
+	VUNPCKHPD        Z17, Z9, Z9
+	VFMADD231PS.BCST 16(AX), Z16, Z0
+	VFMADD231PS.BCST 272(AX), Z16, Z1
+	VFMADD231PS.BCST 528(AX), Z16, Z2
+	VFMADD231PS.BCST 784(AX), Z16, Z3
+	VFMADD231PS.BCST 1040(AX), Z16, Z4
+	VFMADD231PS.BCST 1296(AX), Z16, Z5
+	VFMADD231PS.BCST 1552(AX), Z16, Z6
+	VFMADD231PS.BCST 1808(AX), Z16, Z7
+	VFMADD231PS.BCST 20(AX), Z12, Z0
+	VFMADD231PS.BCST 276(AX), Z12, Z1
+	VFMADD231PS.BCST 532(AX), Z12, Z2
+	VFMADD231PS.BCST 788(AX), Z12, Z3
+	VFMADD231PS.BCST 1044(AX), Z12, Z4
+	VFMADD231PS.BCST 1300(AX), Z12, Z5
+	VFMADD231PS.BCST 1556(AX), Z12, Z6
+	VFMADD231PS.BCST 1812(AX), Z12, Z7
+	VFMADD231PS.BCST 24(AX), Z13, Z0
+	VFMADD231PS.BCST 280(AX), Z13, Z1
+	VFMADD231PS.BCST 536(AX), Z13, Z2
+	VFMADD231PS.BCST 792(AX), Z13, Z3
+	VFMADD231PS.BCST 1048(AX), Z13, Z4
+	VFMADD231PS.BCST 1304(AX), Z13, Z5
+	VFMADD231PS.BCST 1560(AX), Z13, Z6
+	VFMADD231PS.BCST 1816(AX), Z13, Z7
+	VFMADD231PS.BCST 28(AX), Z9, Z0
+	VFMADD231PS.BCST 284(AX), Z9, Z1
+	VFMADD231PS.BCST 540(AX), Z9, Z2
+	VFMADD231PS.BCST 796(AX), Z9, Z3
+	VFMADD231PS.BCST 1052(AX), Z9, Z4
+	VFMADD231PS.BCST 1308(AX), Z9, Z5
+	VFMADD231PS.BCST 1564(AX), Z9, Z6
+	VFMADD231PS.BCST 1820(AX), Z9, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z14, Z10, Z9
+	VUNPCKHPS        Z14, Z10, Z10
+	VUNPCKLPS        Z22, Z18, Z12
+	VUNPCKHPS        Z22, Z18, Z14
+	VUNPCKLPD        Z12, Z9, Z13
+	VUNPCKHPD        Z12, Z9, Z9
+	VUNPCKLPD        Z14, Z10, Z12
+	VUNPCKHPD        Z14, Z10, Z10
+	VFMADD231PS.BCST 32(AX), Z13, Z0
+	VFMADD231PS.BCST 288(AX), Z13, Z1
+	VFMADD231PS.BCST 544(AX), Z13, Z2
+	VFMADD231PS.BCST 800(AX), Z13, Z3
+	VFMADD231PS.BCST 1056(AX), Z13, Z4
+	VFMADD231PS.BCST 1312(AX), Z13, Z5
+	VFMADD231PS.BCST 1568(AX), Z13, Z6
+	VFMADD231PS.BCST 1824(AX), Z13, Z7
+	VFMADD231PS.BCST 36(AX), Z9, Z0
+	VFMADD231PS.BCST 292(AX), Z9, Z1
+	VFMADD231PS.BCST 548(AX), Z9, Z2
+	VFMADD231PS.BCST 804(AX), Z9, Z3
+	VFMADD231PS.BCST 1060(AX), Z9, Z4
+	VFMADD231PS.BCST 1316(AX), Z9, Z5
+	VFMADD231PS.BCST 1572(AX), Z9, Z6
+	VFMADD231PS.BCST 1828(AX), Z9, Z7
+	VFMADD231PS.BCST 40(AX), Z12, Z0
+	VFMADD231PS.BCST 296(AX), Z12, Z1
+	VFMADD231PS.BCST 552(AX), Z12, Z2
+	VFMADD231PS.BCST 808(AX), Z12, Z3
+	VFMADD231PS.BCST 1064(AX), Z12, Z4
+	VFMADD231PS.BCST 1320(AX), Z12, Z5
+	VFMADD231PS.BCST 1576(AX), Z12, Z6
+	VFMADD231PS.BCST 1832(AX), Z12, Z7
+	VFMADD231PS.BCST 44(AX), Z10, Z0
+	VFMADD231PS.BCST 300(AX), Z10, Z1
+	VFMADD231PS.BCST 556(AX), Z10, Z2
+	VFMADD231PS.BCST 812(AX), Z10, Z3
+	VFMADD231PS.BCST 1068(AX), Z10, Z4
+	VFMADD231PS.BCST 1324(AX), Z10, Z5
+	VFMADD231PS.BCST 1580(AX), Z10, Z6
+	VFMADD231PS.BCST 1836(AX), Z10, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z11, Z8, Z9
+	VUNPCKHPS        Z11, Z8, Z8
+	VUNPCKLPS        Z19, Z15, Z10
+	VUNPCKHPS        Z19, Z15, Z12
+	VUNPCKLPD        Z10, Z9, Z11
+	VUNPCKHPD        Z10, Z9, Z9
+	VUNPCKLPD        Z12, Z8, Z10
+	VUNPCKHPD        Z12, Z8, Z8
+	VFMADD231PS.BCST 48(AX), Z11, Z0
+	VFMADD231PS.BCST 304(AX), Z11, Z1
+	VFMADD231PS.BCST 560(AX), Z11, Z2
+	VFMADD231PS.BCST 816(AX), Z11, Z3
+	VFMADD231PS.BCST 1072(AX), Z11, Z4
+	VFMADD231PS.BCST 1328(AX), Z11, Z5
+	VFMADD231PS.BCST 1584(AX), Z11, Z6
+	VFMADD231PS.BCST 1840(AX), Z11, Z7
+	VFMADD231PS.BCST 52(AX), Z9, Z0
+	VFMADD231PS.BCST 308(AX), Z9, Z1
+	VFMADD231PS.BCST 564(AX), Z9, Z2
+	VFMADD231PS.BCST 820(AX), Z9, Z3
+	VFMADD231PS.BCST 1076(AX), Z9, Z4
+	VFMADD231PS.BCST 1332(AX), Z9, Z5
+	VFMADD231PS.BCST 1588(AX), Z9, Z6
+	VFMADD231PS.BCST 1844(AX), Z9, Z7
+	VFMADD231PS.BCST 56(AX), Z10, Z0
+	VFMADD231PS.BCST 312(AX), Z10, Z1
+	VFMADD231PS.BCST 568(AX), Z10, Z2
+	VFMADD231PS.BCST 824(AX), Z10, Z3
+	VFMADD231PS.BCST 1080(AX), Z10, Z4
+	VFMADD231PS.BCST 1336(AX), Z10, Z5
+	VFMADD231PS.BCST 1592(AX), Z10, Z6
+	VFMADD231PS.BCST 1848(AX), Z10, Z7
+	VFMADD231PS.BCST 60(AX), Z8, Z0
+	VFMADD231PS.BCST 316(AX), Z8, Z1
+	VFMADD231PS.BCST 572(AX), Z8, Z2
+	VFMADD231PS.BCST 828(AX), Z8, Z3
+	VFMADD231PS.BCST 1084(AX), Z8, Z4
+	VFMADD231PS.BCST 1340(AX), Z8, Z5
+	VFMADD231PS.BCST 1596(AX), Z8, Z6
+	VFMADD231PS.BCST 1852(AX), Z8, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000700, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_10(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z10
+	VMOVUPS          (SI), Z12
+	VMOVUPS          (DI), Z13
+	VMOVUPS          (R8), Z14
+	VSHUFF32X4       $0x44, Z12, Z10, Z11
+	VSHUFF32X4       $0xee, Z12, Z10, Z10
+	VSHUFF32X4       $0x44, Z14, Z13, Z12
+	VSHUFF32X4       $0xee, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z12, Z11, Z14
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z13, Z10, Z12
+	VSHUFF32X4       $0xdd, Z13, Z10, Z10
+	VMOVUPS          (CX)(DX*1), Z13
+	VMOVUPS          (SI)(DX*1), Z16
+	VMOVUPS          (DI)(DX*1), Z17
+	VMOVUPS          (R8)(DX*1), Z18
+	VSHUFF32X4       $0x44, Z16, Z13, Z15
+	VSHUFF32X4       $0xee, Z16, Z13, Z13
+	VSHUFF32X4       $0x44, Z18, Z17, Z16
+	VSHUFF32X4       $0xee, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z16, Z15, Z18
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z17, Z13, Z16
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VMOVUPS          (CX)(DX*2), Z17
+	VMOVUPS          (SI)(DX*2), Z20
+	VMOVUPS          (DI)(DX*2), Z21
+	VMOVUPS          (R8)(DX*2), Z22
+	VSHUFF32X4       $0x44, Z20, Z17, Z19
+	VSHUFF32X4       $0xee, Z20, Z17, Z17
+	VSHUFF32X4       $0x44, Z22, Z21, Z20
+	VSHUFF32X4       $0xee, Z22, Z21, Z21
+	VSHUFF32X4       $0x88, Z20, Z19, Z22
+	VSHUFF32X4       $0xdd, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z21, Z17, Z20
+	VSHUFF32X4       $0xdd, Z21, Z17, Z17
+	VMOVUPS          (CX)(BX*1), Z21
+	VMOVUPS          (SI)(BX*1), Z24
+	VMOVUPS          (DI)(BX*1), Z25
+	VMOVUPS          (R8)(BX*1), Z26
+	VSHUFF32X4       $0x44, Z24, Z21, Z23
+	VSHUFF32X4       $0xee, Z24, Z21, Z21
+	VSHUFF32X4       $0x44, Z26, Z25, Z24
+	VSHUFF32X4       $0xee, Z26, Z25, Z25
+	VSHUFF32X4       $0x88, Z24, Z23, Z26
+	VSHUFF32X4       $0xdd, Z24, Z23, Z23
+	VSHUFF32X4       $0x88, Z25, Z21, Z24
+	VSHUFF32X4       $0xdd, Z25, Z21, Z21
+	VUNPCKLPS        Z18, Z14, Z25
+	VUNPCKHPS        Z18, Z14, Z14
+	VUNPCKLPS        Z26, Z22, Z18
+	VUNPCKHPS        Z26, Z22, Z26
+	VUNPCKLPD        Z18, Z25, Z22
+	VUNPCKHPD        Z18, Z25, Z18
+	VUNPCKLPD        Z26, Z14, Z25
+	VUNPCKHPD        Z26, Z14, Z14
+	VFMADD231PS.BCST (AX), Z22, Z0
+	VFMADD231PS.BCST 256(AX), Z22, Z1
+	VFMADD231PS.BCST 512(AX), Z22, Z2
+	VFMADD231PS.BCST 768(AX), Z22, Z3
+	VFMADD231PS.BCST 1024(AX), Z22, Z4
+	VFMADD231PS.BCST 1280(AX), Z22, Z5
+	VFMADD231PS.BCST 1536(AX), Z22, Z6
+	VFMADD231PS.BCST 1792(AX), Z22, Z7
+	VFMADD231PS.BCST 2048(AX), Z22, Z8
+	VFMADD231PS.BCST 2304(AX), Z22, Z9
+	VFMADD231PS.BCST 4(AX), Z18, Z0
+	VFMADD231PS.BCST 260(AX), Z18, Z1
+	VFMADD231PS.BCST 516(AX), Z18, Z2
+	VFMADD231PS.BCST 772(AX), Z18, Z3
+	VFMADD231PS.BCST 1028(AX), Z18, Z4
+	VFMADD231PS.BCST 1284(AX), Z18, Z5
+	VFMADD231PS.BCST 1540(AX), Z18, Z6
+	VFMADD231PS.BCST 1796(AX), Z18, Z7
+	VFMADD231PS.BCST 2052(AX), Z18, Z8
+	VFMADD231PS.BCST 2308(AX), Z18, Z9
+	VFMADD231PS.BCST 8(AX), Z25, Z0
+	VFMADD231PS.BCST 264(AX), Z25, Z1
+	VFMADD231PS.BCST 520(AX), Z25, Z2
+	VFMADD231PS.BCST 776(AX), Z25, Z3
+	VFMADD231PS.BCST 1032(AX), Z25, Z4
+	VFMADD231PS.BCST 1288(AX), Z25, Z5
+	VFMADD231PS.BCST 1544(AX), Z25, Z6
+	VFMADD231PS.BCST 1800(AX), Z25, Z7
+	VFMADD231PS.BCST 2056(AX), Z25, Z8
+	VFMADD231PS.BCST 2312(AX), Z25, Z9
+	VFMADD231PS.BCST 12(AX), Z14, Z0
+	VFMADD231PS.BCST 268(AX), Z14, Z1
+	VFMADD231PS.BCST 524(AX), Z14, Z2
+	VFMADD231PS.BCST 780(AX), Z14, Z3
+	VFMADD231PS.BCST 1036(AX), Z14, Z4
+	VFMADD231PS.BCST 1292(AX), Z14, Z5
+	VFMADD231PS.BCST 1548(AX), Z14, Z6
+	VFMADD231PS.BCST 1804(AX), Z14, Z7
+	VFMADD231PS.BCST 2060(AX), Z14, Z8
+	VFMADD231PS.BCST 2316(AX), Z14, Z9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z15, Z11, Z14
+	VUNPCKHPS        Z15, Z11, Z11
+	VUNPCKLPS        Z23, Z19, Z15
+	VUNPCKHPS        Z23, Z19, Z19
+	VUNPCKLPD        Z15, Z14, Z18
+	VUNPCKHPD        Z15, Z14, Z14
+	VUNPCKLPD        Z19, Z11, Z15
+	VUNPCKHPD        Z19, Z11, Z11
+	VFMADD231PS.BCST 16(AX), Z18, Z0
+	VFMADD231PS.BCST 272(AX), Z18, Z1
+	VFMADD231PS.BCST 528(AX), Z18, Z2
+	VFMADD231PS.BCST 784(AX), Z18, Z3
+	VFMADD231PS.BCST 1040(AX), Z18, Z4
+	VFMADD231PS.BCST 1296(AX), Z18, Z5
+	VFMADD231PS.BCST 1552(AX), Z18, Z6
+	VFMADD231PS.BCST 1808(AX), Z18, Z7
+	VFMADD231PS.BCST 2064(AX), Z18, Z8
+	VFMADD231PS.BCST 2320(AX), Z18, Z9
+	VFMADD231PS.BCST 20(AX), Z14, Z0
+	VFMADD231PS.BCST 276(AX), Z14, Z1
+	VFMADD231PS.BCST 532(AX), Z14, Z2
+	VFMADD231PS.BCST 788(AX), Z14, Z3
+	VFMADD231PS.BCST 1044(AX), Z14, Z4
+	VFMADD231PS.BCST 1300(AX), Z14, Z5
+	VFMADD231PS.BCST 1556(AX), Z14, Z6
+	VFMADD231PS.BCST 1812(AX), Z14, Z7
+	VFMADD231PS.BCST 2068(AX), Z14, Z8
+	VFMADD231PS.BCST 2324(AX), Z14, Z9
+	VFMADD231PS.BCST 24(AX), Z15, Z0
+	VFMADD231PS.BCST 280(AX), Z15, Z1
+	VFMADD231PS.BCST 536(AX), Z15, Z2
+	VFMADD231PS.BCST 792(AX), Z15, Z3
+	VFMADD231PS.BCST 1048(AX), Z15, Z4
+	VFMADD231PS.BCST 1304(AX), Z15, Z5
+	VFMADD231PS.BCST 1560(AX), Z15, Z6
+	VFMADD231PS.BCST 1816(AX), Z15, Z7
+	VFMADD231PS.BCST 2072(AX), Z15, Z8
+	VFMADD231PS.BCST 2328(AX), Z15, Z9
+	VFMADD231PS.BCST 28(AX), Z11, Z0
+	VFMADD231PS.BCST 284(AX), Z11, Z1
+	VFMADD231PS.BCST 540(AX), Z11, Z2
+	VFMADD231PS.BCST 796(AX), Z11, Z3
+	VFMADD231PS.BCST 1052(AX), Z11, Z4
+	VFMADD231PS.BCST 1308(AX), Z11, Z5
+	VFMADD231PS.BCST 1564(AX), Z11, Z6
+	VFMADD231PS.BCST 1820(AX), Z11, Z7
+	VFMADD231PS.BCST 2076(AX), Z11, Z8
+	VFMADD231PS.BCST 2332(AX), Z11, Z9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z16, Z12, Z11
+	VUNPCKHPS        Z16, Z12, Z12
+	VUNPCKLPS        Z24, Z20, Z14
+	VUNPCKHPS        Z24, Z20, Z16
+	VUNPCKLPD        Z14, Z11, Z15
+	VUNPCKHPD        Z14, Z11, Z11
+	VUNPCKLPD        Z16, Z12, Z14
+	VUNPCKHPD        Z16, Z12, Z12
+	VFMADD231PS.BCST 32(AX), Z15, Z0
+	VFMADD231PS.BCST 288(AX), Z15, Z1
+	VFMADD231PS.BCST 544(AX), Z15, Z2
+	VFMADD231PS.BCST 800(AX), Z15, Z3
+	VFMADD231PS.BCST 1056(AX), Z15, Z4
+	VFMADD231PS.BCST 1312(AX), Z15, Z5
+	VFMADD231PS.BCST 1568(AX), Z15, Z6
+	VFMADD231PS.BCST 1824(AX), Z15, Z7
+	VFMADD231PS.BCST 2080(AX), Z15, Z8
+	VFMADD231PS.BCST 2336(AX), Z15, Z9
+	VFMADD231PS.BCST 36(AX), Z11, Z0
+	VFMADD231PS.BCST 292(AX), Z11, Z1
+	VFMADD231PS.BCST 548(AX), Z11, Z2
+	VFMADD231PS.BCST 804(AX), Z11, Z3
+	VFMADD231PS.BCST 1060(AX), Z11, Z4
+	VFMADD231PS.BCST 1316(AX), Z11, Z5
+	VFMADD231PS.BCST 1572(AX), Z11, Z6
+	VFMADD231PS.BCST 1828(AX), Z11, Z7
+	VFMADD231PS.BCST 2084(AX), Z11, Z8
+	VFMADD231PS.BCST 2340(AX), Z11, Z9
+	VFMADD231PS.BCST 40(AX), Z14, Z0
+	VFMADD231PS.BCST 296(AX), Z14, Z1
+	VFMADD231PS.BCST 552(AX), Z14, Z2
+	VFMADD231PS.BCST 808(AX), Z14, Z3
+	VFMADD231PS.BCST 1064(AX), Z14, Z4
+	VFMADD231PS.BCST 1320(AX), Z14, Z5
+	VFMADD231PS.BCST 1576(AX), Z14, Z6
+	VFMADD231PS.BCST 1832(AX), Z14, Z7
+	VFMADD231PS.BCST 2088(AX), Z14, Z8
+	VFMADD231PS.BCST 2344(AX), Z14, Z9
+	VFMADD231PS.BCST 44(AX), Z12, Z0
+	VFMADD231PS.BCST 300(AX), Z12, Z1
+	VFMADD231PS.BCST 556(AX), Z12, Z2
+	VFMADD231PS.BCST 812(AX), Z12, Z3
+	VFMADD231PS.BCST 1068(AX), Z12, Z4
+	VFMADD231PS.BCST 1324(AX), Z12, Z5
+	VFMADD231PS.BCST 1580(AX), Z12, Z6
+	VFMADD231PS.BCST 1836(AX), Z12, Z7
+	VFMADD231PS.BCST 2092(AX), Z12, Z8
+	VFMADD231PS.BCST 2348(AX), Z12, Z9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z10, Z11
+	VUNPCKHPS        Z13, Z10, Z10
+	VUNPCKLPS        Z21, Z17, Z12
+	VUNPCKHPS        Z21, Z17, Z14
+	VUNPCKLPD        Z12, Z11, Z13
+	VUNPCKHPD        Z12, Z11, Z11
+	VUNPCKLPD        Z14, Z10, Z12
+	VUNPCKHPD        Z14, Z10, Z10
+	VFMADD231PS.BCST 48(AX), Z13, Z0
+	VFMADD231PS.BCST 304(AX), Z13, Z1
+	VFMADD231PS.BCST 560(AX), Z13, Z2
+	VFMADD231PS.BCST 816(AX), Z13, Z3
+	VFMADD231PS.BCST 1072(AX), Z13, Z4
+	VFMADD231PS.BCST 1328(AX), Z13, Z5
+	VFMADD231PS.BCST 1584(AX), Z13, Z6
+	VFMADD231PS.BCST 1840(AX), Z13, Z7
+	VFMADD231PS.BCST 2096(AX), Z13, Z8
+	VFMADD231PS.BCST 2352(AX), Z13, Z9
+	VFMADD231PS.BCST 52(AX), Z11, Z0
+	VFMADD231PS.BCST 308(AX), Z11, Z1
+	VFMADD231PS.BCST 564(AX), Z11, Z2
+	VFMADD231PS.BCST 820(AX), Z11, Z3
+	VFMADD231PS.BCST 1076(AX), Z11, Z4
+	VFMADD231PS.BCST 1332(AX), Z11, Z5
+	VFMADD231PS.BCST 1588(AX), Z11, Z6
+	VFMADD231PS.BCST 1844(AX), Z11, Z7
+	VFMADD231PS.BCST 2100(AX), Z11, Z8
+	VFMADD231PS.BCST 2356(AX), Z11, Z9
+	VFMADD231PS.BCST 56(AX), Z12, Z0
+	VFMADD231PS.BCST 312(AX), Z12, Z1
+	VFMADD231PS.BCST 568(AX), Z12, Z2
+	VFMADD231PS.BCST 824(AX), Z12, Z3
+	VFMADD231PS.BCST 1080(AX), Z12, Z4
+	VFMADD231PS.BCST 1336(AX), Z12, Z5
+	VFMADD231PS.BCST 1592(AX), Z12, Z6
+	VFMADD231PS.BCST 1848(AX), Z12, Z7
+	VFMADD231PS.BCST 2104(AX), Z12, Z8
+	VFMADD231PS.BCST 2360(AX), Z12, Z9
+	VFMADD231PS.BCST 60(AX), Z10, Z0
+	VFMADD231PS.BCST 316(AX), Z10, Z1
+	VFMADD231PS.BCST 572(AX), Z10, Z2
+	VFMADD231PS.BCST 828(AX), Z10, Z3
+	VFMADD231PS.BCST 1084(AX), Z10, Z4
+	VFMADD231PS.BCST 1340(AX), Z10, Z5
+	VFMADD231PS.BCST 1596(AX), Z10, Z6
+	VFMADD231PS.BCST 1852(AX), Z10, Z7
+	VFMADD231PS.BCST 2108(AX), Z10, Z8
+	VFMADD231PS.BCST 2364(AX), Z10, Z9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000900, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x08
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+	CMPQ             rows+48(FP), $0x09
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z9, Z9
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_12(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_12(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VBROADCASTF64X4  (CX), Z12
+	VINSERTF64X4     $0x01, (SI), Z12, Z12
+	VBROADCASTF64X4  (DI), Z13
+	VINSERTF64X4     $0x01, (R8), Z13, Z13
+	VSHUFF32X4       $0x88, Z13, Z12, Z14
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VBROADCASTF64X4  (CX)(DX*1), Z13
+	VINSERTF64X4     $0x01, (SI)(DX*1), Z13, Z13
+	VBROADCASTF64X4  (DI)(DX*1), Z15
+	VINSERTF64X4     $0x01, (R8)(DX*1), Z15, Z15
+	VSHUFF32X4       $0x88, Z15, Z13, Z16
+	VSHUFF32X4       $0xdd, Z15, Z13, Z13
+	VBROADCASTF64X4  (CX)(DX*2), Z15
+	VINSERTF64X4     $0x01, (SI)(DX*2), Z15, Z15
+	VBROADCASTF64X4  (DI)(DX*2), Z17
+	VINSERTF64X4     $0x01, (R8)(DX*2), Z17, Z17
+	VSHUFF32X4       $0x88, Z17, Z15, Z18
+	VSHUFF32X4       $0xdd, Z17, Z15, Z15
+	VBROADCASTF64X4  (CX)(BX*1), Z17
+	VINSERTF64X4     $0x01, (SI)(BX*1), Z17, Z17
+	VBROADCASTF64X4  (DI)(BX*1), Z19
+	VINSERTF64X4     $0x01, (R8)(BX*1), Z19, Z19
+	VSHUFF32X4       $0x88, Z19, Z17, Z20
+	VSHUFF32X4       $0xdd, Z19, Z17, Z17
+	VUNPCKLPS        Z16, Z14, Z19
+	VUNPCKHPS        Z16, Z14, Z14
+	VUNPCKLPS        Z20, Z18, Z16
+	VUNPCKHPS        Z20, Z18, Z20
+	VUNPCKLPD        Z16, Z19, Z18
+	VUNPCKHPD        Z16, Z19, Z16
+	VUNPCKLPD        Z20, Z14, Z19
+	VUNPCKHPD        Z20, Z14, Z14
+	VFMADD231PS.BCST (AX), Z18, Z0
+	VFMADD231PS.BCST 256(AX), Z18, Z1
+	VFMADD231PS.BCST 512(AX), Z18, Z2
+	VFMADD231PS.BCST 768(AX), Z18, Z3
+	VFMADD231PS.BCST 1024(AX), Z18, Z4
+	VFMADD231PS.BCST 1280(AX), Z18, Z5
+	VFMADD231PS.BCST 1536(AX), Z18, Z6
+	VFMADD231PS.BCST 1792(AX), Z18, Z7
+	VFMADD231PS.BCST 2048(AX), Z18, Z8
+	VFMADD231PS.BCST 2304(AX), Z18, Z9
+	VFMADD231PS.BCST 2560(AX), Z18, Z10
+	VFMADD231PS.BCST 2816(AX), Z18, Z11
+	VFMADD231PS.BCST 4(AX), Z16, Z0
+	VFMADD231PS.BCST 260(AX), Z16, Z1
+	VFMADD231PS.BCST 516(AX), Z16, Z2
+	VFMADD231PS.BCST 772(AX), Z16, Z3
+	VFMADD231PS.BCST 1028(AX), Z16, Z4
+	VFMADD231PS.BCST 1284(AX), Z16, Z5
+	VFMADD231PS.BCST 1540(AX), Z16, Z6
+	VFMADD231PS.BCST 1796(AX), Z16, Z7
+	VFMADD231PS.BCST 2052(AX), Z16, Z8
+	VFMADD231PS.BCST 2308(AX), Z16, Z9
+	VFMADD231PS.BCST 2564(AX), Z16, Z10
+	VFMADD231PS.BCST 2820(AX), Z16, Z11
+	VFMADD231PS.BCST 8(AX), Z19, Z0
+	VFMADD231PS.BCST 264(AX), Z19, Z1
+	VFMADD231PS.BCST 520(AX), Z19, Z2
+	VFMADD231PS.BCST 776(AX), Z19, Z3
+	VFMADD231PS.BCST 1032(AX), Z19, Z4
+	VFMADD231PS.BCST 1288(AX), Z19, Z5
+	VFMADD231PS.BCST 1544(AX), Z19, Z6
+	VFMADD231PS.BCST 1800(AX), Z19, Z7
+	VFMADD231PS.BCST 2056(AX), Z19, Z8
+	VFMADD231PS.BCST 2312(AX), Z19, Z9
+	VFMADD231PS.BCST 2568(AX), Z19, Z10
+	VFMADD231PS.BCST 2824(AX), Z19, Z11
+	VFMADD231PS.BCST 12(AX), Z14, Z0
+	VFMADD231PS.BCST 268(AX), Z14, Z1
+	VFMADD231PS.BCST 524(AX), Z14, Z2
+	VFMADD231PS.BCST 780(AX), Z14, Z3
+	VFMADD231PS.BCST 1036(AX), Z14, Z4
+	VFMADD231PS.BCST 1292(AX), Z14, Z5
+	VFMADD231PS.BCST 1548(AX), Z14, Z6
+	VFMADD231PS.BCST 1804(AX), Z14, Z7
+	VFMADD231PS.BCST 2060(AX), Z14, Z8
+	VFMADD231PS.BCST 2316(AX), Z14, Z9
+	VFMADD231PS.BCST 2572(AX), Z14, Z10
+	VFMADD231PS.BCST 2828(AX), Z14, Z11
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z12, Z14
+	VUNPCKHPS        Z13, Z12, Z12
+	VUNPCKLPS        Z17, Z15, Z13
+	VUNPCKHPS        Z17, Z15, Z16
+	VUNPCKLPD        Z13, Z14, Z15
+	VUNPCKHPD        Z13, Z14, Z13
+	VUNPCKLPD        Z16, Z12, Z14
+	VUNPCKHPD        Z16, Z12, Z12
+	VFMADD231PS.BCST 16(AX), Z15, Z0
+	VFMADD231PS.BCST 272(AX), Z15, Z1
+	VFMADD231PS.BCST 528(AX), Z15, Z2
+	VFMADD231PS.BCST 784(AX), Z15, Z3
+	VFMADD231PS.BCST 1040(AX), Z15, Z4
+	VFMADD231PS.BCST 1296(AX), Z15, Z5
+	VFMADD231PS.BCST 1552(AX), Z15, Z6
+	VFMADD231PS.BCST 1808(AX), Z15, Z7
+	VFMADD231PS.BCST 2064(AX), Z15, Z8
+	VFMADD231PS.BCST 2320(AX), Z15, Z9
+	VFMADD231PS.BCST 2576(AX), Z15, Z10
+	VFMADD231PS.BCST 2832(AX), Z15, Z11
+	VFMADD231PS.BCST 20(AX), Z13, Z0
+	VFMADD231PS.BCST 276(AX), Z13, Z1
+	VFMADD231PS.BCST 532(AX), Z13, Z2
+	VFMADD231PS.BCST 788(AX), Z13, Z3
+	VFMADD231PS.BCST 1044(AX), Z13, Z4
+	VFMADD231PS.BCST 1300(AX), Z13, Z5
+	VFMADD231PS.BCST 1556(AX), Z13, Z6
+	VFMADD231PS.BCST 1812(AX), Z13, Z7
+	VFMADD231PS.BCST 2068(AX), Z13, Z8
+	VFMADD231PS.BCST 2324(AX), Z13, Z9
+	VFMADD231PS.BCST 2580(AX), Z13, Z10
+	VFMADD231PS.BCST 2836(AX), Z13, Z11
+	VFMADD231PS.BCST 24(AX), Z14, Z0
+	VFMADD231PS.BCST 280(AX), Z14, Z1
+	VFMADD231PS.BCST 536(AX), Z14, Z2
+	VFMADD231PS.BCST 792(AX), Z14, Z3
+	VFMADD231PS.BCST 1048(AX), Z14, Z4
+	VFMADD231PS.BCST 1304(AX), Z14, Z5
+	VFMADD231PS.BCST 1560(AX), Z14, Z6
+	VFMADD231PS.BCST 1816(AX), Z14, Z7
+	VFMADD231PS.BCST 2072(AX), Z14, Z8
+	VFMADD231PS.BCST 2328(AX), Z14, Z9
+	VFMADD231PS.BCST 2584(AX), Z14, Z10
+	VFMADD231PS.BCST 2840(AX), Z14, Z11
+	VFMADD231PS.BCST 28(AX), Z12, Z0
+	VFMADD231PS.BCST 284(AX), Z12, Z1
+	VFMADD231PS.BCST 540(AX), Z12, Z2
+	VFMADD231PS.BCST 796(AX), Z12, Z3
+	VFMADD231PS.BCST 1052(AX), Z12, Z4
+	VFMADD231PS.BCST 1308(AX), Z12, Z5
+	VFMADD231PS.BCST 1564(AX), Z12, Z6
+	VFMADD231PS.BCST 1820(AX), Z12, Z7
+	VFMADD231PS.BCST 2076(AX), Z12, Z8
+	VFMADD231PS.BCST 2332(AX), Z12, Z9
+	VFMADD231PS.BCST 2588(AX), Z12, Z10
+	VFMADD231PS.BCST 2844(AX), Z12, Z11
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VBROADCASTF64X4  32(CX), Z12
+	VINSERTF64X4     $0x01, 32(SI), Z12, Z12
+	VBROADCASTF64X4  32(DI), Z13
+	VINSERTF64X4     $0x01, 32(R8), Z13, Z13
+	VSHUFF32X4       $0x88, Z13, Z12, Z14
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VBROADCASTF64X4  32(CX)(DX*1), Z13
+	VINSERTF64X4     $0x01, 32(SI)(DX*1), Z13, Z13
+	VBROADCASTF64X4  32(DI)(DX*1), Z15
+	VINSERTF64X4     $0x01, 32(R8)(DX*1), Z15, Z15
+	VSHUFF32X4       $0x88, Z15, Z13, Z16
+	VSHUFF32X4       $0xdd, Z15, Z13, Z13
+	VBROADCASTF64X4  32(CX)(DX*2), Z15
+	VINSERTF64X4     $0x01, 32(SI)(DX*2), Z15, Z15
+	VBROADCASTF64X4  32(DI)(DX*2), Z17
+	VINSERTF64X4     $0x01, 32(R8)(DX*2), Z17, Z17
+	VSHUFF32X4       $0x88, Z17, Z15, Z18
+	VSHUFF32X4       $0xdd, Z17, Z15, Z15
+	VBROADCASTF64X4  32(CX)(BX*1), Z17
+	VINSERTF64X4     $0x01, 32(SI)(BX*1), Z17, Z17
+	VBROADCASTF64X4  32(DI)(BX*1), Z19
+	VINSERTF64X4     $0x01, 32(R8)(BX*1), Z19, Z19
+	VSHUFF32X4       $0x88, Z19, Z17, Z20
+	VSHUFF32X4       $0xdd, Z19, Z17, Z17
+	VUNPCKLPS        Z16, Z14, Z19
+	VUNPCKHPS        Z16, Z14, Z14
+	VUNPCKLPS        Z20, Z18, Z16
+	VUNPCKHPS        Z20, Z18, Z20
+	VUNPCKLPD        Z16, Z19, Z18
+	VUNPCKHPD        Z16, Z19, Z16
+	VUNPCKLPD        Z20, Z14, Z19
+	VUNPCKHPD        Z20, Z14, Z14
+	VFMADD231PS.BCST 32(AX), Z18, Z0
+	VFMADD231PS.BCST 288(AX), Z18, Z1
+	VFMADD231PS.BCST 544(AX), Z18, Z2
+	VFMADD231PS.BCST 800(AX), Z18, Z3
+	VFMADD231PS.BCST 1056(AX), Z18, Z4
+	VFMADD231PS.BCST 1312(AX), Z18, Z5
+	VFMADD231PS.BCST 1568(AX), Z18, Z6
+	VFMADD231PS.BCST 1824(AX), Z18, Z7
+	VFMADD231PS.BCST 2080(AX), Z18, Z8
+	VFMADD231PS.BCST 2336(AX), Z18, Z9
+	VFMADD231PS.BCST 2592(AX), Z18, Z10
+	VFMADD231PS.BCST 2848(AX), Z18, Z11
+	VFMADD231PS.BCST 36(AX), Z16, Z0
+	VFMADD231PS.BCST 292(AX), Z16, Z1
+	VFMADD231PS.BCST 548(AX), Z16, Z2
+	VFMADD231PS.BCST 804(AX), Z16, Z3
+	VFMADD231PS.BCST 1060(AX), Z16, Z4
+	VFMADD231PS.BCST 1316(AX), Z16, Z5
+	VFMADD231PS.BCST 1572(AX), Z16, Z6
+	VFMADD231PS.BCST 1828(AX), Z16, Z7
+	VFMADD231PS.BCST 2084(AX), Z16, Z8
+	VFMADD231PS.BCST 2340(AX), Z16, Z9
+	VFMADD231PS.BCST 2596(AX), Z16, Z10
+	VFMADD231PS.BCST 2852(AX), Z16, Z11
+	VFMADD231PS.BCST 40(AX), Z19, Z0
+	VFMADD231PS.BCST 296(AX), Z19, Z1
+	VFMADD231PS.BCST 552(AX), Z19, Z2
+	VFMADD231PS.BCST 808(AX), Z19, Z3
+	VFMADD231PS.BCST 1064(AX), Z19, Z4
+	VFMADD231PS.BCST 1320(AX), Z19, Z5
+	VFMADD231PS.BCST 1576(AX), Z19, Z6
+	VFMADD231PS.BCST 1832(AX), Z19, Z7
+	VFMADD231PS.BCST 2088(AX), Z19, Z8
+	VFMADD231PS.BCST 2344(AX), Z19, Z9
+	VFMADD231PS.BCST 2600(AX), Z19, Z10
+	VFMADD231PS.BCST 2856(AX), Z19, Z11
+	VFMADD231PS.BCST 44(AX), Z14, Z0
+	VFMADD231PS.BCST 300(AX), Z14, Z1
+	VFMADD231PS.BCST 556(AX), Z14, Z2
+	VFMADD231PS.BCST 812(AX), Z14, Z3
+	VFMADD231PS.BCST 1068(AX), Z14, Z4
+	VFMADD231PS.BCST 1324(AX), Z14, Z5
+	VFMADD231PS.BCST 1580(AX), Z14, Z6
+	VFMADD231PS.BCST 1836(AX), Z14, Z7
+	VFMADD231PS.BCST 2092(AX), Z14, Z8
+	VFMADD231PS.BCST 2348(AX), Z14, Z9
+	VFMADD231PS.BCST 2604(AX), Z14, Z10
+	VFMADD231PS.BCST 2860(AX), Z14, Z11
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z12, Z14
+	VUNPCKHPS        Z13, Z12, Z12
+	VUNPCKLPS        Z17, Z15, Z13
+	VUNPCKHPS        Z17, Z15, Z16
+	VUNPCKLPD        Z13, Z14, Z15
+	VUNPCKHPD        Z13, Z14, Z13
+	VUNPCKLPD        Z16, Z12, Z14
+	VUNPCKHPD        Z16, Z12, Z12
+	VFMADD231PS.BCST 48(AX), Z15, Z0
+	VFMADD231PS.BCST 304(AX), Z15, Z1
+	VFMADD231PS.BCST 560(AX), Z15, Z2
+	VFMADD231PS.BCST 816(AX), Z15, Z3
+	VFMADD231PS.BCST 1072(AX), Z15, Z4
+	VFMADD231PS.BCST 1328(AX), Z15, Z5
+	VFMADD231PS.BCST 1584(AX), Z15, Z6
+	VFMADD231PS.BCST 1840(AX), Z15, Z7
+	VFMADD231PS.BCST 2096(AX), Z15, Z8
+	VFMADD231PS.BCST 2352(AX), Z15, Z9
+	VFMADD231PS.BCST 2608(AX), Z15, Z10
+	VFMADD231PS.BCST 2864(AX), Z15, Z11
+	VFMADD231PS.BCST 52(AX), Z13, Z0
+	VFMADD231PS.BCST 308(AX), Z13, Z1
+	VFMADD231PS.BCST 564(AX), Z13, Z2
+	VFMADD231PS.BCST 820(AX), Z13, Z3
+	VFMADD231PS.BCST 1076(AX), Z13, Z4
+	VFMADD231PS.BCST 1332(AX), Z13, Z5
+	VFMADD231PS.BCST 1588(AX), Z13, Z6
+	VFMADD231PS.BCST 1844(AX), Z13, Z7
+	VFMADD231PS.BCST 2100(AX), Z13, Z8
+	VFMADD231PS.BCST 2356(AX), Z13, Z9
+	VFMADD231PS.BCST 2612(AX), Z13, Z10
+	VFMADD231PS.BCST 2868(AX), Z13, Z11
+	VFMADD231PS.BCST 56(AX), Z14, Z0
+	VFMADD231PS.BCST 312(AX), Z14, Z1
+	VFMADD231PS.BCST 568(AX), Z14, Z2
+	VFMADD231PS.BCST 824(AX), Z14, Z3
+	VFMADD231PS.BCST 1080(AX), Z14, Z4
+	VFMADD231PS.BCST 1336(AX), Z14, Z5
+	VFMADD231PS.BCST 1592(AX), Z14, Z6
+	VFMADD231PS.BCST 1848(AX), Z14, Z7
+	VFMADD231PS.BCST 2104(AX), Z14, Z8
+	VFMADD231PS.BCST 2360(AX), Z14, Z9
+	VFMADD231PS.BCST 2616(AX), Z14, Z10
+	VFMADD231PS.BCST 2872(AX), Z14, Z11
+	VFMADD231PS.BCST 60(AX), Z12, Z0
+	VFMADD231PS.BCST 316(AX), Z12, Z1
+	VFMADD231PS.BCST 572(AX), Z12, Z2
+	VFMADD231PS.BCST 828(AX), Z12, Z3
+	VFMADD231PS.BCST 1084(AX), Z12, Z4
+	VFMADD231PS.BCST 1340(AX), Z12, Z5
+	VFMADD231PS.BCST 1596(AX), Z12, Z6
+	VFMADD231PS.BCST 1852(AX), Z12, Z7
+	VFMADD231PS.BCST 2108(AX), Z12, Z8
+	VFMADD231PS.BCST 2364(AX), Z12, Z9
+	VFMADD231PS.BCST 2620(AX), Z12, Z10
+	VFMADD231PS.BCST 2876(AX), Z12, Z11
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000b00, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x08
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+	CMPQ             rows+48(FP), $0x09
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z9, Z9
+	CMPQ             rows+48(FP), $0x0a
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z10, Z10
+	CMPQ             rows+48(FP), $0x0b
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z11, Z11
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+	VADDPS (R10), Z11, Z11
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x0a
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+	CMPQ    rows+48(FP), $0x0b
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z11, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_14(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_14(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VBROADCASTF64X4  (CX), Z14
+	VINSERTF64X4     $0x01, (SI), Z14, Z14
+	VBROADCASTF64X4  (DI), Z15
+	VINSERTF64X4     $0x01, (R8), Z15, Z15
+	VSHUFF32X4       $0x88, Z15, Z14, Z16
+	VSHUFF32X4       $0xdd, Z15, Z14, Z14
+	VBROADCASTF64X4  (CX)(DX*1), Z15
+	VINSERTF64X4     $0x01, (SI)(DX*1), Z15, Z15
+	VBROADCASTF64X4  (DI)(DX*1), Z17
+	VINSERTF64X4     $0x01, (R8)(DX*1), Z17, Z17
+	VSHUFF32X4       $0x88, Z17, Z15, Z18
+	VSHUFF32X4       $0xdd, Z17, Z15, Z15
+	VBROADCASTF64X4  (CX)(DX*2), Z17
+	VINSERTF64X4     $0x01, (SI)(DX*2), Z17, Z17
+	VBROADCASTF64X4  (DI)(DX*2), Z19
+	VINSERTF64X4     $0x01, (R8)(DX*2), Z19, Z19
+	VSHUFF32X4       $0x88, Z19, Z17, Z20
+	VSHUFF32X4       $0xdd, Z19, Z17, Z17
+	VBROADCASTF64X4  (CX)(BX*1), Z19
+	VINSERTF64X4     $0x01, (SI)(BX*1), Z19, Z19
+	VBROADCASTF64X4  (DI)(BX*1), Z21
+	VINSERTF64X4     $0x01, (R8)(BX*1), Z21, Z21
+	VSHUFF32X4       $0x88, Z21, Z19, Z22
+	VSHUFF32X4       $0xdd, Z21, Z19, Z19
+	VUNPCKLPS        Z18, Z16, Z21
+	VUNPCKHPS        Z18, Z16, Z16
+	VUNPCKLPS        Z22, Z20, Z18
+	VUNPCKHPS        Z22, Z20, Z22
+	VUNPCKLPD        Z18, Z21, Z20
+	VUNPCKHPD        Z18, Z21, Z18
+	VUNPCKLPD        Z22, Z16, Z21
+	VUNPCKHPD        Z22, Z16, Z16
+	VFMADD231PS.BCST (AX), Z20, Z0
+	VFMADD231PS.BCST 256(AX), Z20, Z1
+	VFMADD231PS.BCST 512(AX), Z20, Z2
+	VFMADD231PS.BCST 768(AX), Z20, Z3
+	VFMADD231PS.BCST 1024(AX), Z20, Z4
+	VFMADD231PS.BCST 1280(AX), Z20, Z5
+	VFMADD231PS.BCST 1536(AX), Z20, Z6
+	VFMADD231PS.BCST 1792(AX), Z20, Z7
+	VFMADD231PS.BCST 2048(AX), Z20, Z8
+	VFMADD231PS.BCST 2304(AX), Z20, Z9
+	VFMADD231PS.BCST 2560(AX), Z20, Z10
+	VFMADD231PS.BCST 2816(AX), Z20, Z11
+	VFMADD231PS.BCST 3072(AX), Z20, Z12
+	VFMADD231PS.BCST 3328(AX), Z20, Z13
+	VFMADD231PS.BCST 4(AX), Z18, Z0
+	VFMADD231PS.BCST 260(AX), Z18, Z1
+	VFMADD231PS.BCST 516(AX), Z18, Z2
+	VFMADD231PS.BCST 772(AX), Z18, Z3
+	VFMADD231PS.BCST 1028(AX), Z18, Z4
+	VFMADD231PS.BCST 1284(AX), Z18, Z5
+	VFMADD231PS.BCST 1540(AX), Z18, Z6
+	VFMADD231PS.BCST 1796(AX), Z18, Z7
+	VFMADD231PS.BCST 2052(AX), Z18, Z8
+	VFMADD231PS.BCST 2308(AX), Z18, Z9
+	VFMADD231PS.BCST 2564(AX), Z18, Z10
+	VFMADD231PS.BCST 2820(AX), Z18, Z11
+	VFMADD231PS.BCST 3076(AX), Z18, Z12
+	VFMADD231PS.BCST 3332(AX), Z18, Z13
+	VFMADD231PS.BCST 8(AX), Z21, Z0
+	VFMADD231PS.BCST 264(AX), Z21, Z1
+	VFMADD231PS.BCST 520(AX), Z21, Z2
+	VFMADD231PS.BCST 776(AX), Z21, Z3
+	VFMADD231PS.BCST 1032(AX), Z21, Z4
+	VFMADD231PS.BCST 1288(AX), Z21, Z5
+	VFMADD231PS.BCST 1544(AX), Z21, Z6
+	VFMADD231PS.BCST 1800(AX), Z21, Z7
+	VFMADD231PS.BCST 2056(AX), Z21, Z8
+	VFMADD231PS.BCST 2312(AX), Z21, Z9
+	VFMADD231PS.BCST 2568(AX), Z21, Z10
+	VFMADD231PS.BCST 2824(AX), Z21, Z11
+	VFMADD231PS.BCST 3080(AX), Z21, Z12
+	VFMADD231PS.BCST 3336(AX), Z21, Z13
+	VFMADD231PS.BCST 12(AX), Z16, Z0
+	VFMADD231PS.BCST 268(AX), Z16, Z1
+	VFMADD231PS.BCST 524(AX), Z16, Z2
+	VFMADD231PS.BCST 780(AX), Z16, Z3
+	VFMADD231PS.BCST 1036(AX), Z16, Z4
+	VFMADD231PS.BCST 1292(AX), Z16, Z5
+	VFMADD231PS.BCST 1548(AX), Z16, Z6
+	VFMADD231PS.BCST 1804(AX), Z16, Z7
+	VFMADD231PS.BCST 2060(AX), Z16, Z8
+	VFMADD231PS.BCST 2316(AX), Z16, Z9
+	VFMADD231PS.BCST 2572(AX), Z16, Z10
+	VFMADD231PS.BCST 2828(AX), Z16, Z11
+	VFMADD231PS.BCST 3084(AX), Z16, Z12
+	VFMADD231PS.BCST 3340(AX), Z16, Z13
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z15, Z14, Z16
+	VUNPCKHPS        Z15, Z14, Z14
+	VUNPCKLPS        Z19, Z17, Z15
+	VUNPCKHPS        Z19, Z17, Z18
+	VUNPCKLPD        Z15, Z16, Z17
+	VUNPCKHPD        Z15, Z16, Z15
+	VUNPCKLPD        Z18, Z14, Z16
+	VUNPCKHPD        Z18, Z14, Z14
+	VFMADD231PS.BCST 16(AX), Z17, Z0
+	VFMADD231PS.BCST 272(AX), Z17, Z1
+	VFMADD231PS.BCST 528(AX), Z17, Z2
+	VFMADD231PS.BCST 784(AX), Z17, Z3
+	VFMADD231PS.BCST 1040(AX), Z17, Z4
+	VFMADD231PS.BCST 1296(AX), Z17, Z5
+	VFMADD231PS.BCST 1552(AX), Z17, Z6
+	VFMADD231PS.BCST 1808(AX), Z17, Z7
+	VFMADD231PS.BCST 2064(AX), Z17, Z8
+	VFMADD231PS.BCST 2320(AX), Z17, Z9
+	VFMADD231PS.BCST 2576(AX), Z17, Z10
+	VFMADD231PS.BCST 2832(AX), Z17, Z11
+	VFMADD231PS.BCST 3088(AX), Z17, Z12
+	VFMADD231PS.BCST 3344(AX), Z17, Z13
+	VFMADD231PS.BCST 20(AX), Z15, Z0
+	VFMADD231PS.BCST 276(AX), Z15, Z1
+	VFMADD231PS.BCST 532(AX), Z15, Z2
+	VFMADD231PS.BCST 788(AX), Z15, Z3
+	VFMADD231PS.BCST 1044(AX), Z15, Z4
+	VFMADD231PS.BCST 1300(AX), Z15, Z5
+	VFMADD231PS.BCST 1556(AX), Z15, Z6
+	VFMADD231PS.BCST 1812(AX), Z15, Z7
+	VFMADD231PS.BCST 2068(AX), Z15, Z8
+	VFMADD231PS.BCST 2324(AX), Z15, Z9
+	VFMADD231PS.BCST 2580(AX), Z15, Z10
+	VFMADD231PS.BCST 2836(AX), Z15, Z11
+	VFMADD231PS.BCST 3092(AX), Z15, Z12
+	VFMADD231PS.BCST 3348(AX), Z15, Z13
+	VFMADD231PS.BCST 24(AX), Z16, Z0
+	VFMADD231PS.BCST 280(AX), Z16, Z1
+	VFMADD231PS.BCST 536(AX), Z16, Z2
+	VFMADD231PS.BCST 792(AX), Z16, Z3
+	VFMADD231PS.BCST 1048(AX), Z16, Z4
+	VFMADD231PS.BCST 1304(AX), Z16, Z5
+	VFMADD231PS.BCST 1560(AX), Z16, Z6
+	VFMADD231PS.BCST 1816(AX), Z16, Z7
+	VFMADD231PS.BCST 2072(AX), Z16, Z8
+	VFMADD231PS.BCST 2328(AX), Z16, Z9
+	VFMADD231PS.BCST 2584(AX), Z16, Z10
+	VFMADD231PS.BCST 2840(AX), Z16, Z11
+	VFMADD231PS.BCST 3096(AX), Z16, Z12
+	VFMADD231PS.BCST 3352(AX), Z16, Z13
+	VFMADD231PS.BCST 28(AX), Z14, Z0
+	VFMADD231PS.BCST 284(AX), Z14, Z1
+	VFMADD231PS.BCST 540(AX), Z14, Z2
+	VFMADD231PS.BCST 796(AX), Z14, Z3
+	VFMADD231PS.BCST 1052(AX), Z14, Z4
+	VFMADD231PS.BCST 1308(AX), Z14, Z5
+	VFMADD231PS.BCST 1564(AX), Z14, Z6
+	VFMADD231PS.BCST 1820(AX), Z14, Z7
+	VFMADD231PS.BCST 2076(AX), Z14, Z8
+	VFMADD231PS.BCST 2332(AX), Z14, Z9
+	VFMADD231PS.BCST 2588(AX), Z14, Z10
+	VFMADD231PS.BCST 2844(AX), Z14, Z11
+	VFMADD231PS.BCST 3100(AX), Z14, Z12
+	VFMADD231PS.BCST 3356(AX), Z14, Z13
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VBROADCASTF64X4  32(CX), Z14
+	VINSERTF64X4     $0x01, 32(SI), Z14, Z14
+	VBROADCASTF64X4  32(DI), Z15
+	VINSERTF64X4     $0x01, 32(R8), Z15, Z15
+	VSHUFF32X4       $0x88, Z15, Z14, Z16
+	VSHUFF32X4       $0xdd, Z15, Z14, Z14
+	VBROADCASTF64X4  32(CX)(DX*1), Z15
+	VINSERTF64X4     $0x01, 32(SI)(DX*1), Z15, Z15
+	VBROADCASTF64X4  32(DI)(DX*1), Z17
+	VINSERTF64X4     $0x01, 32(R8)(DX*1), Z17, Z17
+	VSHUFF32X4       $0x88, Z17, Z15, Z18
+	VSHUFF32X4       $0xdd, Z17, Z15, Z15
+	VBROADCASTF64X4  32(CX)(DX*2), Z17
+	VINSERTF64X4     $0x01, 32(SI)(DX*2), Z17, Z17
+	VBROADCASTF64X4  32(DI)(DX*2), Z19
+	VINSERTF64X4     $0x01, 32(R8)(DX*2), Z19, Z19
+	VSHUFF32X4       $0x88, Z19, Z17, Z20
+	VSHUFF32X4       $0xdd, Z19, Z17, Z17
+	VBROADCASTF64X4  32(CX)(BX*1), Z19
+	VINSERTF64X4     $0x01, 32(SI)(BX*1), Z19, Z19
+	VBROADCASTF64X4  32(DI)(BX*1), Z21
+	VINSERTF64X4     $0x01, 32(R8)(BX*1), Z21, Z21
+	VSHUFF32X4       $0x88, Z21, Z19, Z22
+	VSHUFF32X4       $0xdd, Z21, Z19, Z19
+	VUNPCKLPS        Z18, Z16, Z21
+	VUNPCKHPS        Z18, Z16, Z16
+	VUNPCKLPS        Z22, Z20, Z18
+	VUNPCKHPS        Z22, Z20, Z22
+	VUNPCKLPD        Z18, Z21, Z20
+	VUNPCKHPD        Z18, Z21, Z18
+	VUNPCKLPD        Z22, Z16, Z21
+	VUNPCKHPD        Z22, Z16, Z16
+	VFMADD231PS.BCST 32(AX), Z20, Z0
+	VFMADD231PS.BCST 288(AX), Z20, Z1
+	VFMADD231PS.BCST 544(AX), Z20, Z2
+	VFMADD231PS.BCST 800(AX), Z20, Z3
+	VFMADD231PS.BCST 1056(AX), Z20, Z4
+	VFMADD231PS.BCST 1312(AX), Z20, Z5
+	VFMADD231PS.BCST 1568(AX), Z20, Z6
+	VFMADD231PS.BCST 1824(AX), Z20, Z7
+	VFMADD231PS.BCST 2080(AX), Z20, Z8
+	VFMADD231PS.BCST 2336(AX), Z20, Z9
+	VFMADD231PS.BCST 2592(AX), Z20, Z10
+	VFMADD231PS.BCST 2848(AX), Z20, Z11
+	VFMADD231PS.BCST 3104(AX), Z20, Z12
+	VFMADD231PS.BCST 3360(AX), Z20, Z13
+	VFMADD231PS.BCST 36(AX), Z18, Z0
+	VFMADD231PS.BCST 292(AX), Z18, Z1
+	VFMADD231PS.BCST 548(AX), Z18, Z2
+	VFMADD231PS.BCST 804(AX), Z18, Z3
+	VFMADD231PS.BCST 1060(AX), Z18, Z4
+	VFMADD231PS.BCST 1316(AX), Z18, Z5
+	VFMADD231PS.BCST 1572(AX), Z18, Z6
+	VFMADD231PS.BCST 1828(AX), Z18, Z7
+	VFMADD231PS.BCST 2084(AX), Z18, Z8
+	VFMADD231PS.BCST 2340(AX), Z18, Z9
+	VFMADD231PS.BCST 2596(AX), Z18, Z10
+	VFMADD231PS.BCST 2852(AX), Z18, Z11
+	VFMADD231PS.BCST 3108(AX), Z18, Z12
+	VFMADD231PS.BCST 3364(AX), Z18, Z13
+	VFMADD231PS.BCST 40(AX), Z21, Z0
+	VFMADD231PS.BCST 296(AX), Z21, Z1
+	VFMADD231PS.BCST 552(AX), Z21, Z2
+	VFMADD231PS.BCST 808(AX), Z21, Z3
+	VFMADD231PS.BCST 1064(AX), Z21, Z4
+	VFMADD231PS.BCST 1320(AX), Z21, Z5
+	VFMADD231PS.BCST 1576(AX), Z21, Z6
+	VFMADD231PS.BCST 1832(AX), Z21, Z7
+	VFMADD231PS.BCST 2088(AX), Z21, Z8
+	VFMADD231PS.BCST 2344(AX), Z21, Z9
+	VFMADD231PS.BCST 2600(AX), Z21, Z10
+	VFMADD231PS.BCST 2856(AX), Z21, Z11
+	VFMADD231PS.BCST 3112(AX), Z21, Z12
+	VFMADD231PS.BCST 3368(AX), Z21, Z13
+	VFMADD231PS.BCST 44(AX), Z16, Z0
+	VFMADD231PS.BCST 300(AX), Z16, Z1
+	VFMADD231PS.BCST 556(AX), Z16, Z2
+	VFMADD231PS.BCST 812(AX), Z16, Z3
+	VFMADD231PS.BCST 1068(AX), Z16, Z4
+	VFMADD231PS.BCST 1324(AX), Z16, Z5
+	VFMADD231PS.BCST 1580(AX), Z16, Z6
+	VFMADD231PS.BCST 1836(AX), Z16, Z7
+	VFMADD231PS.BCST 2092(AX), Z16, Z8
+	VFMADD231PS.BCST 2348(AX), Z16, Z9
+	VFMADD231PS.BCST 2604(AX), Z16, Z10
+	VFMADD231PS.BCST 2860(AX), Z16, Z11
+	VFMADD231PS.BCST 3116(AX), Z16, Z12
+	VFMADD231PS.BCST 3372(AX), Z16, Z13
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z15, Z14, Z16
+	VUNPCKHPS        Z15, Z14, Z14
+	VUNPCKLPS        Z19, Z17, Z15
+	VUNPCKHPS        Z19, Z17, Z18
+	VUNPCKLPD        Z15, Z16, Z17
+	VUNPCKHPD        Z15, Z16, Z15
+	VUNPCKLPD        Z18, Z14, Z16
+	VUNPCKHPD        Z18, Z14, Z14
+	VFMADD231PS.BCST 48(AX), Z17, Z0
+	VFMADD231PS.BCST 304(AX), Z17, Z1
+	VFMADD231PS.BCST 560(AX), Z17, Z2
+	VFMADD231PS.BCST 816(AX), Z17, Z3
+	VFMADD231PS.BCST 1072(AX), Z17, Z4
+	VFMADD231PS.BCST 1328(AX), Z17, Z5
+	VFMADD231PS.BCST 1584(AX), Z17, Z6
+	VFMADD231PS.BCST 1840(AX), Z17, Z7
+	VFMADD231PS.BCST 2096(AX), Z17, Z8
+	VFMADD231PS.BCST 2352(AX), Z17, Z9
+	VFMADD231PS.BCST 2608(AX), Z17, Z10
+	VFMADD231PS.BCST 2864(AX), Z17, Z11
+	VFMADD231PS.BCST 3120(AX), Z17, Z12
+	VFMADD231PS.BCST 3376(AX), Z17, Z13
+	VFMADD231PS.BCST 52(AX), Z15, Z0
+	VFMADD231PS.BCST 308(AX), Z15, Z1
+	VFMADD231PS.BCST 564(AX), Z15, Z2
+	VFMADD231PS.BCST 820(AX), Z15, Z3
+	VFMADD231PS.BCST 1076(AX), Z15, Z4
+	VFMADD231PS.BCST 1332(AX), Z15, Z5
+	VFMADD231PS.BCST 1588(AX), Z15, Z6
+	VFMADD231PS.BCST 1844(AX), Z15, Z7
+	VFMADD231PS.BCST 2100(AX), Z15, Z8
+	VFMADD231PS.BCST 2356(AX), Z15, Z9
+	VFMADD231PS.BCST 2612(AX), Z15, Z10
+	VFMADD231PS.BCST 2868(AX), Z15, Z11
+	VFMADD231PS.BCST 3124(AX), Z15, Z12
+	VFMADD231PS.BCST 3380(AX), Z15, Z13
+	VFMADD231PS.BCST 56(AX), Z16, Z0
+	VFMADD231PS.BCST 312(AX), Z16, Z1
+	VFMADD231PS.BCST 568(AX), Z16, Z2
+	VFMADD231PS.BCST 824(AX), Z16, Z3
+	VFMADD231PS.BCST 1080(AX), Z16, Z4
+	VFMADD231PS.BCST 1336(AX), Z16, Z5
+	VFMADD231PS.BCST 1592(AX), Z16, Z6
+	VFMADD231PS.BCST 1848(AX), Z16, Z7
+	VFMADD231PS.BCST 2104(AX), Z16, Z8
+	VFMADD231PS.BCST 2360(AX), Z16, Z9
+	VFMADD231PS.BCST 2616(AX), Z16, Z10
+	VFMADD231PS.BCST 2872(AX), Z16, Z11
+	VFMADD231PS.BCST 3128(AX), Z16, Z12
+	VFMADD231PS.BCST 3384(AX), Z16, Z13
+	VFMADD231PS.BCST 60(AX), Z14, Z0
+	VFMADD231PS.BCST 316(AX), Z14, Z1
+	VFMADD231PS.BCST 572(AX), Z14, Z2
+	VFMADD231PS.BCST 828(AX), Z14, Z3
+	VFMADD231PS.BCST 1084(AX), Z14, Z4
+	VFMADD231PS.BCST 1340(AX), Z14, Z5
+	VFMADD231PS.BCST 1596(AX), Z14, Z6
+	VFMADD231PS.BCST 1852(AX), Z14, Z7
+	VFMADD231PS.BCST 2108(AX), Z14, Z8
+	VFMADD231PS.BCST 2364(AX), Z14, Z9
+	VFMADD231PS.BCST 2620(AX), Z14, Z10
+	VFMADD231PS.BCST 2876(AX), Z14, Z11
+	VFMADD231PS.BCST 3132(AX), Z14, Z12
+	VFMADD231PS.BCST 3388(AX), Z14, Z13
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000d00, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x08
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+	CMPQ             rows+48(FP), $0x09
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z9, Z9
+	CMPQ             rows+48(FP), $0x0a
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z10, Z10
+	CMPQ             rows+48(FP), $0x0b
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z11, Z11
+	CMPQ             rows+48(FP), $0x0c
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z12, Z12
+	CMPQ             rows+48(FP), $0x0d
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z13, Z13
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+	VADDPS (R10), Z11, Z11
+	VADDPS (R10), Z12, Z12
+	VADDPS (R10), Z13, Z13
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x0a
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+	CMPQ    rows+48(FP), $0x0b
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z11, (R10)
+	CMPQ    rows+48(FP), $0x0c
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z12, (R10)
+	CMPQ    rows+48(FP), $0x0d
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z13, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32_16(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VBROADCASTF64X4  (CX), Z16
+	VINSERTF64X4     $0x01, (SI), Z16, Z16
+	VBROADCASTF64X4  (DI), Z17
+	VINSERTF64X4     $0x01, (R8), Z17, Z17
+	VSHUFF32X4       $0x88, Z17, Z16, Z18
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VBROADCASTF64X4  (CX)(DX*1), Z17
+	VINSERTF64X4     $0x01, (SI)(DX*1), Z17, Z17
+	VBROADCASTF64X4  (DI)(DX*1), Z19
+	VINSERTF64X4     $0x01, (R8)(DX*1), Z19, Z19
+	VSHUFF32X4       $0x88, Z19, Z17, Z20
+	VSHUFF32X4       $0xdd, Z19, Z17, Z17
+	VBROADCASTF64X4  (CX)(DX*2), Z19
+	VINSERTF64X4     $0x01, (SI)(DX*2), Z19, Z19
+	VBROADCASTF64X4  (DI)(DX*2), Z21
+	VINSERTF64X4     $0x01, (R8)(DX*2), Z21, Z21
+	VSHUFF32X4       $0x88, Z21, Z19, Z22
+	VSHUFF32X4       $0xdd, Z21, Z19, Z19
+	VBROADCASTF64X4  (CX)(BX*1), Z21
+	VINSERTF64X4     $0x01, (SI)(BX*1), Z21, Z21
+	VBROADCASTF64X4  (DI)(BX*1), Z23
+	VINSERTF64X4     $0x01, (R8)(BX*1), Z23, Z23
+	VSHUFF32X4       $0x88, Z23, Z21, Z24
+	VSHUFF32X4       $0xdd, Z23, Z21, Z21
+	VUNPCKLPS        Z20, Z18, Z23
+	VUNPCKHPS        Z20, Z18, Z18
+	VUNPCKLPS        Z24, Z22, Z20
+	VUNPCKHPS        Z24, Z22, Z24
+	VUNPCKLPD        Z20, Z23, Z22
+	VUNPCKHPD        Z20, Z23, Z20
+	VUNPCKLPD        Z24, Z18, Z23
+	VUNPCKHPD        Z24, Z18, Z18
+	VFMADD231PS.BCST (AX), Z22, Z0
+	VFMADD231PS.BCST 256(AX), Z22, Z1
+	VFMADD231PS.BCST 512(AX), Z22, Z2
+	VFMADD231PS.BCST 768(AX), Z22, Z3
+	VFMADD231PS.BCST 1024(AX), Z22, Z4
+	VFMADD231PS.BCST 1280(AX), Z22, Z5
+	VFMADD231PS.BCST 1536(AX), Z22, Z6
+	VFMADD231PS.BCST 1792(AX), Z22, Z7
+	VFMADD231PS.BCST 2048(AX), Z22, Z8
+	VFMADD231PS.BCST 2304(AX), Z22, Z9
+	VFMADD231PS.BCST 2560(AX), Z22, Z10
+	VFMADD231PS.BCST 2816(AX), Z22, Z11
+	VFMADD231PS.BCST 3072(AX), Z22, Z12
+	VFMADD231PS.BCST 3328(AX), Z22, Z13
+	VFMADD231PS.BCST 3584(AX), Z22, Z14
+	VFMADD231PS.BCST 3840(AX), Z22, Z15
+	VFMADD231PS.BCST 4(AX), Z20, Z0
+	VFMADD231PS.BCST 260(AX), Z20, Z1
+	VFMADD231PS.BCST 516(AX), Z20, Z2
+	VFMADD231PS.BCST 772(AX), Z20, Z3
+	VFMADD231PS.BCST 1028(AX), Z20, Z4
+	VFMADD231PS.BCST 1284(AX), Z20, Z5
+	VFMADD231PS.BCST 1540(AX), Z20, Z6
+	VFMADD231PS.BCST 1796(AX), Z20, Z7
+	VFMADD231PS.BCST 2052(AX), Z20, Z8
+	VFMADD231PS.BCST 2308(AX), Z20, Z9
+	VFMADD231PS.BCST 2564(AX), Z20, Z10
+	VFMADD231PS.BCST 2820(AX), Z20, Z11
+	VFMADD231PS.BCST 3076(AX), Z20, Z12
+	VFMADD231PS.BCST 3332(AX), Z20, Z13
+	VFMADD231PS.BCST 3588(AX), Z20, Z14
+	VFMADD231PS.BCST 3844(AX), Z20, Z15
+	VFMADD231PS.BCST 8(AX), Z23, Z0
+	VFMADD231PS.BCST 264(AX), Z23, Z1
+	VFMADD231PS.BCST 520(AX), Z23, Z2
+	VFMADD231PS.BCST 776(AX), Z23, Z3
+	VFMADD231PS.BCST 1032(AX), Z23, Z4
+	VFMADD231PS.BCST 1288(AX), Z23, Z5
+	VFMADD231PS.BCST 1544(AX), Z23, Z6
+	VFMADD231PS.BCST 1800(AX), Z23, Z7
+	VFMADD231PS.BCST 2056(AX), Z23, Z8
+	VFMADD231PS.BCST 2312(AX), Z23, Z9
+	VFMADD231PS.BCST 2568(AX), Z23, Z10
+	VFMADD231PS.BCST 2824(AX), Z23, Z11
+	VFMADD231PS.BCST 3080(AX), Z23, Z12
+	VFMADD231PS.BCST 3336(AX), Z23, Z13
+	VFMADD231PS.BCST 3592(AX), Z23, Z14
+	VFMADD231PS.BCST 3848(AX), Z23, Z15
+	VFMADD231PS.BCST 12(AX), Z18, Z0
+	VFMADD231PS.BCST 268(AX), Z18, Z1
+	VFMADD231PS.BCST 524(AX), Z18, Z2
+	VFMADD231PS.BCST 780(AX), Z18, Z3
+	VFMADD231PS.BCST 1036(AX), Z18, Z4
+	VFMADD231PS.BCST 1292(AX), Z18, Z5
+	VFMADD231PS.BCST 1548(AX), Z18, Z6
+	VFMADD231PS.BCST 1804(AX), Z18, Z7
+	VFMADD231PS.BCST 2060(AX), Z18, Z8
+	VFMADD231PS.BCST 2316(AX), Z18, Z9
+	VFMADD231PS.BCST 2572(AX), Z18, Z10
+	VFMADD231PS.BCST 2828(AX), Z18, Z11
+	VFMADD231PS.BCST 3084(AX), Z18, Z12
+	VFMADD231PS.BCST 3340(AX), Z18, Z13
+	VFMADD231PS.BCST 3596(AX), Z18, Z14
+	VFMADD231PS.BCST 3852(AX), Z18, Z15
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z17, Z16, Z18
+	VUNPCKHPS        Z17, Z16, Z16
+	VUNPCKLPS        Z21, Z19, Z17
+	VUNPCKHPS        Z21, Z19, Z20
+	VUNPCKLPD        Z17, Z18, Z19
+	VUNPCKHPD        Z17, Z18, Z17
+	VUNPCKLPD        Z20, Z16, Z18
+	VUNPCKHPD        Z20, Z16, Z16
+	VFMADD231PS.BCST 16(AX), Z19, Z0
+	VFMADD231PS.BCST 272(AX), Z19, Z1
+	VFMADD231PS.BCST 528(AX), Z19, Z2
+	VFMADD231PS.BCST 784(AX), Z19, Z3
+	VFMADD231PS.BCST 1040(AX), Z19, Z4
+	VFMADD231PS.BCST 1296(AX), Z19, Z5
+	VFMADD231PS.BCST 1552(AX), Z19, Z6
+	VFMADD231PS.BCST 1808(AX), Z19, Z7
+	VFMADD231PS.BCST 2064(AX), Z19, Z8
+	VFMADD231PS.BCST 2320(AX), Z19, Z9
+	VFMADD231PS.BCST 2576(AX), Z19, Z10
+	VFMADD231PS.BCST 2832(AX), Z19, Z11
+	VFMADD231PS.BCST 3088(AX), Z19, Z12
+	VFMADD231PS.BCST 3344(AX), Z19, Z13
+	VFMADD231PS.BCST 3600(AX), Z19, Z14
+	VFMADD231PS.BCST 3856(AX), Z19, Z15
+	VFMADD231PS.BCST 20(AX), Z17, Z0
+	VFMADD231PS.BCST 276(AX), Z17, Z1
+	VFMADD231PS.BCST 532(AX), Z17, Z2
+	VFMADD231PS.BCST 788(AX), Z17, Z3
+	VFMADD231PS.BCST 1044(AX), Z17, Z4
+	VFMADD231PS.BCST 1300(AX), Z17, Z5
+	VFMADD231PS.BCST 1556(AX), Z17, Z6
+	VFMADD231PS.BCST 1812(AX), Z17, Z7
+	VFMADD231PS.BCST 2068(AX), Z17, Z8
+	VFMADD231PS.BCST 2324(AX), Z17, Z9
+	VFMADD231PS.BCST 2580(AX), Z17, Z10
+	VFMADD231PS.BCST 2836(AX), Z17, Z11
+	VFMADD231PS.BCST 3092(AX), Z17, Z12
+	VFMADD231PS.BCST 3348(AX), Z17, Z13
+	VFMADD231PS.BCST 3604(AX), Z17, Z14
+	VFMADD231PS.BCST 3860(AX), Z17, Z15
+	VFMADD231PS.BCST 24(AX), Z18, Z0
+	VFMADD231PS.BCST 280(AX), Z18, Z1
+	VFMADD231PS.BCST 536(AX), Z18, Z2
+	VFMADD231PS.BCST 792(AX), Z18, Z3
+	VFMADD231PS.BCST 1048(AX), Z18, Z4
+	VFMADD231PS.BCST 1304(AX), Z18, Z5
+	VFMADD231PS.BCST 1560(AX), Z18, Z6
+	VFMADD231PS.BCST 1816(AX), Z18, Z7
+	VFMADD231PS.BCST 2072(AX), Z18, Z8
+	VFMADD231PS.BCST 2328(AX), Z18, Z9
+	VFMADD231PS.BCST 2584(AX), Z18, Z10
+	VFMADD231PS.BCST 2840(AX), Z18, Z11
+	VFMADD231PS.BCST 3096(AX), Z18, Z12
+	VFMADD231PS.BCST 3352(AX), Z18, Z13
+	VFMADD231PS.BCST 3608(AX), Z18, Z14
+	VFMADD231PS.BCST 3864(AX), Z18, Z15
+	VFMADD231PS.BCST 28(AX), Z16, Z0
+	VFMADD231PS.BCST 284(AX), Z16, Z1
+	VFMADD231PS.BCST 540(AX), Z16, Z2
+	VFMADD231PS.BCST 796(AX), Z16, Z3
+	VFMADD231PS.BCST 1052(AX), Z16, Z4
+	VFMADD231PS.BCST 1308(AX), Z16, Z5
+	VFMADD231PS.BCST 1564(AX), Z16, Z6
+	VFMADD231PS.BCST 1820(AX), Z16, Z7
+	VFMADD231PS.BCST 2076(AX), Z16, Z8
+	VFMADD231PS.BCST 2332(AX), Z16, Z9
+	VFMADD231PS.BCST 2588(AX), Z16, Z10
+	VFMADD231PS.BCST 2844(AX), Z16, Z11
+	VFMADD231PS.BCST 3100(AX), Z16, Z12
+	VFMADD231PS.BCST 3356(AX), Z16, Z13
+	VFMADD231PS.BCST 3612(AX), Z16, Z14
+	VFMADD231PS.BCST 3868(AX), Z16, Z15
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VBROADCASTF64X4  32(CX), Z16
+	VINSERTF64X4     $0x01, 32(SI), Z16, Z16
+	VBROADCASTF64X4  32(DI), Z17
+	VINSERTF64X4     $0x01, 32(R8), Z17, Z17
+	VSHUFF32X4       $0x88, Z17, Z16, Z18
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VBROADCASTF64X4  32(CX)(DX*1), Z17
+	VINSERTF64X4     $0x01, 32(SI)(DX*1), Z17, Z17
+	VBROADCASTF64X4  32(DI)(DX*1), Z19
+	VINSERTF64X4     $0x01, 32(R8)(DX*1), Z19, Z19
+	VSHUFF32X4       $0x88, Z19, Z17, Z20
+	VSHUFF32X4       $0xdd, Z19, Z17, Z17
+	VBROADCASTF64X4  32(CX)(DX*2), Z19
+	VINSERTF64X4     $0x01, 32(SI)(DX*2), Z19, Z19
+	VBROADCASTF64X4  32(DI)(DX*2), Z21
+	VINSERTF64X4     $0x01, 32(R8)(DX*2), Z21, Z21
+	VSHUFF32X4       $0x88, Z21, Z19, Z22
+	VSHUFF32X4       $0xdd, Z21, Z19, Z19
+	VBROADCASTF64X4  32(CX)(BX*1), Z21
+	VINSERTF64X4     $0x01, 32(SI)(BX*1), Z21, Z21
+	VBROADCASTF64X4  32(DI)(BX*1), Z23
+	VINSERTF64X4     $0x01, 32(R8)(BX*1), Z23, Z23
+	VSHUFF32X4       $0x88, Z23, Z21, Z24
+	VSHUFF32X4       $0xdd, Z23, Z21, Z21
+	VUNPCKLPS        Z20, Z18, Z23
+	VUNPCKHPS        Z20, Z18, Z18
+	VUNPCKLPS        Z24, Z22, Z20
+	VUNPCKHPS        Z24, Z22, Z24
+	VUNPCKLPD        Z20, Z23, Z22
+	VUNPCKHPD        Z20, Z23, Z20
+	VUNPCKLPD        Z24, Z18, Z23
+	VUNPCKHPD        Z24, Z18, Z18
+	VFMADD231PS.BCST 32(AX), Z22, Z0
+	VFMADD231PS.BCST 288(AX), Z22, Z1
+	VFMADD231PS.BCST 544(AX), Z22, Z2
+	VFMADD231PS.BCST 800(AX), Z22, Z3
+	VFMADD231PS.BCST 1056(AX), Z22, Z4
+	VFMADD231PS.BCST 1312(AX), Z22, Z5
+	VFMADD231PS.BCST 1568(AX), Z22, Z6
+	VFMADD231PS.BCST 1824(AX), Z22, Z7
+	VFMADD231PS.BCST 2080(AX), Z22, Z8
+	VFMADD231PS.BCST 2336(AX), Z22, Z9
+	VFMADD231PS.BCST 2592(AX), Z22, Z10
+	VFMADD231PS.BCST 2848(AX), Z22, Z11
+	VFMADD231PS.BCST 3104(AX), Z22, Z12
+	VFMADD231PS.BCST 3360(AX), Z22, Z13
+	VFMADD231PS.BCST 3616(AX), Z22, Z14
+	VFMADD231PS.BCST 3872(AX), Z22, Z15
+	VFMADD231PS.BCST 36(AX), Z20, Z0
+	VFMADD231PS.BCST 292(AX), Z20, Z1
+	VFMADD231PS.BCST 548(AX), Z20, Z2
+	VFMADD231PS.BCST 804(AX), Z20, Z3
+	VFMADD231PS.BCST 1060(AX), Z20, Z4
+	VFMADD231PS.BCST 1316(AX), Z20, Z5
+	VFMADD231PS.BCST 1572(AX), Z20, Z6
+	VFMADD231PS.BCST 1828(AX), Z20, Z7
+	VFMADD231PS.BCST 2084(AX), Z20, Z8
+	VFMADD231PS.BCST 2340(AX), Z20, Z9
+	VFMADD231PS.BCST 2596(AX), Z20, Z10
+	VFMADD231PS.BCST 2852(AX), Z20, Z11
+	VFMADD231PS.BCST 3108(AX), Z20, Z12
+	VFMADD231PS.BCST 3364(AX), Z20, Z13
+	VFMADD231PS.BCST 3620(AX), Z20, Z14
+	VFMADD231PS.BCST 3876(AX), Z20, Z15
+	VFMADD231PS.BCST 40(AX), Z23, Z0
+	VFMADD231PS.BCST 296(AX), Z23, Z1
+	VFMADD231PS.BCST 552(AX), Z23, Z2
+	VFMADD231PS.BCST 808(AX), Z23, Z3
+	VFMADD231PS.BCST 1064(AX), Z23, Z4
+	VFMADD231PS.BCST 1320(AX), Z23, Z5
+	VFMADD231PS.BCST 1576(AX), Z23, Z6
+	VFMADD231PS.BCST 1832(AX), Z23, Z7
+	VFMADD231PS.BCST 2088(AX), Z23, Z8
+	VFMADD231PS.BCST 2344(AX), Z23, Z9
+	VFMADD231PS.BCST 2600(AX), Z23, Z10
+	VFMADD231PS.BCST 2856(AX), Z23, Z11
+	VFMADD231PS.BCST 3112(AX), Z23, Z12
+	VFMADD231PS.BCST 3368(AX), Z23, Z13
+	VFMADD231PS.BCST 3624(AX), Z23, Z14
+	VFMADD231PS.BCST 3880(AX), Z23, Z15
+	VFMADD231PS.BCST 44(AX), Z18, Z0
+	VFMADD231PS.BCST 300(AX), Z18, Z1
+	VFMADD231PS.BCST 556(AX), Z18, Z2
+	VFMADD231PS.BCST 812(AX), Z18, Z3
+	VFMADD231PS.BCST 1068(AX), Z18, Z4
+	VFMADD231PS.BCST 1324(AX), Z18, Z5
+	VFMADD231PS.BCST 1580(AX), Z18, Z6
+	VFMADD231PS.BCST 1836(AX), Z18, Z7
+	VFMADD231PS.BCST 2092(AX), Z18, Z8
+	VFMADD231PS.BCST 2348(AX), Z18, Z9
+	VFMADD231PS.BCST 2604(AX), Z18, Z10
+	VFMADD231PS.BCST 2860(AX), Z18, Z11
+	VFMADD231PS.BCST 3116(AX), Z18, Z12
+	VFMADD231PS.BCST 3372(AX), Z18, Z13
+	VFMADD231PS.BCST 3628(AX), Z18, Z14
+	VFMADD231PS.BCST 3884(AX), Z18, Z15
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z17, Z16, Z18
+	VUNPCKHPS        Z17, Z16, Z16
+	VUNPCKLPS        Z21, Z19, Z17
+	VUNPCKHPS        Z21, Z19, Z20
+	VUNPCKLPD        Z17, Z18, Z19
+	VUNPCKHPD        Z17, Z18, Z17
+	VUNPCKLPD        Z20, Z16, Z18
+	VUNPCKHPD        Z20, Z16, Z16
+	VFMADD231PS.BCST 48(AX), Z19, Z0
+	VFMADD231PS.BCST 304(AX), Z19, Z1
+	VFMADD231PS.BCST 560(AX), Z19, Z2
+	VFMADD231PS.BCST 816(AX), Z19, Z3
+	VFMADD231PS.BCST 1072(AX), Z19, Z4
+	VFMADD231PS.BCST 1328(AX), Z19, Z5
+	VFMADD231PS.BCST 1584(AX), Z19, Z6
+	VFMADD231PS.BCST 1840(AX), Z19, Z7
+	VFMADD231PS.BCST 2096(AX), Z19, Z8
+	VFMADD231PS.BCST 2352(AX), Z19, Z9
+	VFMADD231PS.BCST 2608(AX), Z19, Z10
+	VFMADD231PS.BCST 2864(AX), Z19, Z11
+	VFMADD231PS.BCST 3120(AX), Z19, Z12
+	VFMADD231PS.BCST 3376(AX), Z19, Z13
+	VFMADD231PS.BCST 3632(AX), Z19, Z14
+	VFMADD231PS.BCST 3888(AX), Z19, Z15
+	VFMADD231PS.BCST 52(AX), Z17, Z0
+	VFMADD231PS.BCST 308(AX), Z17, Z1
+	VFMADD231PS.BCST 564(AX), Z17, Z2
+	VFMADD231PS.BCST 820(AX), Z17, Z3
+	VFMADD231PS.BCST 1076(AX), Z17, Z4
+	VFMADD231PS.BCST 1332(AX), Z17, Z5
+	VFMADD231PS.BCST 1588(AX), Z17, Z6
+	VFMADD231PS.BCST 1844(AX), Z17, Z7
+	VFMADD231PS.BCST 2100(AX), Z17, Z8
+	VFMADD231PS.BCST 2356(AX), Z17, Z9
+	VFMADD231PS.BCST 2612(AX), Z17, Z10
+	VFMADD231PS.BCST 2868(AX), Z17, Z11
+	VFMADD231PS.BCST 3124(AX), Z17, Z12
+	VFMADD231PS.BCST 3380(AX), Z17, Z13
+	VFMADD231PS.BCST 3636(AX), Z17, Z14
+	VFMADD231PS.BCST 3892(AX), Z17, Z15
+	VFMADD231PS.BCST 56(AX), Z18, Z0
+	VFMADD231PS.BCST 312(AX), Z18, Z1
+	VFMADD231PS.BCST 568(AX), Z18, Z2
+	VFMADD231PS.BCST 824(AX), Z18, Z3
+	VFMADD231PS.BCST 1080(AX), Z18, Z4
+	VFMADD231PS.BCST 1336(AX), Z18, Z5
+	VFMADD231PS.BCST 1592(AX), Z18, Z6
+	VFMADD231PS.BCST 1848(AX), Z18, Z7
+	VFMADD231PS.BCST 2104(AX), Z18, Z8
+	VFMADD231PS.BCST 2360(AX), Z18, Z9
+	VFMADD231PS.BCST 2616(AX), Z18, Z10
+	VFMADD231PS.BCST 2872(AX), Z18, Z11
+	VFMADD231PS.BCST 3128(AX), Z18, Z12
+	VFMADD231PS.BCST 3384(AX), Z18, Z13
+	VFMADD231PS.BCST 3640(AX), Z18, Z14
+	VFMADD231PS.BCST 3896(AX), Z18, Z15
+	VFMADD231PS.BCST 60(AX), Z16, Z0
+	VFMADD231PS.BCST 316(AX), Z16, Z1
+	VFMADD231PS.BCST 572(AX), Z16, Z2
+	VFMADD231PS.BCST 828(AX), Z16, Z3
+	VFMADD231PS.BCST 1084(AX), Z16, Z4
+	VFMADD231PS.BCST 1340(AX), Z16, Z5
+	VFMADD231PS.BCST 1596(AX), Z16, Z6
+	VFMADD231PS.BCST 1852(AX), Z16, Z7
+	VFMADD231PS.BCST 2108(AX), Z16, Z8
+	VFMADD231PS.BCST 2364(AX), Z16, Z9
+	VFMADD231PS.BCST 2620(AX), Z16, Z10
+	VFMADD231PS.BCST 2876(AX), Z16, Z11
+	VFMADD231PS.BCST 3132(AX), Z16, Z12
+	VFMADD231PS.BCST 3388(AX), Z16, Z13
+	VFMADD231PS.BCST 3644(AX), Z16, Z14
+	VFMADD231PS.BCST 3900(AX), Z16, Z15
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000f00, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x08
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+	CMPQ             rows+48(FP), $0x09
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z9, Z9
+	CMPQ             rows+48(FP), $0x0a
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z10, Z10
+	CMPQ             rows+48(FP), $0x0b
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z11, Z11
+	CMPQ             rows+48(FP), $0x0c
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z12, Z12
+	CMPQ             rows+48(FP), $0x0d
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z13, Z13
+	CMPQ             rows+48(FP), $0x0e
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z14, Z14
+	CMPQ             rows+48(FP), $0x0f
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z15, Z15
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+	VADDPS (R10), Z11, Z11
+	VADDPS (R10), Z12, Z12
+	VADDPS (R10), Z13, Z13
+	VADDPS (R10), Z14, Z14
+	VADDPS (R10), Z15, Z15
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x0a
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+	CMPQ    rows+48(FP), $0x0b
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z11, (R10)
+	CMPQ    rows+48(FP), $0x0c
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z12, (R10)
+	CMPQ    rows+48(FP), $0x0d
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z13, (R10)
+	CMPQ    rows+48(FP), $0x0e
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z14, (R10)
+	CMPQ    rows+48(FP), $0x0f
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z15, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_1(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z2
+	VMOVUPS          (SI), Z4
+	VMOVUPS          (DI), Z5
+	VMOVUPS          (R8), Z6
+	VSHUFF32X4       $0x44, Z4, Z2, Z3
+	VSHUFF32X4       $0xee, Z4, Z2, Z2
+	VSHUFF32X4       $0x44, Z6, Z5, Z4
+	VSHUFF32X4       $0xee, Z6, Z5, Z5
+	VSHUFF32X4       $0x88, Z4, Z3, Z6
+	VSHUFF32X4       $0xdd, Z4, Z3, Z3
+	VSHUFF32X4       $0x88, Z5, Z2, Z4
+	VSHUFF32X4       $0xdd, Z5, Z2, Z2
+	VMOVUPS          (CX)(DX*1), Z5
+	VMOVUPS          (SI)(DX*1), Z8
+	VMOVUPS          (DI)(DX*1), Z9
+	VMOVUPS          (R8)(DX*1), Z10
+	VSHUFF32X4       $0x44, Z8, Z5, Z7
+	VSHUFF32X4       $0xee, Z8, Z5, Z5
+	VSHUFF32X4       $0x44, Z10, Z9, Z8
+	VSHUFF32X4       $0xee, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z8, Z7, Z10
+	VSHUFF32X4       $0xdd, Z8, Z7, Z7
+	VSHUFF32X4       $0x88, Z9, Z5, Z8
+	VSHUFF32X4       $0xdd, Z9, Z5, Z5
+	VMOVUPS          (CX)(DX*2), Z9
+	VMOVUPS          (SI)(DX*2), Z12
+	VMOVUPS          (DI)(DX*2), Z13
+	VMOVUPS          (R8)(DX*2), Z14
+	VSHUFF32X4       $0x44, Z12, Z9, Z11
+	VSHUFF32X4       $0xee, Z12, Z9, Z9
+	VSHUFF32X4       $0x44, Z14, Z13, Z12
+	VSHUFF32X4       $0xee, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z12, Z11, Z14
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z13, Z9, Z12
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VMOVUPS          (CX)(BX*1), Z13
+	VMOVUPS          (SI)(BX*1), Z16
+	VMOVUPS          (DI)(BX*1), Z17
+	VMOVUPS          (R8)(BX*1), Z18
+	VSHUFF32X4       $0x44, Z16, Z13, Z15
+	VSHUFF32X4       $0xee, Z16, Z13, Z13
+	VSHUFF32X4       $0x44, Z18, Z17, Z16
+	VSHUFF32X4       $0xee, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z16, Z15, Z18
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z17, Z13, Z16
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VUNPCKLPS        Z10, Z6, Z17
+	VUNPCKHPS        Z10, Z6, Z6
+	VUNPCKLPS        Z18, Z14, Z10
+	VUNPCKHPS        Z18, Z14, Z18
+	VUNPCKLPD        Z10, Z17, Z14
+	VUNPCKHPD        Z10, Z17, Z10
+	VUNPCKLPD        Z18, Z6, Z17
+	VUNPCKHPD        Z18, Z6, Z6
+	VPSLLD           $0x10, Z14, Z18
+	VFMADD231PS.BCST (AX), Z18, Z1
+	VPANDD           Z0, Z14, Z14
+	VFMADD231PS.BCST 4(AX), Z14, Z1
+	VPSLLD           $0x10, Z10, Z14
+	VFMADD231PS.BCST 8(AX), Z14, Z1
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 12(AX), Z10, Z1
+	VPSLLD           $0x10, Z17, Z10
+	VFMADD231PS.BCST 16(AX), Z10, Z1
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 20(AX), Z17, Z1
+	VPSLLD           $0x10, Z6, Z10
+	VFMADD231PS.BCST 24(AX), Z10, Z1
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 28(AX), Z6, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z7, Z3, Z6
+	VUNPCKHPS        Z7, Z3, Z3
+	VUNPCKLPS        Z15, Z11, Z7
+	VUNPCKHPS        Z15, Z11, Z11
+	VUNPCKLPD        Z7, Z6, Z10
+	VUNPCKHPD        Z7, Z6, Z6
+	VUNPCKLPD        Z11, Z3, Z7
+	VUNPCKHPD        Z11, Z3, Z3
+	VPSLLD           $0x10, Z10, Z11
+	VFMADD231PS.BCST 32(AX), Z11, Z1
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 36(AX), Z10, Z1
+	VPSLLD           $0x10, Z6, Z10
+	VFMADD231PS.BCST 40(AX), Z10, Z1
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 44(AX), Z6, Z1
+	VPSLLD           $0x10, Z7, Z6
+	VFMADD231PS.BCST 48(AX), Z6, Z1
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 52(AX), Z7, Z1
+	VPSLLD           $0x10, Z3, Z6
+	VFMADD231PS.BCST 56(AX), Z6, Z1
+	VPANDD           Z0, Z3, Z3
+	VFMADD231PS.BCST 60(AX), Z3, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z8, Z4, Z3
+	VUNPCKHPS        Z8, Z4, Z4
+	VUNPCKLPS        Z16, Z12, Z6
+	VUNPCKHPS        Z16, Z12, Z8
+	VUNPCKLPD        Z6, Z3, Z7
+	VUNPCKHPD        Z6, Z3, Z3
+	VUNPCKLPD        Z8, Z4, Z6
+	VUNPCKHPD        Z8, Z4, Z4
+	VPSLLD           $0x10, Z7, Z8
+	VFMADD231PS.BCST 64(AX), Z8, Z1
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 68(AX), Z7, Z1
+	VPSLLD           $0x10, Z3, Z7
+	VFMADD231PS.BCST 72(AX), Z7, Z1
+	VPANDD           Z0, Z3, Z3
+	VFMADD231PS.BCST 76(AX), Z3, Z1
+	VPSLLD           $0x10, Z6, Z3
+	VFMADD231PS.BCST 80(AX), Z3, Z1
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 84(AX), Z6, Z1
+	VPSLLD           $0x10, Z4, Z3
+	VFMADD231PS.BCST 88(AX), Z3, Z1
+	VPANDD           Z0, Z4, Z4
+	VFMADD231PS.BCST 92(AX), Z4, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z5, Z2, Z3
+	VUNPCKHPS        Z5, Z2, Z2
+	VUNPCKLPS        Z13, Z9, Z4
+	VUNPCKHPS        Z13, Z9, Z6
+	VUNPCKLPD        Z4, Z3, Z5
+	VUNPCKHPD        Z4, Z3, Z3
+	VUNPCKLPD        Z6, Z2, Z4
+	VUNPCKHPD        Z6, Z2, Z2
+	VPSLLD           $0x10, Z5, Z6
+	VFMADD231PS.BCST 96(AX), Z6, Z1
+	VPANDD           Z0, Z5, Z5
+	VFMADD231PS.BCST 100(AX), Z5, Z1
+	VPSLLD           $0x10, Z3, Z5
+	VFMADD231PS.BCST 104(AX), Z5, Z1
+	VPANDD           Z0, Z3, Z3
+	VFMADD231PS.BCST 108(AX), Z3, Z1
+	VPSLLD           $0x10, Z4, Z3
+	VFMADD231PS.BCST 112(AX), Z3, Z1
+	VPANDD           Z0, Z4, Z4
+	VFMADD231PS.BCST 116(AX), Z4, Z1
+	VPSLLD           $0x10, Z2, Z3
+	VFMADD231PS.BCST 120(AX), Z3, Z1
+	VPANDD           Z0, Z2, Z2
+	VFMADD231PS.BCST 124(AX), Z2, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    k+0(FP), $0x00
+	JNE     chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_2(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z3
+	VMOVUPS          (SI), Z5
+	VMOVUPS          (DI), Z6
+	VMOVUPS          (R8), Z7
+	VSHUFF32X4       $0x44, Z5, Z3, Z4
+	VSHUFF32X4       $0xee, Z5, Z3, Z3
+	VSHUFF32X4       $0x44, Z7, Z6, Z5
+	VSHUFF32X4       $0xee, Z7, Z6, Z6
+	VSHUFF32X4       $0x88, Z5, Z4, Z7
+	VSHUFF32X4       $0xdd, Z5, Z4, Z4
+	VSHUFF32X4       $0x88, Z6, Z3, Z5
+	VSHUFF32X4       $0xdd, Z6, Z3, Z3
+	VMOVUPS          (CX)(DX*1), Z6
+	VMOVUPS          (SI)(DX*1), Z9
+	VMOVUPS          (DI)(DX*1), Z10
+	VMOVUPS          (R8)(DX*1), Z11
+	VSHUFF32X4       $0x44, Z9, Z6, Z8
+	VSHUFF32X4       $0xee, Z9, Z6, Z6
+	VSHUFF32X4       $0x44, Z11, Z10, Z9
+	VSHUFF32X4       $0xee, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z9, Z8, Z11
+	VSHUFF32X4       $0xdd, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z10, Z6, Z9
+	VSHUFF32X4       $0xdd, Z10, Z6, Z6
+	VMOVUPS          (CX)(DX*2), Z10
+	VMOVUPS          (SI)(DX*2), Z13
+	VMOVUPS          (DI)(DX*2), Z14
+	VMOVUPS          (R8)(DX*2), Z15
+	VSHUFF32X4       $0x44, Z13, Z10, Z12
+	VSHUFF32X4       $0xee, Z13, Z10, Z10
+	VSHUFF32X4       $0x44, Z15, Z14, Z13
+	VSHUFF32X4       $0xee, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z13, Z12, Z15
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z14, Z10, Z13
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VMOVUPS          (CX)(BX*1), Z14
+	VMOVUPS          (SI)(BX*1), Z17
+	VMOVUPS          (DI)(BX*1), Z18
+	VMOVUPS          (R8)(BX*1), Z19
+	VSHUFF32X4       $0x44, Z17, Z14, Z16
+	VSHUFF32X4       $0xee, Z17, Z14, Z14
+	VSHUFF32X4       $0x44, Z19, Z18, Z17
+	VSHUFF32X4       $0xee, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z17, Z16, Z19
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z18, Z14, Z17
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VUNPCKLPS        Z11, Z7, Z18
+	VUNPCKHPS        Z11, Z7, Z7
+	VUNPCKLPS        Z19, Z15, Z11
+	VUNPCKHPS        Z19, Z15, Z19
+	VUNPCKLPD        Z11, Z18, Z15
+	VUNPCKHPD        Z11, Z18, Z11
+	VUNPCKLPD        Z19, Z7, Z18
+	VUNPCKHPD        Z19, Z7, Z7
+	VPSLLD           $0x10, Z15, Z19
+	VFMADD231PS.BCST (AX), Z19, Z1
+	VFMADD231PS.BCST 256(AX), Z19, Z2
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 4(AX), Z15, Z1
+	VFMADD231PS.BCST 260(AX), Z15, Z2
+	VPSLLD           $0x10, Z11, Z15
+	VFMADD231PS.BCST 8(AX), Z15, Z1
+	VFMADD231PS.BCST 264(AX), Z15, Z2
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 12(AX), Z11, Z1
+	VFMADD231PS.BCST 268(AX), Z11, Z2
+	VPSLLD           $0x10, Z18, Z11
+	VFMADD231PS.BCST 16(AX), Z11, Z1
+	VFMADD231PS.BCST 272(AX), Z11, Z2
+	VPANDD           Z0, Z18, Z18
+	VFMADD231PS.BCST 20(AX), Z18, Z1
+	VFMADD231PS.BCST 276(AX), Z18, Z2
+	VPSLLD           $0x10, Z7, Z11
+	VFMADD231PS.BCST 24(AX), Z11, Z1
+	VFMADD231PS.BCST 280(AX), Z11, Z2
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 28(AX), Z7, Z1
+	VFMADD231PS.BCST 284(AX), Z7, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z8, Z4, Z7
+	VUNPCKHPS        Z8, Z4, Z4
+	VUNPCKLPS        Z16, Z12, Z8
+	VUNPCKHPS        Z16, Z12, Z12
+	VUNPCKLPD        Z8, Z7, Z11
+	VUNPCKHPD        Z8, Z7, Z7
+	VUNPCKLPD        Z12, Z4, Z8
+	VUNPCKHPD        Z12, Z4, Z4
+	VPSLLD           $0x10, Z11, Z12
+	VFMADD231PS.BCST 32(AX), Z12, Z1
+	VFMADD231PS.BCST 288(AX), Z12, Z2
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 36(AX), Z11, Z1
+	VFMADD231PS.BCST 292(AX), Z11, Z2
+	VPSLLD           $0x10, Z7, Z11
+	VFMADD231PS.BCST 40(AX), Z11, Z1
+	VFMADD231PS.BCST 296(AX), Z11, Z2
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 44(AX), Z7, Z1
+	VFMADD231PS.BCST 300(AX), Z7, Z2
+	VPSLLD           $0x10, Z8, Z7
+	VFMADD231PS.BCST 48(AX), Z7, Z1
+	VFMADD231PS.BCST 304(AX), Z7, Z2
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 52(AX), Z8, Z1
+	VFMADD231PS.BCST 308(AX), Z8, Z2
+	VPSLLD           $0x10, Z4, Z7
+	VFMADD231PS.BCST 56(AX), Z7, Z1
+	VFMADD231PS.BCST 312(AX), Z7, Z2
+	VPANDD           Z0, Z4, Z4
+	VFMADD231PS.BCST 60(AX), Z4, Z1
+	VFMADD231PS.BCST 316(AX), Z4, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z9, Z5, Z4
+	VUNPCKHPS        Z9, Z5, Z5
+	VUNPCKLPS        Z17, Z13, Z7
+	VUNPCKHPS        Z17, Z13, Z9
+	VUNPCKLPD        Z7, Z4, Z8
+	VUNPCKHPD        Z7, Z4, Z4
+	VUNPCKLPD        Z9, Z5, Z7
+	VUNPCKHPD        Z9, Z5, Z5
+	VPSLLD           $0x10, Z8, Z9
+	VFMADD231PS.BCST 64(AX), Z9, Z1
+	VFMADD231PS.BCST 320(AX), Z9, Z2
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 68(AX), Z8, Z1
+	VFMADD231PS.BCST 324(AX), Z8, Z2
+	VPSLLD           $0x10, Z4, Z8
+	VFMADD231PS.BCST 72(AX), Z8, Z1
+	VFMADD231PS.BCST 328(AX), Z8, Z2
+	VPANDD           Z0, Z4, Z4
+	VFMADD231PS.BCST 76(AX), Z4, Z1
+	VFMADD231PS.BCST 332(AX), Z4, Z2
+	VPSLLD           $0x10, Z7, Z4
+	VFMADD231PS.BCST 80(AX), Z4, Z1
+	VFMADD231PS.BCST 336(AX), Z4, Z2
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 84(AX), Z7, Z1
+	VFMADD231PS.BCST 340(AX), Z7, Z2
+	VPSLLD           $0x10, Z5, Z4
+	VFMADD231PS.BCST 88(AX), Z4, Z1
+	VFMADD231PS.BCST 344(AX), Z4, Z2
+	VPANDD           Z0, Z5, Z5
+	VFMADD231PS.BCST 92(AX), Z5, Z1
+	VFMADD231PS.BCST 348(AX), Z5, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z6, Z3, Z4
+	VUNPCKHPS        Z6, Z3, Z3
+	VUNPCKLPS        Z14, Z10, Z5
+	VUNPCKHPS        Z14, Z10, Z7
+	VUNPCKLPD        Z5, Z4, Z6
+	VUNPCKHPD        Z5, Z4, Z4
+	VUNPCKLPD        Z7, Z3, Z5
+	VUNPCKHPD        Z7, Z3, Z3
+	VPSLLD           $0x10, Z6, Z7
+	VFMADD231PS.BCST 96(AX), Z7, Z1
+	VFMADD231PS.BCST 352(AX), Z7, Z2
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 100(AX), Z6, Z1
+	VFMADD231PS.BCST 356(AX), Z6, Z2
+	VPSLLD           $0x10, Z4, Z6
+	VFMADD231PS.BCST 104(AX), Z6, Z1
+	VFMADD231PS.BCST 360(AX), Z6, Z2
+	VPANDD           Z0, Z4, Z4
+	VFMADD231PS.BCST 108(AX), Z4, Z1
+	VFMADD231PS.BCST 364(AX), Z4, Z2
+	VPSLLD           $0x10, Z5, Z4
+	VFMADD231PS.BCST 112(AX), Z4, Z1
+	VFMADD231PS.BCST 368(AX), Z4, Z2
+	VPANDD           Z0, Z5, Z5
+	VFMADD231PS.BCST 116(AX), Z5, Z1
+	VFMADD231PS.BCST 372(AX), Z5, Z2
+	VPSLLD           $0x10, Z3, Z4
+	VFMADD231PS.BCST 120(AX), Z4, Z1
+	VFMADD231PS.BCST 376(AX), Z4, Z2
+	VPANDD           Z0, Z3, Z3
+	VFMADD231PS.BCST 124(AX), Z3, Z1
+	VFMADD231PS.BCST 380(AX), Z3, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000100, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_3(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z4
+	VMOVUPS          (SI), Z6
+	VMOVUPS          (DI), Z7
+	VMOVUPS          (R8), Z8
+	VSHUFF32X4       $0x44, Z6, Z4, Z5
+	VSHUFF32X4       $0xee, Z6, Z4, Z4
+	VSHUFF32X4       $0x44, Z8, Z7, Z6
+	VSHUFF32X4       $0xee, Z8, Z7, Z7
+	VSHUFF32X4       $0x88, Z6, Z5, Z8
+	VSHUFF32X4       $0xdd, Z6, Z5, Z5
+	VSHUFF32X4       $0x88, Z7, Z4, Z6
+	VSHUFF32X4       $0xdd, Z7, Z4, Z4
+	VMOVUPS          (CX)(DX*1), Z7
+	VMOVUPS          (SI)(DX*1), Z10
+	VMOVUPS          (DI)(DX*1), Z11
+	VMOVUPS          (R8)(DX*1), Z12
+	VSHUFF32X4       $0x44, Z10, Z7, Z9
+	VSHUFF32X4       $0xee, Z10, Z7, Z7
+	VSHUFF32X4       $0x44, Z12, Z11, Z10
+	VSHUFF32X4       $0xee, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z10, Z9, Z12
+	VSHUFF32X4       $0xdd, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z11, Z7, Z10
+	VSHUFF32X4       $0xdd, Z11, Z7, Z7
+	VMOVUPS          (CX)(DX*2), Z11
+	VMOVUPS          (SI)(DX*2), Z14
+	VMOVUPS          (DI)(DX*2), Z15
+	VMOVUPS          (R8)(DX*2), Z16
+	VSHUFF32X4       $0x44, Z14, Z11, Z13
+	VSHUFF32X4       $0xee, Z14, Z11, Z11
+	VSHUFF32X4       $0x44, Z16, Z15, Z14
+	VSHUFF32X4       $0xee, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z14, Z13, Z16
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z15, Z11, Z14
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VMOVUPS          (CX)(BX*1), Z15
+	VMOVUPS          (SI)(BX*1), Z18
+	VMOVUPS          (DI)(BX*1), Z19
+	VMOVUPS          (R8)(BX*1), Z20
+	VSHUFF32X4       $0x44, Z18, Z15, Z17
+	VSHUFF32X4       $0xee, Z18, Z15, Z15
+	VSHUFF32X4       $0x44, Z20, Z19, Z18
+	VSHUFF32X4       $0xee, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z18, Z17, Z20
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z19, Z15, Z18
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VUNPCKLPS        Z12, Z8, Z19
+	VUNPCKHPS        Z12, Z8, Z8
+	VUNPCKLPS        Z20, Z16, Z12
+	VUNPCKHPS        Z20, Z16, Z20
+	VUNPCKLPD        Z12, Z19, Z16
+	VUNPCKHPD        Z12, Z19, Z12
+	VUNPCKLPD        Z20, Z8, Z19
+	VUNPCKHPD        Z20, Z8, Z8
+	VPSLLD           $0x10, Z16, Z20
+	VFMADD231PS.BCST (AX), Z20, Z1
+	VFMADD231PS.BCST 256(AX), Z20, Z2
+	VFMADD231PS.BCST 512(AX), Z20, Z3
+	VPANDD           Z0, Z16, Z16
+	VFMADD231PS.BCST 4(AX), Z16, Z1
+	VFMADD231PS.BCST 260(AX), Z16, Z2
+	VFMADD231PS.BCST 516(AX), Z16, Z3
+	VPSLLD           $0x10, Z12, Z16
+	VFMADD231PS.BCST 8(AX), Z16, Z1
+	VFMADD231PS.BCST 264(AX), Z16, Z2
+	VFMADD231PS.BCST 520(AX), Z16, Z3
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 12(AX), Z12, Z1
+	VFMADD231PS.BCST 268(AX), Z12, Z2
+	VFMADD231PS.BCST 524(AX), Z12, Z3
+	VPSLLD           $0x10, Z19, Z12
+	VFMADD231PS.BCST 16(AX), Z12, Z1
+	VFMADD231PS.BCST 272(AX), Z12, Z2
+	VFMADD231PS.BCST 528(AX), Z12, Z3
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 20(AX), Z19, Z1
+	VFMADD231PS.BCST 276(AX), Z19, Z2
+	VFMADD231PS.BCST 532(AX), Z19, Z3
+	VPSLLD           $0x10, Z8, Z12
+	VFMADD231PS.BCST 24(AX), Z12, Z1
+	VFMADD231PS.BCST 280(AX), Z12, Z2
+	VFMADD231PS.BCST 536(AX), Z12, Z3
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 28(AX), Z8, Z1
+	VFMADD231PS.BCST 284(AX), Z8, Z2
+	VFMADD231PS.BCST 540(AX), Z8, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z9, Z5, Z8
+	VUNPCKHPS        Z9, Z5, Z5
+	VUNPCKLPS        Z17, Z13, Z9
+	VUNPCKHPS        Z17, Z13, Z13
+	VUNPCKLPD        Z9, Z8, Z12
+	VUNPCKHPD        Z9, Z8, Z8
+	VUNPCKLPD        Z13, Z5, Z9
+	VUNPCKHPD        Z13, Z5, Z5
+	VPSLLD           $0x10, Z12, Z13
+	VFMADD231PS.BCST 32(AX), Z13, Z1
+	VFMADD231PS.BCST 288(AX), Z13, Z2
+	VFMADD231PS.BCST 544(AX), Z13, Z3
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 36(AX), Z12, Z1
+	VFMADD231PS.BCST 292(AX), Z12, Z2
+	VFMADD231PS.BCST 548(AX), Z12, Z3
+	VPSLLD           $0x10, Z8, Z12
+	VFMADD231PS.BCST 40(AX), Z12, Z1
+	VFMADD231PS.BCST 296(AX), Z12, Z2
+	VFMADD231PS.BCST 552(AX), Z12, Z3
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 44(AX), Z8, Z1
+	VFMADD231PS.BCST 300(AX), Z8, Z2
+	VFMADD231PS.BCST 556(AX), Z8, Z3
+	VPSLLD           $0x10, Z9, Z8
+	VFMADD231PS.BCST 48(AX), Z8, Z1
+	VFMADD231PS.BCST 304(AX), Z8, Z2
+	VFMADD231PS.BCST 560(AX), Z8, Z3
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 52(AX), Z9, Z1
+	VFMADD231PS.BCST 308(AX), Z9, Z2
+	VFMADD231PS.BCST 564(AX), Z9, Z3
+	VPSLLD           $0x10, Z5, Z8
+	VFMADD231PS.BCST 56(AX), Z8, Z1
+	VFMADD231PS.BCST 312(AX), Z8, Z2
+	VFMADD231PS.BCST 568(AX), Z8, Z3
+	VPANDD           Z0, Z5, Z5
+	VFMADD231PS.BCST 60(AX), Z5, Z1
+	VFMADD231PS.BCST 316(AX), Z5, Z2
+	VFMADD231PS.BCST 572(AX), Z5, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z10, Z6, Z5
+	VUNPCKHPS        Z10, Z6, Z6
+	VUNPCKLPS        Z18, Z14, Z8
+	VUNPCKHPS        Z18, Z14, Z10
+	VUNPCKLPD        Z8, Z5, Z9
+	VUNPCKHPD        Z8, Z5, Z5
+	VUNPCKLPD        Z10, Z6, Z8
+	VUNPCKHPD        Z10, Z6, Z6
+	VPSLLD           $0x10, Z9, Z10
+	VFMADD231PS.BCST 64(AX), Z10, Z1
+	VFMADD231PS.BCST 320(AX), Z10, Z2
+	VFMADD231PS.BCST 576(AX), Z10, Z3
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 68(AX), Z9, Z1
+	VFMADD231PS.BCST 324(AX), Z9, Z2
+	VFMADD231PS.BCST 580(AX), Z9, Z3
+	VPSLLD           $0x10, Z5, Z9
+	VFMADD231PS.BCST 72(AX), Z9, Z1
+	VFMADD231PS.BCST 328(AX), Z9, Z2
+	VFMADD231PS.BCST 584(AX), Z9, Z3
+	VPANDD           Z0, Z5, Z5
+	VFMADD231PS.BCST 76(AX), Z5, Z1
+	VFMADD231PS.BCST 332(AX), Z5, Z2
+	VFMADD231PS.BCST 588(AX), Z5, Z3
+	VPSLLD           $0x10, Z8, Z5
+	VFMADD231PS.BCST 80(AX), Z5, Z1
+	VFMADD231PS.BCST 336(AX), Z5, Z2
+	VFMADD231PS.BCST 592(AX), Z5, Z3
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 84(AX), Z8, Z1
+	VFMADD231PS.BCST 340(AX), Z8, Z2
+	VFMADD231PS.BCST 596(AX), Z8, Z3
+	VPSLLD           $0x10, Z6, Z5
+	VFMADD231PS.BCST 88(AX), Z5, Z1
+	VFMADD231PS.BCST 344(AX), Z5, Z2
+	VFMADD231PS.BCST 600(AX), Z5, Z3
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 92(AX), Z6, Z1
+	VFMADD231PS.BCST 348(AX), Z6, Z2
+	VFMADD231PS.BCST 604(AX), Z6, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z7, Z4, Z5
+	VUNPCKHPS        Z7, Z4, Z4
+	VUNPCKLPS        Z15, Z11, Z6
+	VUNPCKHPS        Z15, Z11, Z8
+	VUNPCKLPD        Z6, Z5, Z7
+	VUNPCKHPD        Z6, Z5, Z5
+	VUNPCKLPD        Z8, Z4, Z6
+	VUNPCKHPD        Z8, Z4, Z4
+	VPSLLD           $0x10, Z7, Z8
+	VFMADD231PS.BCST 96(AX), Z8, Z1
+	VFMADD231PS.BCST 352(AX), Z8, Z2
+	VFMADD231PS.BCST 608(AX), Z8, Z3
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 100(AX), Z7, Z1
+	VFMADD231PS.BCST 356(AX), Z7, Z2
+	VFMADD231PS.BCST 612(AX), Z7, Z3
+	VPSLLD           $0x10, Z5, Z7
+	VFMADD231PS.BCST 104(AX), Z7, Z1
+	VFMADD231PS.BCST 360(AX), Z7, Z2
+	VFMADD231PS.BCST 616(AX), Z7, Z3
+	VPANDD           Z0, Z5, Z5
+	VFMADD231PS.BCST 108(AX), Z5, Z1
+	VFMADD231PS.BCST 364(AX), Z5, Z2
+	VFMADD231PS.BCST 620(AX), Z5, Z3
+	VPSLLD           $0x10, Z6, Z5
+	VFMADD231PS.BCST 112(AX), Z5, Z1
+	VFMADD231PS.BCST 368(AX), Z5, Z2
+	VFMADD231PS.BCST 624(AX), Z5, Z3
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 116(AX), Z6, Z1
+	VFMADD231PS.BCST 372(AX), Z6, Z2
+	VFMADD231PS.BCST 628(AX), Z6, Z3
+	VPSLLD           $0x10, Z4, Z5
+	VFMADD231PS.BCST 120(AX), Z5, Z1
+	VFMADD231PS.BCST 376(AX), Z5, Z2
+	VFMADD231PS.BCST 632(AX), Z5, Z3
+	VPANDD           Z0, Z4, Z4
+	VFMADD231PS.BCST 124(AX), Z4, Z1
+	VFMADD231PS.BCST 380(AX), Z4, Z2
+	VFMADD231PS.BCST 636(AX), Z4, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000200, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_4(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z5
+	VMOVUPS          (SI), Z7
+	VMOVUPS          (DI), Z8
+	VMOVUPS          (R8), Z9
+	VSHUFF32X4       $0x44, Z7, Z5, Z6
+	VSHUFF32X4       $0xee, Z7, Z5, Z5
+	VSHUFF32X4       $0x44, Z9, Z8, Z7
+	VSHUFF32X4       $0xee, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z7, Z6, Z9
+	VSHUFF32X4       $0xdd, Z7, Z6, Z6
+	VSHUFF32X4       $0x88, Z8, Z5, Z7
+	VSHUFF32X4       $0xdd, Z8, Z5, Z5
+	VMOVUPS          (CX)(DX*1), Z8
+	VMOVUPS          (SI)(DX*1), Z11
+	VMOVUPS          (DI)(DX*1), Z12
+	VMOVUPS          (R8)(DX*1), Z13
+	VSHUFF32X4       $0x44, Z11, Z8, Z10
+	VSHUFF32X4       $0xee, Z11, Z8, Z8
+	VSHUFF32X4       $0x44, Z13, Z12, Z11
+	VSHUFF32X4       $0xee, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z11, Z10, Z13
+	VSHUFF32X4       $0xdd, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z12, Z8, Z11
+	VSHUFF32X4       $0xdd, Z12, Z8, Z8
+	VMOVUPS          (CX)(DX*2), Z12
+	VMOVUPS          (SI)(DX*2), Z15
+	VMOVUPS          (DI)(DX*2), Z16
+	VMOVUPS          (R8)(DX*2), Z17
+	VSHUFF32X4       $0x44, Z15, Z12, Z14
+	VSHUFF32X4       $0xee, Z15, Z12, Z12
+	VSHUFF32X4       $0x44, Z17, Z16, Z15
+	VSHUFF32X4       $0xee, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z15, Z14, Z17
+	VSHUFF32X4       $0xdd, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z16, Z12, Z15
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VMOVUPS          (CX)(BX*1), Z16
+	VMOVUPS          (SI)(BX*1), Z19
+	VMOVUPS          (DI)(BX*1), Z20
+	VMOVUPS          (R8)(BX*1), Z21
+	VSHUFF32X4       $0x44, Z19, Z16, Z18
+	VSHUFF32X4       $0xee, Z19, Z16, Z16
+	VSHUFF32X4       $0x44, Z21, Z20, Z19
+	VSHUFF32X4       $0xee, Z21, Z20, Z20
+	VSHUFF32X4       $0x88, Z19, Z18, Z21
+	VSHUFF32X4       $0xdd, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z20, Z16, Z19
+	VSHUFF32X4       $0xdd, Z20, Z16, Z16
+	VUNPCKLPS        Z13, Z9, Z20
+	VUNPCKHPS        Z13, Z9, Z9
+	VUNPCKLPS        Z21, Z17, Z13
+	VUNPCKHPS        Z21, Z17, Z21
+	VUNPCKLPD        Z13, Z20, Z17
+	VUNPCKHPD        Z13, Z20, Z13
+	VUNPCKLPD        Z21, Z9, Z20
+	VUNPCKHPD        Z21, Z9, Z9
+	VPSLLD           $0x10, Z17, Z21
+	VFMADD231PS.BCST (AX), Z21, Z1
+	VFMADD231PS.BCST 256(AX), Z21, Z2
+	VFMADD231PS.BCST 512(AX), Z21, Z3
+	VFMADD231PS.BCST 768(AX), Z21, Z4
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 4(AX), Z17, Z1
+	VFMADD231PS.BCST 260(AX), Z17, Z2
+	VFMADD231PS.BCST 516(AX), Z17, Z3
+	VFMADD231PS.BCST 772(AX), Z17, Z4
+	VPSLLD           $0x10, Z13, Z17
+	VFMADD231PS.BCST 8(AX), Z17, Z1
+	VFMADD231PS.BCST 264(AX), Z17, Z2
+	VFMADD231PS.BCST 520(AX), Z17, Z3
+	VFMADD231PS.BCST 776(AX), Z17, Z4
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 12(AX), Z13, Z1
+	VFMADD231PS.BCST 268(AX), Z13, Z2
+	VFMADD231PS.BCST 524(AX), Z13, Z3
+	VFMADD231PS.BCST 780(AX), Z13, Z4
+	VPSLLD           $0x10, Z20, Z13
+	VFMADD231PS.BCST 16(AX), Z13, Z1
+	VFMADD231PS.BCST 272(AX), Z13, Z2
+	VFMADD231PS.BCST 528(AX), Z13, Z3
+	VFMADD231PS.BCST 784(AX), Z13, Z4
+	VPANDD           Z0, Z20, Z20
+	VFMADD231PS.BCST 20(AX), Z20, Z1
+	VFMADD231PS.BCST 276(AX), Z20, Z2
+	VFMADD231PS.BCST 532(AX), Z20, Z3
+	VFMADD231PS.BCST 788(AX), Z20, Z4
+	VPSLLD           $0x10, Z9, Z13
+	VFMADD231PS.BCST 24(AX), Z13, Z1
+	VFMADD231PS.BCST 280(AX), Z13, Z2
+	VFMADD231PS.BCST 536(AX), Z13, Z3
+	VFMADD231PS.BCST 792(AX), Z13, Z4
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 28(AX), Z9, Z1
+	VFMADD231PS.BCST 284(AX), Z9, Z2
+	VFMADD231PS.BCST 540(AX), Z9, Z3
+	VFMADD231PS.BCST 796(AX), Z9, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z10, Z6, Z9
+	VUNPCKHPS        Z10, Z6, Z6
+	VUNPCKLPS        Z18, Z14, Z10
+	VUNPCKHPS        Z18, Z14, Z14
+	VUNPCKLPD        Z10, Z9, Z13
+	VUNPCKHPD        Z10, Z9, Z9
+	VUNPCKLPD        Z14, Z6, Z10
+	VUNPCKHPD        Z14, Z6, Z6
+	VPSLLD           $0x10, Z13, Z14
+	VFMADD231PS.BCST 32(AX), Z14, Z1
+	VFMADD231PS.BCST 288(AX), Z14, Z2
+	VFMADD231PS.BCST 544(AX), Z14, Z3
+	VFMADD231PS.BCST 800(AX), Z14, Z4
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 36(AX), Z13, Z1
+	VFMADD231PS.BCST 292(AX), Z13, Z2
+	VFMADD231PS.BCST 548(AX), Z13, Z3
+	VFMADD231PS.BCST 804(AX), Z13, Z4
+	VPSLLD           $0x10, Z9, Z13
+	VFMADD231PS.BCST 40(AX), Z13, Z1
+	VFMADD231PS.BCST 296(AX), Z13, Z2
+	VFMADD231PS.BCST 552(AX), Z13, Z3
+	VFMADD231PS.BCST 808(AX), Z13, Z4
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 44(AX), Z9, Z1
+	VFMADD231PS.BCST 300(AX), Z9, Z2
+	VFMADD231PS.BCST 556(AX), Z9, Z3
+	VFMADD231PS.BCST 812(AX), Z9, Z4
+	VPSLLD           $0x10, Z10, Z9
+	VFMADD231PS.BCST 48(AX), Z9, Z1
+	VFMADD231PS.BCST 304(AX), Z9, Z2
+	VFMADD231PS.BCST 560(AX), Z9, Z3
+	VFMADD231PS.BCST 816(AX), Z9, Z4
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 52(AX), Z10, Z1
+	VFMADD231PS.BCST 308(AX), Z10, Z2
+	VFMADD231PS.BCST 564(AX), Z10, Z3
+	VFMADD231PS.BCST 820(AX), Z10, Z4
+	VPSLLD           $0x10, Z6, Z9
+	VFMADD231PS.BCST 56(AX), Z9, Z1
+	VFMADD231PS.BCST 312(AX), Z9, Z2
+	VFMADD231PS.BCST 568(AX), Z9, Z3
+	VFMADD231PS.BCST 824(AX), Z9, Z4
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 60(AX), Z6, Z1
+	VFMADD231PS.BCST 316(AX), Z6, Z2
+	VFMADD231PS.BCST 572(AX), Z6, Z3
+	VFMADD231PS.BCST 828(AX), Z6, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z11, Z7, Z6
+	VUNPCKHPS        Z11, Z7, Z7
+	VUNPCKLPS        Z19, Z15, Z9
+	VUNPCKHPS        Z19, Z15, Z11
+	VUNPCKLPD        Z9, Z6, Z10
+	VUNPCKHPD        Z9, Z6, Z6
+	VUNPCKLPD        Z11, Z7, Z9
+	VUNPCKHPD        Z11, Z7, Z7
+	VPSLLD           $0x10, Z10, Z11
+	VFMADD231PS.BCST 64(AX), Z11, Z1
+	VFMADD231PS.BCST 320(AX), Z11, Z2
+	VFMADD231PS.BCST 576(AX), Z11, Z3
+	VFMADD231PS.BCST 832(AX), Z11, Z4
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 68(AX), Z10, Z1
+	VFMADD231PS.BCST 324(AX), Z10, Z2
+	VFMADD231PS.BCST 580(AX), Z10, Z3
+	VFMADD231PS.BCST 836(AX), Z10, Z4
+	VPSLLD           $0x10, Z6, Z10
+	VFMADD231PS.BCST 72(AX), Z10, Z1
+	VFMADD231PS.BCST 328(AX), Z10, Z2
+	VFMADD231PS.BCST 584(AX), Z10, Z3
+	VFMADD231PS.BCST 840(AX), Z10, Z4
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 76(AX), Z6, Z1
+	VFMADD231PS.BCST 332(AX), Z6, Z2
+	VFMADD231PS.BCST 588(AX), Z6, Z3
+	VFMADD231PS.BCST 844(AX), Z6, Z4
+	VPSLLD           $0x10, Z9, Z6
+	VFMADD231PS.BCST 80(AX), Z6, Z1
+	VFMADD231PS.BCST 336(AX), Z6, Z2
+	VFMADD231PS.BCST 592(AX), Z6, Z3
+	VFMADD231PS.BCST 848(AX), Z6, Z4
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 84(AX), Z9, Z1
+	VFMADD231PS.BCST 340(AX), Z9, Z2
+	VFMADD231PS.BCST 596(AX), Z9, Z3
+	VFMADD231PS.BCST 852(AX), Z9, Z4
+	VPSLLD           $0x10, Z7, Z6
+	VFMADD231PS.BCST 88(AX), Z6, Z1
+	VFMADD231PS.BCST 344(AX), Z6, Z2
+	VFMADD231PS.BCST 600(AX), Z6, Z3
+	VFMADD231PS.BCST 856(AX), Z6, Z4
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 92(AX), Z7, Z1
+	VFMADD231PS.BCST 348(AX), Z7, Z2
+	VFMADD231PS.BCST 604(AX), Z7, Z3
+	VFMADD231PS.BCST 860(AX), Z7, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z8, Z5, Z6
+	VUNPCKHPS        Z8, Z5, Z5
+	VUNPCKLPS        Z16, Z12, Z7
+	VUNPCKHPS        Z16, Z12, Z9
+	VUNPCKLPD        Z7, Z6, Z8
+	VUNPCKHPD        Z7, Z6, Z6
+	VUNPCKLPD        Z9, Z5, Z7
+	VUNPCKHPD        Z9, Z5, Z5
+	VPSLLD           $0x10, Z8, Z9
+	VFMADD231PS.BCST 96(AX), Z9, Z1
+	VFMADD231PS.BCST 352(AX), Z9, Z2
+	VFMADD231PS.BCST 608(AX), Z9, Z3
+	VFMADD231PS.BCST 864(AX), Z9, Z4
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 100(AX), Z8, Z1
+	VFMADD231PS.BCST 356(AX), Z8, Z2
+	VFMADD231PS.BCST 612(AX), Z8, Z3
+	VFMADD231PS.BCST 868(AX), Z8, Z4
+	VPSLLD           $0x10, Z6, Z8
+	VFMADD231PS.BCST 104(AX), Z8, Z1
+	VFMADD231PS.BCST 360(AX), Z8, Z2
+	VFMADD231PS.BCST 616(AX), Z8, Z3
+	VFMADD231PS.BCST 872(AX), Z8, Z4
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 108(AX), Z6, Z1
+	VFMADD231PS.BCST 364(AX), Z6, Z2
+	VFMADD231PS.BCST 620(AX), Z6, Z3
+	VFMADD231PS.BCST 876(AX), Z6, Z4
+	VPSLLD           $0x10, Z7, Z6
+	VFMADD231PS.BCST 112(AX), Z6, Z1
+	VFMADD231PS.BCST 368(AX), Z6, Z2
+	VFMADD231PS.BCST 624(AX), Z6, Z3
+	VFMADD231PS.BCST 880(AX), Z6, Z4
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 116(AX), Z7, Z1
+	VFMADD231PS.BCST 372(AX), Z7, Z2
+	VFMADD231PS.BCST 628(AX), Z7, Z3
+	VFMADD231PS.BCST 884(AX), Z7, Z4
+	VPSLLD           $0x10, Z5, Z6
+	VFMADD231PS.BCST 120(AX), Z6, Z1
+	VFMADD231PS.BCST 376(AX), Z6, Z2
+	VFMADD231PS.BCST 632(AX), Z6, Z3
+	VFMADD231PS.BCST 888(AX), Z6, Z4
+	VPANDD           Z0, Z5, Z5
+	VFMADD231PS.BCST 124(AX), Z5, Z1
+	VFMADD231PS.BCST 380(AX), Z5, Z2
+	VFMADD231PS.BCST 636(AX), Z5, Z3
+	VFMADD231PS.BCST 892(AX), Z5, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000300, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_5(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z6
+	VMOVUPS          (SI), Z8
+	VMOVUPS          (DI), Z9
+	VMOVUPS          (R8), Z10
+	VSHUFF32X4       $0x44, Z8, Z6, Z7
+	VSHUFF32X4       $0xee, Z8, Z6, Z6
+	VSHUFF32X4       $0x44, Z10, Z9, Z8
+	VSHUFF32X4       $0xee, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z8, Z7, Z10
+	VSHUFF32X4       $0xdd, Z8, Z7, Z7
+	VSHUFF32X4       $0x88, Z9, Z6, Z8
+	VSHUFF32X4       $0xdd, Z9, Z6, Z6
+	VMOVUPS          (CX)(DX*1), Z9
+	VMOVUPS          (SI)(DX*1), Z12
+	VMOVUPS          (DI)(DX*1), Z13
+	VMOVUPS          (R8)(DX*1), Z14
+	VSHUFF32X4       $0x44, Z12, Z9, Z11
+	VSHUFF32X4       $0xee, Z12, Z9, Z9
+	VSHUFF32X4       $0x44, Z14, Z13, Z12
+	VSHUFF32X4       $0xee, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z12, Z11, Z14
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z13, Z9, Z12
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VMOVUPS          (CX)(DX*2), Z13
+	VMOVUPS          (SI)(DX*2), Z16
+	VMOVUPS          (DI)(DX*2), Z17
+	VMOVUPS          (R8)(DX*2), Z18
+	VSHUFF32X4       $0x44, Z16, Z13, Z15
+	VSHUFF32X4       $0xee, Z16, Z13, Z13
+	VSHUFF32X4       $0x44, Z18, Z17, Z16
+	VSHUFF32X4       $0xee, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z16, Z15, Z18
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z17, Z13, Z16
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VMOVUPS          (CX)(BX*1), Z17
+	VMOVUPS          (SI)(BX*1), Z20
+	VMOVUPS          (DI)(BX*1), Z21
+	VMOVUPS          (R8)(BX*1), Z22
+	VSHUFF32X4       $0x44, Z20, Z17, Z19
+	VSHUFF32X4       $0xee, Z20, Z17, Z17
+	VSHUFF32X4       $0x44, Z22, Z21, Z20
+	VSHUFF32X4       $0xee, Z22, Z21, Z21
+	VSHUFF32X4       $0x88, Z20, Z19, Z22
+	VSHUFF32X4       $0xdd, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z21, Z17, Z20
+	VSHUFF32X4       $0xdd, Z21, Z17, Z17
+	VUNPCKLPS        Z14, Z10, Z21
+	VUNPCKHPS        Z14, Z10, Z10
+	VUNPCKLPS        Z22, Z18, Z14
+	VUNPCKHPS        Z22, Z18, Z22
+	VUNPCKLPD        Z14, Z21, Z18
+	VUNPCKHPD        Z14, Z21, Z14
+	VUNPCKLPD        Z22, Z10, Z21
+	VUNPCKHPD        Z22, Z10, Z10
+	VPSLLD           $0x10, Z18, Z22
+	VFMADD231PS.BCST (AX), Z22, Z1
+	VFMADD231PS.BCST 256(AX), Z22, Z2
+	VFMADD231PS.BCST 512(AX), Z22, Z3
+	VFMADD231PS.BCST 768(AX), Z22, Z4
+	VFMADD231PS.BCST 1024(AX), Z22, Z5
+	VPANDD           Z0, Z18, Z18
+	VFMADD231PS.BCST 4(AX), Z18, Z1
+	VFMADD231PS.BCST 260(AX), Z18, Z2
+	VFMADD231PS.BCST 516(AX), Z18, Z3
+	VFMADD231PS.BCST 772(AX), Z18, Z4
+	VFMADD231PS.BCST 1028(AX), Z18, Z5
+	VPSLLD           $0x10, Z14, Z18
+	VFMADD231PS.BCST 8(AX), Z18, Z1
+	VFMADD231PS.BCST 264(AX), Z18, Z2
+	VFMADD231PS.BCST 520(AX), Z18, Z3
+	VFMADD231PS.BCST 776(AX), Z18, Z4
+	VFMADD231PS.BCST 1032(AX), Z18, Z5
+	VPANDD           Z0, Z14, Z14
+	VFMADD231PS.BCST 12(AX), Z14, Z1
+	VFMADD231PS.BCST 268(AX), Z14, Z2
+	VFMADD231PS.BCST 524(AX), Z14, Z3
+	VFMADD231PS.BCST 780(AX), Z14, Z4
+	VFMADD231PS.BCST 1036(AX), Z14, Z5
+	VPSLLD           $0x10, Z21, Z14
+	VFMADD231PS.BCST 16(AX), Z14, Z1
+	VFMADD231PS.BCST 272(AX), Z14, Z2
+	VFMADD231PS.BCST 528(AX), Z14, Z3
+	VFMADD231PS.BCST 784(AX), Z14, Z4
+	VFMADD231PS.BCST 1040(AX), Z14, Z5
+	VPANDD           Z0, Z21, Z21
+	VFMADD231PS.BCST 20(AX), Z21, Z1
+	VFMADD231PS.BCST 276(AX), Z21, Z2
+	VFMADD231PS.BCST 532(AX), Z21, Z3
+	VFMADD231PS.BCST 788(AX), Z21, Z4
+	VFMADD231PS.BCST 1044(AX), Z21, Z5
+	VPSLLD           $0x10, Z10, Z14
+	VFMADD231PS.BCST 24(AX), Z14, Z1
+	VFMADD231PS.BCST 280(AX), Z14, Z2
+	VFMADD231PS.BCST 536(AX), Z14, Z3
+	VFMADD231PS.BCST 792(AX), Z14, Z4
+	VFMADD231PS.BCST 1048(AX), Z14, Z5
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 28(AX), Z10, Z1
+	VFMADD231PS.BCST 284(AX), Z10, Z2
+	VFMADD231PS.BCST 540(AX), Z10, Z3
+	VFMADD231PS.BCST 796(AX), Z10, Z4
+	VFMADD231PS.BCST 1052(AX), Z10, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z11, Z7, Z10
+	VUNPCKHPS        Z11, Z7, Z7
+	VUNPCKLPS        Z19, Z15, Z11
+	VUNPCKHPS        Z19, Z15, Z15
+	VUNPCKLPD        Z11, Z10, Z14
+	VUNPCKHPD        Z11, Z10, Z10
+	VUNPCKLPD        Z15, Z7, Z11
+	VUNPCKHPD        Z15, Z7, Z7
+	VPSLLD           $0x10, Z14, Z15
+	VFMADD231PS.BCST 32(AX), Z15, Z1
+	VFMADD231PS.BCST 288(AX), Z15, Z2
+	VFMADD231PS.BCST 544(AX), Z15, Z3
+	VFMADD231PS.BCST 800(AX), Z15, Z4
+	VFMADD231PS.BCST 1056(AX), Z15, Z5
+	VPANDD           Z0, Z14, Z14
+	VFMADD231PS.BCST 36(AX), Z14, Z1
+	VFMADD231PS.BCST 292(AX), Z14, Z2
+	VFMADD231PS.BCST 548(AX), Z14, Z3
+	VFMADD231PS.BCST 804(AX), Z14, Z4
+	VFMADD231PS.BCST 1060(AX), Z14, Z5
+	VPSLLD           $0x10, Z10, Z14
+	VFMADD231PS.BCST 40(AX), Z14, Z1
+	VFMADD231PS.BCST 296(AX), Z14, Z2
+	VFMADD231PS.BCST 552(AX), Z14, Z3
+	VFMADD231PS.BCST 808(AX), Z14, Z4
+	VFMADD231PS.BCST 1064(AX), Z14, Z5
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 44(AX), Z10, Z1
+	VFMADD231PS.BCST 300(AX), Z10, Z2
+	VFMADD231PS.BCST 556(AX), Z10, Z3
+	VFMADD231PS.BCST 812(AX), Z10, Z4
+	VFMADD231PS.BCST 1068(AX), Z10, Z5
+	VPSLLD           $0x10, Z11, Z10
+	VFMADD231PS.BCST 48(AX), Z10, Z1
+	VFMADD231PS.BCST 304(AX), Z10, Z2
+	VFMADD231PS.BCST 560(AX), Z10, Z3
+	VFMADD231PS.BCST 816(AX), Z10, Z4
+	VFMADD231PS.BCST 1072(AX), Z10, Z5
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 52(AX), Z11, Z1
+	VFMADD231PS.BCST 308(AX), Z11, Z2
+	VFMADD231PS.BCST 564(AX), Z11, Z3
+	VFMADD231PS.BCST 820(AX), Z11, Z4
+	VFMADD231PS.BCST 1076(AX), Z11, Z5
+	VPSLLD           $0x10, Z7, Z10
+	VFMADD231PS.BCST 56(AX), Z10, Z1
+	VFMADD231PS.BCST 312(AX), Z10, Z2
+	VFMADD231PS.BCST 568(AX), Z10, Z3
+	VFMADD231PS.BCST 824(AX), Z10, Z4
+	VFMADD231PS.BCST 1080(AX), Z10, Z5
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 60(AX), Z7, Z1
+	VFMADD231PS.BCST 316(AX), Z7, Z2
+	VFMADD231PS.BCST 572(AX), Z7, Z3
+	VFMADD231PS.BCST 828(AX), Z7, Z4
+	VFMADD231PS.BCST 1084(AX), Z7, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z12, Z8, Z7
+	VUNPCKHPS        Z12, Z8, Z8
+	VUNPCKLPS        Z20, Z16, Z10
+	VUNPCKHPS        Z20, Z16, Z12
+	VUNPCKLPD        Z10, Z7, Z11
+	VUNPCKHPD        Z10, Z7, Z7
+	VUNPCKLPD        Z12, Z8, Z10
+	VUNPCKHPD        Z12, Z8, Z8
+	VPSLLD           $0x10, Z11, Z12
+	VFMADD231PS.BCST 64(AX), Z12, Z1
+	VFMADD231PS.BCST 320(AX), Z12, Z2
+	VFMADD231PS.BCST 576(AX), Z12, Z3
+	VFMADD231PS.BCST 832(AX), Z12, Z4
+	VFMADD231PS.BCST 1088(AX), Z12, Z5
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 68(AX), Z11, Z1
+	VFMADD231PS.BCST 324(AX), Z11, Z2
+	VFMADD231PS.BCST 580(AX), Z11, Z3
+	VFMADD231PS.BCST 836(AX), Z11, Z4
+	VFMADD231PS.BCST 1092(AX), Z11, Z5
+	VPSLLD           $0x10, Z7, Z11
+	VFMADD231PS.BCST 72(AX), Z11, Z1
+	VFMADD231PS.BCST 328(AX), Z11, Z2
+	VFMADD231PS.BCST 584(AX), Z11, Z3
+	VFMADD231PS.BCST 840(AX), Z11, Z4
+	VFMADD231PS.BCST 1096(AX), Z11, Z5
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 76(AX), Z7, Z1
+	VFMADD231PS.BCST 332(AX), Z7, Z2
+	VFMADD231PS.BCST 588(AX), Z7, Z3
+	VFMADD231PS.BCST 844(AX), Z7, Z4
+	VFMADD231PS.BCST 1100(AX), Z7, Z5
+	VPSLLD           $0x10, Z10, Z7
+	VFMADD231PS.BCST 80(AX), Z7, Z1
+	VFMADD231PS.BCST 336(AX), Z7, Z2
+	VFMADD231PS.BCST 592(AX), Z7, Z3
+	VFMADD231PS.BCST 848(AX), Z7, Z4
+	VFMADD231PS.BCST 1104(AX), Z7, Z5
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 84(AX), Z10, Z1
+	VFMADD231PS.BCST 340(AX), Z10, Z2
+	VFMADD231PS.BCST 596(AX), Z10, Z3
+	VFMADD231PS.BCST 852(AX), Z10, Z4
+	VFMADD231PS.BCST 1108(AX), Z10, Z5
+	VPSLLD           $0x10, Z8, Z7
+	VFMADD231PS.BCST 88(AX), Z7, Z1
+	VFMADD231PS.BCST 344(AX), Z7, Z2
+	VFMADD231PS.BCST 600(AX), Z7, Z3
+	VFMADD231PS.BCST 856(AX), Z7, Z4
+	VFMADD231PS.BCST 1112(AX), Z7, Z5
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 92(AX), Z8, Z1
+	VFMADD231PS.BCST 348(AX), Z8, Z2
+	VFMADD231PS.BCST 604(AX), Z8, Z3
+	VFMADD231PS.BCST 860(AX), Z8, Z4
+	VFMADD231PS.BCST 1116(AX), Z8, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z9, Z6, Z7
+	VUNPCKHPS        Z9, Z6, Z6
+	VUNPCKLPS        Z17, Z13, Z8
+	VUNPCKHPS        Z17, Z13, Z10
+	VUNPCKLPD        Z8, Z7, Z9
+	VUNPCKHPD        Z8, Z7, Z7
+	VUNPCKLPD        Z10, Z6, Z8
+	VUNPCKHPD        Z10, Z6, Z6
+	VPSLLD           $0x10, Z9, Z10
+	VFMADD231PS.BCST 96(AX), Z10, Z1
+	VFMADD231PS.BCST 352(AX), Z10, Z2
+	VFMADD231PS.BCST 608(AX), Z10, Z3
+	VFMADD231PS.BCST 864(AX), Z10, Z4
+	VFMADD231PS.BCST 1120(AX), Z10, Z5
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 100(AX), Z9, Z1
+	VFMADD231PS.BCST 356(AX), Z9, Z2
+	VFMADD231PS.BCST 612(AX), Z9, Z3
+	VFMADD231PS.BCST 868(AX), Z9, Z4
+	VFMADD231PS.BCST 1124(AX), Z9, Z5
+	VPSLLD           $0x10, Z7, Z9
+	VFMADD231PS.BCST 104(AX), Z9, Z1
+	VFMADD231PS.BCST 360(AX), Z9, Z2
+	VFMADD231PS.BCST 616(AX), Z9, Z3
+	VFMADD231PS.BCST 872(AX), Z9, Z4
+	VFMADD231PS.BCST 1128(AX), Z9, Z5
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 108(AX), Z7, Z1
+	VFMADD231PS.BCST 364(AX), Z7, Z2
+	VFMADD231PS.BCST 620(AX), Z7, Z3
+	VFMADD231PS.BCST 876(AX), Z7, Z4
+	VFMADD231PS.BCST 1132(AX), Z7, Z5
+	VPSLLD           $0x10, Z8, Z7
+	VFMADD231PS.BCST 112(AX), Z7, Z1
+	VFMADD231PS.BCST 368(AX), Z7, Z2
+	VFMADD231PS.BCST 624(AX), Z7, Z3
+	VFMADD231PS.BCST 880(AX), Z7, Z4
+	VFMADD231PS.BCST 1136(AX), Z7, Z5
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 116(AX), Z8, Z1
+	VFMADD231PS.BCST 372(AX), Z8, Z2
+	VFMADD231PS.BCST 628(AX), Z8, Z3
+	VFMADD231PS.BCST 884(AX), Z8, Z4
+	VFMADD231PS.BCST 1140(AX), Z8, Z5
+	VPSLLD           $0x10, Z6, Z7
+	VFMADD231PS.BCST 120(AX), Z7, Z1
+	VFMADD231PS.BCST 376(AX), Z7, Z2
+	VFMADD231PS.BCST 632(AX), Z7, Z3
+	VFMADD231PS.BCST 888(AX), Z7, Z4
+	VFMADD231PS.BCST 1144(AX), Z7, Z5
+	VPANDD           Z0, Z6, Z6
+	VFMADD231PS.BCST 124(AX), Z6, Z1
+	VFMADD231PS.BCST 380(AX), Z6, Z2
+	VFMADD231PS.BCST 636(AX), Z6, Z3
+	VFMADD231PS.BCST 892(AX), Z6, Z4
+	VFMADD231PS.BCST 1148(AX), Z6, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000400, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_6(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z7
+	VMOVUPS          (SI), Z9
+	VMOVUPS          (DI), Z10
+	VMOVUPS          (R8), Z11
+	VSHUFF32X4       $0x44, Z9, Z7, Z8
+	VSHUFF32X4       $0xee, Z9, Z7, Z7
+	VSHUFF32X4       $0x44, Z11, Z10, Z9
+	VSHUFF32X4       $0xee, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z9, Z8, Z11
+	VSHUFF32X4       $0xdd, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z10, Z7, Z9
+	VSHUFF32X4       $0xdd, Z10, Z7, Z7
+	VMOVUPS          (CX)(DX*1), Z10
+	VMOVUPS          (SI)(DX*1), Z13
+	VMOVUPS          (DI)(DX*1), Z14
+	VMOVUPS          (R8)(DX*1), Z15
+	VSHUFF32X4       $0x44, Z13, Z10, Z12
+	VSHUFF32X4       $0xee, Z13, Z10, Z10
+	VSHUFF32X4       $0x44, Z15, Z14, Z13
+	VSHUFF32X4       $0xee, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z13, Z12, Z15
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z14, Z10, Z13
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VMOVUPS          (CX)(DX*2), Z14
+	VMOVUPS          (SI)(DX*2), Z17
+	VMOVUPS          (DI)(DX*2), Z18
+	VMOVUPS          (R8)(DX*2), Z19
+	VSHUFF32X4       $0x44, Z17, Z14, Z16
+	VSHUFF32X4       $0xee, Z17, Z14, Z14
+	VSHUFF32X4       $0x44, Z19, Z18, Z17
+	VSHUFF32X4       $0xee, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z17, Z16, Z19
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z18, Z14, Z17
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VMOVUPS          (CX)(BX*1), Z18
+	VMOVUPS          (SI)(BX*1), Z21
+	VMOVUPS          (DI)(BX*1), Z22
+	VMOVUPS          (R8)(BX*1), Z23
+	VSHUFF32X4       $0x44, Z21, Z18, Z20
+	VSHUFF32X4       $0xee, Z21, Z18, Z18
+	VSHUFF32X4       $0x44, Z23, Z22, Z21
+	VSHUFF32X4       $0xee, Z23, Z22, Z22
+	VSHUFF32X4       $0x88, Z21, Z20, Z23
+	VSHUFF32X4       $0xdd, Z21, Z20, Z20
+	VSHUFF32X4       $0x88, Z22, Z18, Z21
+	VSHUFF32X4       $0xdd, Z22, Z18, Z18
+	VUNPCKLPS        Z15, Z11, Z22
+	VUNPCKHPS        Z15, Z11, Z11
+	VUNPCKLPS        Z23, Z19, Z15
+	VUNPCKHPS        Z23, Z19, Z23
+	VUNPCKLPD        Z15, Z22, Z19
+	VUNPCKHPD        Z15, Z22, Z15
+	VUNPCKLPD        Z23, Z11, Z22
+	VUNPCKHPD        Z23, Z11, Z11
+	VPSLLD           $0x10, Z19, Z23
+	VFMADD231PS.BCST (AX), Z23, Z1
+	VFMADD231PS.BCST 256(AX), Z23, Z2
+	VFMADD231PS.BCST 512(AX), Z23, Z3
+	VFMADD231PS.BCST 768(AX), Z23, Z4
+	VFMADD231PS.BCST 1024(AX), Z23, Z5
+	VFMADD231PS.BCST 1280(AX), Z23, Z6
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 4(AX), Z19, Z1
+	VFMADD231PS.BCST 260(AX), Z19, Z2
+	VFMADD231PS.BCST 516(AX), Z19, Z3
+	VFMADD231PS.BCST 772(AX), Z19, Z4
+	VFMADD231PS.BCST 1028(AX), Z19, Z5
+	VFMADD231PS.BCST 1284(AX), Z19, Z6
+	VPSLLD           $0x10, Z15, Z19
+	VFMADD231PS.BCST 8(AX), Z19, Z1
+	VFMADD231PS.BCST 264(AX), Z19, Z2
+	VFMADD231PS.BCST 520(AX), Z19, Z3
+	VFMADD231PS.BCST 776(AX), Z19, Z4
+	VFMADD231PS.BCST 1032(AX), Z19, Z5
+	VFMADD231PS.BCST 1288(AX), Z19, Z6
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 12(AX), Z15, Z1
+	VFMADD231PS.BCST 268(AX), Z15, Z2
+	VFMADD231PS.BCST 524(AX), Z15, Z3
+	VFMADD231PS.BCST 780(AX), Z15, Z4
+	VFMADD231PS.BCST 1036(AX), Z15, Z5
+	VFMADD231PS.BCST 1292(AX), Z15, Z6
+	VPSLLD           $0x10, Z22, Z15
+	VFMADD231PS.BCST 16(AX), Z15, Z1
+	VFMADD231PS.BCST 272(AX), Z15, Z2
+	VFMADD231PS.BCST 528(AX), Z15, Z3
+	VFMADD231PS.BCST 784(AX), Z15, Z4
+	VFMADD231PS.BCST 1040(AX), Z15, Z5
+	VFMADD231PS.BCST 1296(AX), Z15, Z6
+	VPANDD           Z0, Z22, Z22
+	VFMADD231PS.BCST 20(AX), Z22, Z1
+	VFMADD231PS.BCST 276(AX), Z22, Z2
+	VFMADD231PS.BCST 532(AX), Z22, Z3
+	VFMADD231PS.BCST 788(AX), Z22, Z4
+	VFMADD231PS.BCST 1044(AX), Z22, Z5
+	VFMADD231PS.BCST 1300(AX), Z22, Z6
+	VPSLLD           $0x10, Z11, Z15
+	VFMADD231PS.BCST 24(AX), Z15, Z1
+	VFMADD231PS.BCST 280(AX), Z15, Z2
+	VFMADD231PS.BCST 536(AX), Z15, Z3
+	VFMADD231PS.BCST 792(AX), Z15, Z4
+	VFMADD231PS.BCST 1048(AX), Z15, Z5
+	VFMADD231PS.BCST 1304(AX), Z15, Z6
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 28(AX), Z11, Z1
+	VFMADD231PS.BCST 284(AX), Z11, Z2
+	VFMADD231PS.BCST 540(AX), Z11, Z3
+	VFMADD231PS.BCST 796(AX), Z11, Z4
+	VFMADD231PS.BCST 1052(AX), Z11, Z5
+	VFMADD231PS.BCST 1308(AX), Z11, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z12, Z8, Z11
+	VUNPCKHPS        Z12, Z8, Z8
+	VUNPCKLPS        Z20, Z16, Z12
+	VUNPCKHPS        Z20, Z16, Z16
+	VUNPCKLPD        Z12, Z11, Z15
+	VUNPCKHPD        Z12, Z11, Z11
+	VUNPCKLPD        Z16, Z8, Z12
+	VUNPCKHPD        Z16, Z8, Z8
+	VPSLLD           $0x10, Z15, Z16
+	VFMADD231PS.BCST 32(AX), Z16, Z1
+	VFMADD231PS.BCST 288(AX), Z16, Z2
+	VFMADD231PS.BCST 544(AX), Z16, Z3
+	VFMADD231PS.BCST 800(AX), Z16, Z4
+	VFMADD231PS.BCST 1056(AX), Z16, Z5
+	VFMADD231PS.BCST 1312(AX), Z16, Z6
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 36(AX), Z15, Z1
+	VFMADD231PS.BCST 292(AX), Z15, Z2
+	VFMADD231PS.BCST 548(AX), Z15, Z3
+	VFMADD231PS.BCST 804(AX), Z15, Z4
+	VFMADD231PS.BCST 1060(AX), Z15, Z5
+	VFMADD231PS.BCST 1316(AX), Z15, Z6
+	VPSLLD           $0x10, Z11, Z15
+	VFMADD231PS.BCST 40(AX), Z15, Z1
+	VFMADD231PS.BCST 296(AX), Z15, Z2
+	VFMADD231PS.BCST 552(AX), Z15, Z3
+	VFMADD231PS.BCST 808(AX), Z15, Z4
+	VFMADD231PS.BCST 1064(AX), Z15, Z5
+	VFMADD231PS.BCST 1320(AX), Z15, Z6
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 44(AX), Z11, Z1
+	VFMADD231PS.BCST 300(AX), Z11, Z2
+	VFMADD231PS.BCST 556(AX), Z11, Z3
+	VFMADD231PS.BCST 812(AX), Z11, Z4
+	VFMADD231PS.BCST 1068(AX), Z11, Z5
+	VFMADD231PS.BCST 1324(AX), Z11, Z6
+	VPSLLD           $0x10, Z12, Z11
+	VFMADD231PS.BCST 48(AX), Z11, Z1
+	VFMADD231PS.BCST 304(AX), Z11, Z2
+	VFMADD231PS.BCST 560(AX), Z11, Z3
+	VFMADD231PS.BCST 816(AX), Z11, Z4
+	VFMADD231PS.BCST 1072(AX), Z11, Z5
+	VFMADD231PS.BCST 1328(AX), Z11, Z6
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 52(AX), Z12, Z1
+	VFMADD231PS.BCST 308(AX), Z12, Z2
+	VFMADD231PS.BCST 564(AX), Z12, Z3
+	VFMADD231PS.BCST 820(AX), Z12, Z4
+	VFMADD231PS.BCST 1076(AX), Z12, Z5
+	VFMADD231PS.BCST 1332(AX), Z12, Z6
+	VPSLLD           $0x10, Z8, Z11
+	VFMADD231PS.BCST 56(AX), Z11, Z1
+	VFMADD231PS.BCST 312(AX), Z11, Z2
+	VFMADD231PS.BCST 568(AX), Z11, Z3
+	VFMADD231PS.BCST 824(AX), Z11, Z4
+	VFMADD231PS.BCST 1080(AX), Z11, Z5
+	VFMADD231PS.BCST 1336(AX), Z11, Z6
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 60(AX), Z8, Z1
+	VFMADD231PS.BCST 316(AX), Z8, Z2
+	VFMADD231PS.BCST 572(AX), Z8, Z3
+	VFMADD231PS.BCST 828(AX), Z8, Z4
+	VFMADD231PS.BCST 1084(AX), Z8, Z5
+	VFMADD231PS.BCST 1340(AX), Z8, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z9, Z8
+	VUNPCKHPS        Z13, Z9, Z9
+	VUNPCKLPS        Z21, Z17, Z11
+	VUNPCKHPS        Z21, Z17, Z13
+	VUNPCKLPD        Z11, Z8, Z12
+	VUNPCKHPD        Z11, Z8, Z8
+	VUNPCKLPD        Z13, Z9, Z11
+	VUNPCKHPD        Z13, Z9, Z9
+	VPSLLD           $0x10, Z12, Z13
+	VFMADD231PS.BCST 64(AX), Z13, Z1
+	VFMADD231PS.BCST 320(AX), Z13, Z2
+	VFMADD231PS.BCST 576(AX), Z13, Z3
+	VFMADD231PS.BCST 832(AX), Z13, Z4
+	VFMADD231PS.BCST 1088(AX), Z13, Z5
+	VFMADD231PS.BCST 1344(AX), Z13, Z6
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 68(AX), Z12, Z1
+	VFMADD231PS.BCST 324(AX), Z12, Z2
+	VFMADD231PS.BCST 580(AX), Z12, Z3
+	VFMADD231PS.BCST 836(AX), Z12, Z4
+	VFMADD231PS.BCST 1092(AX), Z12, Z5
+	VFMADD231PS.BCST 1348(AX), Z12, Z6
+	VPSLLD           $0x10, Z8, Z12
+	VFMADD231PS.BCST 72(AX), Z12, Z1
+	VFMADD231PS.BCST 328(AX), Z12, Z2
+	VFMADD231PS.BCST 584(AX), Z12, Z3
+	VFMADD231PS.BCST 840(AX), Z12, Z4
+	VFMADD231PS.BCST 1096(AX), Z12, Z5
+	VFMADD231PS.BCST 1352(AX), Z12, Z6
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 76(AX), Z8, Z1
+	VFMADD231PS.BCST 332(AX), Z8, Z2
+	VFMADD231PS.BCST 588(AX), Z8, Z3
+	VFMADD231PS.BCST 844(AX), Z8, Z4
+	VFMADD231PS.BCST 1100(AX), Z8, Z5
+	VFMADD231PS.BCST 1356(AX), Z8, Z6
+	VPSLLD           $0x10, Z11, Z8
+	VFMADD231PS.BCST 80(AX), Z8, Z1
+	VFMADD231PS.BCST 336(AX), Z8, Z2
+	VFMADD231PS.BCST 592(AX), Z8, Z3
+	VFMADD231PS.BCST 848(AX), Z8, Z4
+	VFMADD231PS.BCST 1104(AX), Z8, Z5
+	VFMADD231PS.BCST 1360(AX), Z8, Z6
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 84(AX), Z11, Z1
+	VFMADD231PS.BCST 340(AX), Z11, Z2
+	VFMADD231PS.BCST 596(AX), Z11, Z3
+	VFMADD231PS.BCST 852(AX), Z11, Z4
+	VFMADD231PS.BCST 1108(AX), Z11, Z5
+	VFMADD231PS.BCST 1364(AX), Z11, Z6
+	VPSLLD           $0x10, Z9, Z8
+	VFMADD231PS.BCST 88(AX), Z8, Z1
+	VFMADD231PS.BCST 344(AX), Z8, Z2
+	VFMADD231PS.BCST 600(AX), Z8, Z3
+	VFMADD231PS.BCST 856(AX), Z8, Z4
+	VFMADD231PS.BCST 1112(AX), Z8, Z5
+	VFMADD231PS.BCST 1368(AX), Z8, Z6
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 92(AX), Z9, Z1
+	VFMADD231PS.BCST 348(AX), Z9, Z2
+	VFMADD231PS.BCST 604(AX), Z9, Z3
+	VFMADD231PS.BCST 860(AX), Z9, Z4
+	VFMADD231PS.BCST 1116(AX), Z9, Z5
+	VFMADD231PS.BCST 1372(AX), Z9, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z10, Z7, Z8
+	VUNPCKHPS        Z10, Z7, Z7
+	VUNPCKLPS        Z18, Z14, Z9
+	VUNPCKHPS        Z18, Z14, Z11
+	VUNPCKLPD        Z9, Z8, Z10
+	VUNPCKHPD        Z9, Z8, Z8
+	VUNPCKLPD        Z11, Z7, Z9
+	VUNPCKHPD        Z11, Z7, Z7
+	VPSLLD           $0x10, Z10, Z11
+	VFMADD231PS.BCST 96(AX), Z11, Z1
+	VFMADD231PS.BCST 352(AX), Z11, Z2
+	VFMADD231PS.BCST 608(AX), Z11, Z3
+	VFMADD231PS.BCST 864(AX), Z11, Z4
+	VFMADD231PS.BCST 1120(AX), Z11, Z5
+	VFMADD231PS.BCST 1376(AX), Z11, Z6
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 100(AX), Z10, Z1
+	VFMADD231PS.BCST 356(AX), Z10, Z2
+	VFMADD231PS.BCST 612(AX), Z10, Z3
+	VFMADD231PS.BCST 868(AX), Z10, Z4
+	VFMADD231PS.BCST 1124(AX), Z10, Z5
+	VFMADD231PS.BCST 1380(AX), Z10, Z6
+	VPSLLD           $0x10, Z8, Z10
+	VFMADD231PS.BCST 104(AX), Z10, Z1
+	VFMADD231PS.BCST 360(AX), Z10, Z2
+	VFMADD231PS.BCST 616(AX), Z10, Z3
+	VFMADD231PS.BCST 872(AX), Z10, Z4
+	VFMADD231PS.BCST 1128(AX), Z10, Z5
+	VFMADD231PS.BCST 1384(AX), Z10, Z6
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 108(AX), Z8, Z1
+	VFMADD231PS.BCST 364(AX), Z8, Z2
+	VFMADD231PS.BCST 620(AX), Z8, Z3
+	VFMADD231PS.BCST 876(AX), Z8, Z4
+	VFMADD231PS.BCST 1132(AX), Z8, Z5
+	VFMADD231PS.BCST 1388(AX), Z8, Z6
+	VPSLLD           $0x10, Z9, Z8
+	VFMADD231PS.BCST 112(AX), Z8, Z1
+	VFMADD231PS.BCST 368(AX), Z8, Z2
+	VFMADD231PS.BCST 624(AX), Z8, Z3
+	VFMADD231PS.BCST 880(AX), Z8, Z4
+	VFMADD231PS.BCST 1136(AX), Z8, Z5
+	VFMADD231PS.BCST 1392(AX), Z8, Z6
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 116(AX), Z9, Z1
+	VFMADD231PS.BCST 372(AX), Z9, Z2
+	VFMADD231PS.BCST 628(AX), Z9, Z3
+	VFMADD231PS.BCST 884(AX), Z9, Z4
+	VFMADD231PS.BCST 1140(AX), Z9, Z5
+	VFMADD231PS.BCST 1396(AX), Z9, Z6
+	VPSLLD           $0x10, Z7, Z8
+	VFMADD231PS.BCST 120(AX), Z8, Z1
+	VFMADD231PS.BCST 376(AX), Z8, Z2
+	VFMADD231PS.BCST 632(AX), Z8, Z3
+	VFMADD231PS.BCST 888(AX), Z8, Z4
+	VFMADD231PS.BCST 1144(AX), Z8, Z5
+	VFMADD231PS.BCST 1400(AX), Z8, Z6
+	VPANDD           Z0, Z7, Z7
+	VFMADD231PS.BCST 124(AX), Z7, Z1
+	VFMADD231PS.BCST 380(AX), Z7, Z2
+	VFMADD231PS.BCST 636(AX), Z7, Z3
+	VFMADD231PS.BCST 892(AX), Z7, Z4
+	VFMADD231PS.BCST 1148(AX), Z7, Z5
+	VFMADD231PS.BCST 1404(AX), Z7, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000500, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_7(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z8
+	VMOVUPS          (SI), Z10
+	VMOVUPS          (DI), Z11
+	VMOVUPS          (R8), Z12
+	VSHUFF32X4       $0x44, Z10, Z8, Z9
+	VSHUFF32X4       $0xee, Z10, Z8, Z8
+	VSHUFF32X4       $0x44, Z12, Z11, Z10
+	VSHUFF32X4       $0xee, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z10, Z9, Z12
+	VSHUFF32X4       $0xdd, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z11, Z8, Z10
+	VSHUFF32X4       $0xdd, Z11, Z8, Z8
+	VMOVUPS          (CX)(DX*1), Z11
+	VMOVUPS          (SI)(DX*1), Z14
+	VMOVUPS          (DI)(DX*1), Z15
+	VMOVUPS          (R8)(DX*1), Z16
+	VSHUFF32X4       $0x44, Z14, Z11, Z13
+	VSHUFF32X4       $0xee, Z14, Z11, Z11
+	VSHUFF32X4       $0x44, Z16, Z15, Z14
+	VSHUFF32X4       $0xee, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z14, Z13, Z16
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z15, Z11, Z14
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VMOVUPS          (CX)(DX*2), Z15
+	VMOVUPS          (SI)(DX*2), Z18
+	VMOVUPS          (DI)(DX*2), Z19
+	VMOVUPS          (R8)(DX*2), Z20
+	VSHUFF32X4       $0x44, Z18, Z15, Z17
+	VSHUFF32X4       $0xee, Z18, Z15, Z15
+	VSHUFF32X4       $0x44, Z20, Z19, Z18
+	VSHUFF32X4       $0xee, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z18, Z17, Z20
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z19, Z15, Z18
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VMOVUPS          (CX)(BX*1), Z19
+	VMOVUPS          (SI)(BX*1), Z22
+	VMOVUPS          (DI)(BX*1), Z23
+	VMOVUPS          (R8)(BX*1), Z24
+	VSHUFF32X4       $0x44, Z22, Z19, Z21
+	VSHUFF32X4       $0xee, Z22, Z19, Z19
+	VSHUFF32X4       $0x44, Z24, Z23, Z22
+	VSHUFF32X4       $0xee, Z24, Z23, Z23
+	VSHUFF32X4       $0x88, Z22, Z21, Z24
+	VSHUFF32X4       $0xdd, Z22, Z21, Z21
+	VSHUFF32X4       $0x88, Z23, Z19, Z22
+	VSHUFF32X4       $0xdd, Z23, Z19, Z19
+	VUNPCKLPS        Z16, Z12, Z23
+	VUNPCKHPS        Z16, Z12, Z12
+	VUNPCKLPS        Z24, Z20, Z16
+	VUNPCKHPS        Z24, Z20, Z24
+	VUNPCKLPD        Z16, Z23, Z20
+	VUNPCKHPD        Z16, Z23, Z16
+	VUNPCKLPD        Z24, Z12, Z23
+	VUNPCKHPD        Z24, Z12, Z12
+	VPSLLD           $0x10, Z20, Z24
+	VFMADD231PS.BCST (AX), Z24, Z1
+	VFMADD231PS.BCST 256(AX), Z24, Z2
+	VFMADD231PS.BCST 512(AX), Z24, Z3
+	VFMADD231PS.BCST 768(AX), Z24, Z4
+	VFMADD231PS.BCST 1024(AX), Z24, Z5
+	VFMADD231PS.BCST 1280(AX), Z24, Z6
+	VFMADD231PS.BCST 1536(AX), Z24, Z7
+	VPANDD           Z0, Z20, Z20
+	VFMADD231PS.BCST 4(AX), Z20, Z1
+	VFMADD231PS.BCST 260(AX), Z20, Z2
+	VFMADD231PS.BCST 516(AX), Z20, Z3
+	VFMADD231PS.BCST 772(AX), Z20, Z4
+	VFMADD231PS.BCST 1028(AX), Z20, Z5
+	VFMADD231PS.BCST 1284(AX), Z20, Z6
+	VFMADD231PS.BCST 1540(AX), Z20, Z7
+	VPSLLD           $0x10, Z16, Z20
+	VFMADD231PS.BCST 8(AX), Z20, Z1
+	VFMADD231PS.BCST 264(AX), Z20, Z2
+	VFMADD231PS.BCST 520(AX), Z20, Z3
+	VFMADD231PS.BCST 776(AX), Z20, Z4
+	VFMADD231PS.BCST 1032(AX), Z20, Z5
+	VFMADD231PS.BCST 1288(AX), Z20, Z6
+	VFMADD231PS.BCST 1544(AX), Z20, Z7
+	VPANDD           Z0, Z16, Z16
+	VFMADD231PS.BCST 12(AX), Z16, Z1
+	VFMADD231PS.BCST 268(AX), Z16, Z2
+	VFMADD231PS.BCST 524(AX), Z16, Z3
+	VFMADD231PS.BCST 780(AX), Z16, Z4
+	VFMADD231PS.BCST 1036(AX), Z16, Z5
+	VFMADD231PS.BCST 1292(AX), Z16, Z6
+	VFMADD231PS.BCST 1548(AX), Z16, Z7
+	VPSLLD           $0x10, Z23, Z16
+	VFMADD231PS.BCST 16(AX), Z16, Z1
+	VFMADD231PS.BCST 272(AX), Z16, Z2
+	VFMADD231PS.BCST 528(AX), Z16, Z3
+	VFMADD231PS.BCST 784(AX), Z16, Z4
+	VFMADD231PS.BCST 1040(AX), Z16, Z5
+	VFMADD231PS.BCST 1296(AX), Z16, Z6
+	VFMADD231PS.BCST 1552(AX), Z16, Z7
+	VPANDD           Z0, Z23, Z23
+	VFMADD231PS.BCST 20(AX), Z23, Z1
+	VFMADD231PS.BCST 276(AX), Z23, Z2
+	VFMADD231PS.BCST 532(AX), Z23, Z3
+	VFMADD231PS.BCST 788(AX), Z23, Z4
+	VFMADD231PS.BCST 1044(AX), Z23, Z5
+	VFMADD231PS.BCST 1300(AX), Z23, Z6
+	VFMADD231PS.BCST 1556(AX), Z23, Z7
+	VPSLLD           $0x10, Z12, Z16
+	VFMADD231PS.BCST 24(AX), Z16, Z1
+	VFMADD231PS.BCST 280(AX), Z16, Z2
+	VFMADD231PS.BCST 536(AX), Z16, Z3
+	VFMADD231PS.BCST 792(AX), Z16, Z4
+	VFMADD231PS.BCST 1048(AX), Z16, Z5
+	VFMADD231PS.BCST 1304(AX), Z16, Z6
+	VFMADD231PS.BCST 1560(AX), Z16, Z7
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 28(AX), Z12, Z1
+	VFMADD231PS.BCST 284(AX), Z12, Z2
+	VFMADD231PS.BCST 540(AX), Z12, Z3
+	VFMADD231PS.BCST 796(AX), Z12, Z4
+	VFMADD231PS.BCST 1052(AX), Z12, Z5
+	VFMADD231PS.BCST 1308(AX), Z12, Z6
+	VFMADD231PS.BCST 1564(AX), Z12, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z9, Z12
+	VUNPCKHPS        Z13, Z9, Z9
+	VUNPCKLPS        Z21, Z17, Z13
+	VUNPCKHPS        Z21, Z17, Z17
+	VUNPCKLPD        Z13, Z12, Z16
+	VUNPCKHPD        Z13, Z12, Z12
+	VUNPCKLPD        Z17, Z9, Z13
+	VUNPCKHPD        Z17, Z9, Z9
+	VPSLLD           $0x10, Z16, Z17
+	VFMADD231PS.BCST 32(AX), Z17, Z1
+	VFMADD231PS.BCST 288(AX), Z17, Z2
+	VFMADD231PS.BCST 544(AX), Z17, Z3
+	VFMADD231PS.BCST 800(AX), Z17, Z4
+	VFMADD231PS.BCST 1056(AX), Z17, Z5
+	VFMADD231PS.BCST 1312(AX), Z17, Z6
+	VFMADD231PS.BCST 1568(AX), Z17, Z7
+	VPANDD           Z0, Z16, Z16
+	VFMADD231PS.BCST 36(AX), Z16, Z1
+	VFMADD231PS.BCST 292(AX), Z16, Z2
+	VFMADD231PS.BCST 548(AX), Z16, Z3
+	VFMADD231PS.BCST 804(AX), Z16, Z4
+	VFMADD231PS.BCST 1060(AX), Z16, Z5
+	VFMADD231PS.BCST 1316(AX), Z16, Z6
+	VFMADD231PS.BCST 1572(AX), Z16, Z7
+	VPSLLD           $0x10, Z12, Z16
+	VFMADD231PS.BCST 40(AX), Z16, Z1
+	VFMADD231PS.BCST 296(AX), Z16, Z2
+	VFMADD231PS.BCST 552(AX), Z16, Z3
+	VFMADD231PS.BCST 808(AX), Z16, Z4
+	VFMADD231PS.BCST 1064(AX), Z16, Z5
+	VFMADD231PS.BCST 1320(AX), Z16, Z6
+	VFMADD231PS.BCST 1576(AX), Z16, Z7
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 44(AX), Z12, Z1
+	VFMADD231PS.BCST 300(AX), Z12, Z2
+	VFMADD231PS.BCST 556(AX), Z12, Z3
+	VFMADD231PS.BCST 812(AX), Z12, Z4
+	VFMADD231PS.BCST 1068(AX), Z12, Z5
+	VFMADD231PS.BCST 1324(AX), Z12, Z6
+	VFMADD231PS.BCST 1580(AX), Z12, Z7
+	VPSLLD           $0x10, Z13, Z12
+	VFMADD231PS.BCST 48(AX), Z12, Z1
+	VFMADD231PS.BCST 304(AX), Z12, Z2
+	VFMADD231PS.BCST 560(AX), Z12, Z3
+	VFMADD231PS.BCST 816(AX), Z12, Z4
+	VFMADD231PS.BCST 1072(AX), Z12, Z5
+	VFMADD231PS.BCST 1328(AX), Z12, Z6
+	VFMADD231PS.BCST 1584(AX), Z12, Z7
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 52(AX), Z13, Z1
+	VFMADD231PS.BCST 308(AX), Z13, Z2
+	VFMADD231PS.BCST 564(AX), Z13, Z3
+	VFMADD231PS.BCST 820(AX), Z13, Z4
+	VFMADD231PS.BCST 1076(AX), Z13, Z5
+	VFMADD231PS.BCST 1332(AX), Z13, Z6
+	VFMADD231PS.BCST 1588(AX), Z13, Z7
+	VPSLLD           $0x10, Z9, Z12
+	VFMADD231PS.BCST 56(AX), Z12, Z1
+	VFMADD231PS.BCST 312(AX), Z12, Z2
+	VFMADD231PS.BCST 568(AX), Z12, Z3
+	VFMADD231PS.BCST 824(AX), Z12, Z4
+	VFMADD231PS.BCST 1080(AX), Z12, Z5
+	VFMADD231PS.BCST 1336(AX), Z12, Z6
+	VFMADD231PS.BCST 1592(AX), Z12, Z7
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 60(AX), Z9, Z1
+	VFMADD231PS.BCST 316(AX), Z9, Z2
+	VFMADD231PS.BCST 572(AX), Z9, Z3
+	VFMADD231PS.BCST 828(AX), Z9, Z4
+	VFMADD231PS.BCST 1084(AX), Z9, Z5
+	VFMADD231PS.BCST 1340(AX), Z9, Z6
+	VFMADD231PS.BCST 1596(AX), Z9, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z14, Z10, Z9
+	VUNPCKHPS        Z14, Z10, Z10
+	VUNPCKLPS        Z22, Z18, Z12
+	VUNPCKHPS        Z22, Z18, Z14
+	VUNPCKLPD        Z12, Z9, Z13
+	VUNPCKHPD        Z12, Z9, Z9
+	VUNPCKLPD        Z14, Z10, Z12
+	VUNPCKHPD        Z14, Z10, Z10
+	VPSLLD           $0x10, Z13, Z14
+	VFMADD231PS.BCST 64(AX), Z14, Z1
+	VFMADD231PS.BCST 320(AX), Z14, Z2
+	VFMADD231PS.BCST 576(AX), Z14, Z3
+	VFMADD231PS.BCST 832(AX), Z14, Z4
+	VFMADD231PS.BCST 1088(AX), Z14, Z5
+	VFMADD231PS.BCST 1344(AX), Z14, Z6
+	VFMADD231PS.BCST 1600(AX), Z14, Z7
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 68(AX), Z13, Z1
+	VFMADD231PS.BCST 324(AX), Z13, Z2
+	VFMADD231PS.BCST 580(AX), Z13, Z3
+	VFMADD231PS.BCST 836(AX), Z13, Z4
+	VFMADD231PS.BCST 1092(AX), Z13, Z5
+	VFMADD231PS.BCST 1348(AX), Z13, Z6
+	VFMADD231PS.BCST 1604(AX), Z13, Z7
+	VPSLLD           $0x10, Z9, Z13
+	VFMADD231PS.BCST 72(AX), Z13, Z1
+	VFMADD231PS.BCST 328(AX), Z13, Z2
+	VFMADD231PS.BCST 584(AX), Z13, Z3
+	VFMADD231PS.BCST 840(AX), Z13, Z4
+	VFMADD231PS.BCST 1096(AX), Z13, Z5
+	VFMADD231PS.BCST 1352(AX), Z13, Z6
+	VFMADD231PS.BCST 1608(AX), Z13, Z7
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 76(AX), Z9, Z1
+	VFMADD231PS.BCST 332(AX), Z9, Z2
+	VFMADD231PS.BCST 588(AX), Z9, Z3
+	VFMADD231PS.BCST 844(AX), Z9, Z4
+	VFMADD231PS.BCST 1100(AX), Z9, Z5
+	VFMADD231PS.BCST 1356(AX), Z9, Z6
+	VFMADD231PS.BCST 1612(AX), Z9, Z7
+	VPSLLD           $0x10, Z12, Z9
+	VFMADD231PS.BCST 80(AX), Z9, Z1
+	VFMADD231PS.BCST 336(AX), Z9, Z2
+	VFMADD231PS.BCST 592(AX), Z9, Z3
+	VFMADD231PS.BCST 848(AX), Z9, Z4
+	VFMADD231PS.BCST 1104(AX), Z9, Z5
+	VFMADD231PS.BCST 1360(AX), Z9, Z6
+	VFMADD231PS.BCST 1616(AX), Z9, Z7
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 84(AX), Z12, Z1
+	VFMADD231PS.BCST 340(AX), Z12, Z2
+	VFMADD231PS.BCST 596(AX), Z12, Z3
+	VFMADD231PS.BCST 852(AX), Z12, Z4
+	VFMADD231PS.BCST 1108(AX), Z12, Z5
+	VFMADD231PS.BCST 1364(AX), Z12, Z6
+	VFMADD231PS.BCST 1620(AX), Z12, Z7
+	VPSLLD           $0x10, Z10, Z9
+	VFMADD231PS.BCST 88(AX), Z9, Z1
+	VFMADD231PS.BCST 344(AX), Z9, Z2
+	VFMADD231PS.BCST 600(AX), Z9, Z3
+	VFMADD231PS.BCST 856(AX), Z9, Z4
+	VFMADD231PS.BCST 1112(AX), Z9, Z5
+	VFMADD231PS.BCST 1368(AX), Z9, Z6
+	VFMADD231PS.BCST 1624(AX), Z9, Z7
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 92(AX), Z10, Z1
+	VFMADD231PS.BCST 348(AX), Z10, Z2
+	VFMADD231PS.BCST 604(AX), Z10, Z3
+	VFMADD231PS.BCST 860(AX), Z10, Z4
+	VFMADD231PS.BCST 1116(AX), Z10, Z5
+	VFMADD231PS.BCST 1372(AX), Z10, Z6
+	VFMADD231PS.BCST 1628(AX), Z10, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z11, Z8, Z9
+	VUNPCKHPS        Z11, Z8, Z8
+	VUNPCKLPS        Z19, Z15, Z10
+	VUNPCKHPS        Z19, Z15, Z12
+	VUNPCKLPD        Z10, Z9, Z11
+	VUNPCKHPD        Z10, Z9, Z9
+	VUNPCKLPD        Z12, Z8, Z10
+	VUNPCKHPD        Z12, Z8, Z8
+	VPSLLD           $0x10, Z11, Z12
+	VFMADD231PS.BCST 96(AX), Z12, Z1
+	VFMADD231PS.BCST 352(AX), Z12, Z2
+	VFMADD231PS.BCST 608(AX), Z12, Z3
+	VFMADD231PS.BCST 864(AX), Z12, Z4
+	VFMADD231PS.BCST 1120(AX), Z12, Z5
+	VFMADD231PS.BCST 1376(AX), Z12, Z6
+	VFMADD231PS.BCST 1632(AX), Z12, Z7
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 100(AX), Z11, Z1
+	VFMADD231PS.BCST 356(AX), Z11, Z2
+	VFMADD231PS.BCST 612(AX), Z11, Z3
+	VFMADD231PS.BCST 868(AX), Z11, Z4
+	VFMADD231PS.BCST 1124(AX), Z11, Z5
+	VFMADD231PS.BCST 1380(AX), Z11, Z6
+	VFMADD231PS.BCST 1636(AX), Z11, Z7
+	VPSLLD           $0x10, Z9, Z11
+	VFMADD231PS.BCST 104(AX), Z11, Z1
+	VFMADD231PS.BCST 360(AX), Z11, Z2
+	VFMADD231PS.BCST 616(AX), Z11, Z3
+	VFMADD231PS.BCST 872(AX), Z11, Z4
+	VFMADD231PS.BCST 1128(AX), Z11, Z5
+	VFMADD231PS.BCST 1384(AX), Z11, Z6
+	VFMADD231PS.BCST 1640(AX), Z11, Z7
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 108(AX), Z9, Z1
+	VFMADD231PS.BCST 364(AX), Z9, Z2
+	VFMADD231PS.BCST 620(AX), Z9, Z3
+	VFMADD231PS.BCST 876(AX), Z9, Z4
+	VFMADD231PS.BCST 1132(AX), Z9, Z5
+	VFMADD231PS.BCST 1388(AX), Z9, Z6
+	VFMADD231PS.BCST 1644(AX), Z9, Z7
+	VPSLLD           $0x10, Z10, Z9
+	VFMADD231PS.BCST 112(AX), Z9, Z1
+	VFMADD231PS.BCST 368(AX), Z9, Z2
+	VFMADD231PS.BCST 624(AX), Z9, Z3
+	VFMADD231PS.BCST 880(AX), Z9, Z4
+	VFMADD231PS.BCST 1136(AX), Z9, Z5
+	VFMADD231PS.BCST 1392(AX), Z9, Z6
+	VFMADD231PS.BCST 1648(AX), Z9, Z7
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 116(AX), Z10, Z1
+	VFMADD231PS.BCST 372(AX), Z10, Z2
+	VFMADD231PS.BCST 628(AX), Z10, Z3
+	VFMADD231PS.BCST 884(AX), Z10, Z4
+	VFMADD231PS.BCST 1140(AX), Z10, Z5
+	VFMADD231PS.BCST 1396(AX), Z10, Z6
+	VFMADD231PS.BCST 1652(AX), Z10, Z7
+	VPSLLD           $0x10, Z8, Z9
+	VFMADD231PS.BCST 120(AX), Z9, Z1
+	VFMADD231PS.BCST 376(AX), Z9, Z2
+	VFMADD231PS.BCST 632(AX), Z9, Z3
+	VFMADD231PS.BCST 888(AX), Z9, Z4
+	VFMADD231PS.BCST 1144(AX), Z9, Z5
+	VFMADD231PS.BCST 1400(AX), Z9, Z6
+	VFMADD231PS.BCST 1656(AX), Z9, Z7
+	VPANDD           Z0, Z8, Z8
+	VFMADD231PS.BCST 124(AX), Z8, Z1
+	VFMADD231PS.BCST 380(AX), Z8, Z2
+	VFMADD231PS.BCST 636(AX), Z8, Z3
+	VFMADD231PS.BCST 892(AX), Z8, Z4
+	VFMADD231PS.BCST 1148(AX), Z8, Z5
+	VFMADD231PS.BCST 1404(AX), Z8, Z6
+	VFMADD231PS.BCST 1660(AX), Z8, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000600, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_8(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z9
+	VMOVUPS          (SI), Z11
+	VMOVUPS          (DI), Z12
+	VMOVUPS          (R8), Z13
+	VSHUFF32X4       $0x44, Z11, Z9, Z10
+	VSHUFF32X4       $0xee, Z11, Z9, Z9
+	VSHUFF32X4       $0x44, Z13, Z12, Z11
+	VSHUFF32X4       $0xee, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z11, Z10, Z13
+	VSHUFF32X4       $0xdd, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z12, Z9, Z11
+	VSHUFF32X4       $0xdd, Z12, Z9, Z9
+	VMOVUPS          (CX)(DX*1), Z12
+	VMOVUPS          (SI)(DX*1), Z15
+	VMOVUPS          (DI)(DX*1), Z16
+	VMOVUPS          (R8)(DX*1), Z17
+	VSHUFF32X4       $0x44, Z15, Z12, Z14
+	VSHUFF32X4       $0xee, Z15, Z12, Z12
+	VSHUFF32X4       $0x44, Z17, Z16, Z15
+	VSHUFF32X4       $0xee, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z15, Z14, Z17
+	VSHUFF32X4       $0xdd, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z16, Z12, Z15
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VMOVUPS          (CX)(DX*2), Z16
+	VMOVUPS          (SI)(DX*2), Z19
+	VMOVUPS          (DI)(DX*2), Z20
+	VMOVUPS          (R8)(DX*2), Z21
+	VSHUFF32X4       $0x44, Z19, Z16, Z18
+	VSHUFF32X4       $0xee, Z19, Z16, Z16
+	VSHUFF32X4       $0x44, Z21, Z20, Z19
+	VSHUFF32X4       $0xee, Z21, Z20, Z20
+	VSHUFF32X4       $0x88, Z19, Z18, Z21
+	VSHUFF32X4       $0xdd, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z20, Z16, Z19
+	VSHUFF32X4       $0xdd, Z20, Z16, Z16
+	VMOVUPS          (CX)(BX*1), Z20
+	VMOVUPS          (SI)(BX*1), Z23
+	VMOVUPS          (DI)(BX*1), Z24
+	VMOVUPS          (R8)(BX*1), Z25
+	VSHUFF32X4       $0x44, Z23, Z20, Z22
+	VSHUFF32X4       $0xee, Z23, Z20, Z20
+	VSHUFF32X4       $0x44, Z25, Z24, Z23
+	VSHUFF32X4       $0xee, Z25, Z24, Z24
+	VSHUFF32X4       $0x88, Z23, Z22, Z25
+	VSHUFF32X4       $0xdd, Z23, Z22, Z22
+	VSHUFF32X4       $0x88, Z24, Z20, Z23
+	VSHUFF32X4       $0xdd, Z24, Z20, Z20
+	VUNPCKLPS        Z17, Z13, Z24
+	VUNPCKHPS        Z17, Z13, Z13
+	VUNPCKLPS        Z25, Z21, Z17
+	VUNPCKHPS        Z25, Z21, Z25
+	VUNPCKLPD        Z17, Z24, Z21
+	VUNPCKHPD        Z17, Z24, Z17
+	VUNPCKLPD        Z25, Z13, Z24
+	VUNPCKHPD        Z25, Z13, Z13
+	VPSLLD           $0x10, Z21, Z25
+	VFMADD231PS.BCST (AX), Z25, Z1
+	VFMADD231PS.BCST 256(AX), Z25, Z2
+	VFMADD231PS.BCST 512(AX), Z25, Z3
+	VFMADD231PS.BCST 768(AX), Z25, Z4
+	VFMADD231PS.BCST 1024(AX), Z25, Z5
+	VFMADD231PS.BCST 1280(AX), Z25, Z6
+	VFMADD231PS.BCST 1536(AX), Z25, Z7
+	VFMADD231PS.BCST 1792(AX), Z25, Z8
+	VPANDD           Z0, Z21, Z21
+	VFMADD231PS.BCST 4(AX), Z21, Z1
+	VFMADD231PS.BCST 260(AX), Z21, Z2
+	VFMADD231PS.BCST 516(AX), Z21, Z3
+	VFMADD231PS.BCST 772(AX), Z21, Z4
+	VFMADD231PS.BCST 1028(AX), Z21, Z5
+	VFMADD231PS.BCST 1284(AX), Z21, Z6
+	VFMADD231PS.BCST 1540(AX), Z21, Z7
+	VFMADD231PS.BCST 1796(AX), Z21, Z8
+	VPSLLD           $0x10, Z17, Z21
+	VFMADD231PS.BCST 8(AX), Z21, Z1
+	VFMADD231PS.BCST 264(AX), Z21, Z2
+	VFMADD231PS.BCST 520(AX), Z21, Z3
+	VFMADD231PS.BCST 776(AX), Z21, Z4
+	VFMADD231PS.BCST 1032(AX), Z21, Z5
+	VFMADD231PS.BCST 1288(AX), Z21, Z6
+	VFMADD231PS.BCST 1544(AX), Z21, Z7
+	VFMADD231PS.BCST 1800(AX), Z21, Z8
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 12(AX), Z17, Z1
+	VFMADD231PS.BCST 268(AX), Z17, Z2
+	VFMADD231PS.BCST 524(AX), Z17, Z3
+	VFMADD231PS.BCST 780(AX), Z17, Z4
+	VFMADD231PS.BCST 1036(AX), Z17, Z5
+	VFMADD231PS.BCST 1292(AX), Z17, Z6
+	VFMADD231PS.BCST 1548(AX), Z17, Z7
+	VFMADD231PS.BCST 1804(AX), Z17, Z8
+	VPSLLD           $0x10, Z24, Z17
+	VFMADD231PS.BCST 16(AX), Z17, Z1
+	VFMADD231PS.BCST 272(AX), Z17, Z2
+	VFMADD231PS.BCST 528(AX), Z17, Z3
+	VFMADD231PS.BCST 784(AX), Z17, Z4
+	VFMADD231PS.BCST 1040(AX), Z17, Z5
+	VFMADD231PS.BCST 1296(AX), Z17, Z6
+	VFMADD231PS.BCST 1552(AX), Z17, Z7
+	VFMADD231PS.BCST 1808(AX), Z17, Z8
+	VPANDD           Z0, Z24, Z24
+	VFMADD231PS.BCST 20(AX), Z24, Z1
+	VFMADD231PS.BCST 276(AX), Z24, Z2
+	VFMADD231PS.BCST 532(AX), Z24, Z3
+	VFMADD231PS.BCST 788(AX), Z24, Z4
+	VFMADD231PS.BCST 1044(AX), Z24, Z5
+	VFMADD231PS.BCST 1300(AX), Z24, Z6
+	VFMADD231PS.BCST 1556(AX), Z24, Z7
+	VFMADD231PS.BCST 1812(AX), Z24, Z8
+	VPSLLD           $0x10, Z13, Z17
+	VFMADD231PS.BCST 24(AX), Z17, Z1
+	VFMADD231PS.BCST 280(AX), Z17, Z2
+	VFMADD231PS.BCST 536(AX), Z17, Z3
+	VFMADD231PS.BCST 792(AX), Z17, Z4
+	VFMADD231PS.BCST 1048(AX), Z17, Z5
+	VFMADD231PS.BCST 1304(AX), Z17, Z6
+	VFMADD231PS.BCST 1560(AX), Z17, Z7
+	VFMADD231PS.BCST 1816(AX), Z17, Z8
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 28(AX), Z13, Z1
+	VFMADD231PS.BCST 284(AX), Z13, Z2
+	VFMADD231PS.BCST 540(AX), Z13, Z3
+	VFMADD231PS.BCST 796(AX), Z13, Z4
+	VFMADD231PS.BCST 1052(AX), Z13, Z5
+	VFMADD231PS.BCST 1308(AX), Z13, Z6
+	VFMADD231PS.BCST 1564(AX), Z13, Z7
+	VFMADD231PS.BCST 1820(AX), Z13, Z8
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z14, Z10, Z13
+	VUNPCKHPS        Z14, Z10, Z10
+	VUNPCKLPS        Z22, Z18, Z14
+	VUNPCKHPS        Z22, Z18, Z18
+	VUNPCKLPD        Z14, Z13, Z17
+	VUNPCKHPD        Z14, Z13, Z13
+	VUNPCKLPD        Z18, Z10, Z14
+	VUNPCKHPD        Z18, Z10, Z10
+	VPSLLD           $0x10, Z17, Z18
+	VFMADD231PS.BCST 32(AX), Z18, Z1
+	VFMADD231PS.BCST 288(AX), Z18, Z2
+	VFMADD231PS.BCST 544(AX), Z18, Z3
+	VFMADD231PS.BCST 800(AX), Z18, Z4
+	VFMADD231PS.BCST 1056(AX), Z18, Z5
+	VFMADD231PS.BCST 1312(AX), Z18, Z6
+	VFMADD231PS.BCST 1568(AX), Z18, Z7
+	VFMADD231PS.BCST 1824(AX), Z18, Z8
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 36(AX), Z17, Z1
+	VFMADD231PS.BCST 292(AX), Z17, Z2
+	VFMADD231PS.BCST 548(AX), Z17, Z3
+	VFMADD231PS.BCST 804(AX), Z17, Z4
+	VFMADD231PS.BCST 1060(AX), Z17, Z5
+	VFMADD231PS.BCST 1316(AX), Z17, Z6
+	VFMADD231PS.BCST 1572(AX), Z17, Z7
+	VFMADD231PS.BCST 1828(AX), Z17, Z8
+	VPSLLD           $0x10, Z13, Z17
+	VFMADD231PS.BCST 40(AX), Z17, Z1
+	VFMADD231PS.BCST 296(AX), Z17, Z2
+	VFMADD231PS.BCST 552(AX), Z17, Z3
+	VFMADD231PS.BCST 808(AX), Z17, Z4
+	VFMADD231PS.BCST 1064(AX), Z17, Z5
+	VFMADD231PS.BCST 1320(AX), Z17, Z6
+	VFMADD231PS.BCST 1576(AX), Z17, Z7
+	VFMADD231PS.BCST 1832(AX), Z17, Z8
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 44(AX), Z13, Z1
+	VFMADD231PS.BCST 300(AX), Z13, Z2
+	VFMADD231PS.BCST 556(AX), Z13, Z3
+	VFMADD231PS.BCST 812(AX), Z13, Z4
+	VFMADD231PS.BCST 1068(AX), Z13, Z5
+	VFMADD231PS.BCST 1324(AX), Z13, Z6
+	VFMADD231PS.BCST 1580(AX), Z13, Z7
+	VFMADD231PS.BCST 1836(AX), Z13, Z8
+	VPSLLD           $0x10, Z14, Z13
+	VFMADD231PS.BCST 48(AX), Z13, Z1
+	VFMADD231PS.BCST 304(AX), Z13, Z2
+	VFMADD231PS.BCST 560(AX), Z13, Z3
+	VFMADD231PS.BCST 816(AX), Z13, Z4
+	VFMADD231PS.BCST 1072(AX), Z13, Z5
+	VFMADD231PS.BCST 1328(AX), Z13, Z6
+	VFMADD231PS.BCST 1584(AX), Z13, Z7
+	VFMADD231PS.BCST 1840(AX), Z13, Z8
+	VPANDD           Z0, Z14, Z14
+	VFMADD231PS.BCST 52(AX), Z14, Z1
+	VFMADD231PS.BCST 308(AX), Z14, Z2
+	VFMADD231PS.BCST 564(AX), Z14, Z3
+	VFMADD231PS.BCST 820(AX), Z14, Z4
+	VFMADD231PS.BCST 1076(AX), Z14, Z5
+	VFMADD231PS.BCST 1332(AX), Z14, Z6
+	VFMADD231PS.BCST 1588(AX), Z14, Z7
+	VFMADD231PS.BCST 1844(AX), Z14, Z8
+	VPSLLD           $0x10, Z10, Z13
+	VFMADD231PS.BCST 56(AX), Z13, Z1
+	VFMADD231PS.BCST 312(AX), Z13, Z2
+	VFMADD231PS.BCST 568(AX), Z13, Z3
+	VFMADD231PS.BCST 824(AX), Z13, Z4
+	VFMADD231PS.BCST 1080(AX), Z13, Z5
+	VFMADD231PS.BCST 1336(AX), Z13, Z6
+	VFMADD231PS.BCST 1592(AX), Z13, Z7
+	VFMADD231PS.BCST 1848(AX), Z13, Z8
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 60(AX), Z10, Z1
+	VFMADD231PS.BCST 316(AX), Z10, Z2
+	VFMADD231PS.BCST 572(AX), Z10, Z3
+	VFMADD231PS.BCST 828(AX), Z10, Z4
+	VFMADD231PS.BCST 1084(AX), Z10, Z5
+	VFMADD231PS.BCST 1340(AX), Z10, Z6
+	VFMADD231PS.BCST 1596(AX), Z10, Z7
+	VFMADD231PS.BCST 1852(AX), Z10, Z8
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z15, Z11, Z10
+	VUNPCKHPS        Z15, Z11, Z11
+	VUNPCKLPS        Z23, Z19, Z13
+	VUNPCKHPS        Z23, Z19, Z15
+	VUNPCKLPD        Z13, Z10, Z14
+	VUNPCKHPD        Z13, Z10, Z10
+	VUNPCKLPD        Z15, Z11, Z13
+	VUNPCKHPD        Z15, Z11, Z11
+	VPSLLD           $0x10, Z14, Z15
+	VFMADD231PS.BCST 64(AX), Z15, Z1
+	VFMADD231PS.BCST 320(AX), Z15, Z2
+	VFMADD231PS.BCST 576(AX), Z15, Z3
+	VFMADD231PS.BCST 832(AX), Z15, Z4
+	VFMADD231PS.BCST 1088(AX), Z15, Z5
+	VFMADD231PS.BCST 1344(AX), Z15, Z6
+	VFMADD231PS.BCST 1600(AX), Z15, Z7
+	VFMADD231PS.BCST 1856(AX), Z15, Z8
+	VPANDD           Z0, Z14, Z14
+	VFMADD231PS.BCST 68(AX), Z14, Z1
+	VFMADD231PS.BCST 324(AX), Z14, Z2
+	VFMADD231PS.BCST 580(AX), Z14, Z3
+	VFMADD231PS.BCST 836(AX), Z14, Z4
+	VFMADD231PS.BCST 1092(AX), Z14, Z5
+	VFMADD231PS.BCST 1348(AX), Z14, Z6
+	VFMADD231PS.BCST 1604(AX), Z14, Z7
+	VFMADD231PS.BCST 1860(AX), Z14, Z8
+	VPSLLD           $0x10, Z10, Z14
+	VFMADD231PS.BCST 72(AX), Z14, Z1
+	VFMADD231PS.BCST 328(AX), Z14, Z2
+	VFMADD231PS.BCST 584(AX), Z14, Z3
+	VFMADD231PS.BCST 840(AX), Z14, Z4
+	VFMADD231PS.BCST 1096(AX), Z14, Z5
+	VFMADD231PS.BCST 1352(AX), Z14, Z6
+	VFMADD231PS.BCST 1608(AX), Z14, Z7
+	VFMADD231PS.BCST 1864(AX), Z14, Z8
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 76(AX), Z10, Z1
+	VFMADD231PS.BCST 332(AX), Z10, Z2
+	VFMADD231PS.BCST 588(AX), Z10, Z3
+	VFMADD231PS.BCST 844(AX), Z10, Z4
+	VFMADD231PS.BCST 1100(AX), Z10, Z5
+	VFMADD231PS.BCST 1356(AX), Z10, Z6
+	VFMADD231PS.BCST 1612(AX), Z10, Z7
+	VFMADD231PS.BCST 1868(AX), Z10, Z8
+	VPSLLD           $0x10, Z13, Z10
+	VFMADD231PS.BCST 80(AX), Z10, Z1
+	VFMADD231PS.BCST 336(AX), Z10, Z2
+	VFMADD231PS.BCST 592(AX), Z10, Z3
+	VFMADD231PS.BCST 848(AX), Z10, Z4
+	VFMADD231PS.BCST 1104(AX), Z10, Z5
+	VFMADD231PS.BCST 1360(AX), Z10, Z6
+	VFMADD231PS.BCST 1616(AX), Z10, Z7
+	VFMADD231PS.BCST 1872(AX), Z10, Z8
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 84(AX), Z13, Z1
+	VFMADD231PS.BCST 340(AX), Z13, Z2
+	VFMADD231PS.BCST 596(AX), Z13, Z3
+	VFMADD231PS.BCST 852(AX), Z13, Z4
+	VFMADD231PS.BCST 1108(AX), Z13, Z5
+	VFMADD231PS.BCST 1364(AX), Z13, Z6
+	VFMADD231PS.BCST 1620(AX), Z13, Z7
+	VFMADD231PS.BCST 1876(AX), Z13, Z8
+	VPSLLD           $0x10, Z11, Z10
+	VFMADD231PS.BCST 88(AX), Z10, Z1
+	VFMADD231PS.BCST 344(AX), Z10, Z2
+	VFMADD231PS.BCST 600(AX), Z10, Z3
+	VFMADD231PS.BCST 856(AX), Z10, Z4
+	VFMADD231PS.BCST 1112(AX), Z10, Z5
+	VFMADD231PS.BCST 1368(AX), Z10, Z6
+	VFMADD231PS.BCST 1624(AX), Z10, Z7
+	VFMADD231PS.BCST 1880(AX), Z10, Z8
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 92(AX), Z11, Z1
+	VFMADD231PS.BCST 348(AX), Z11, Z2
+	VFMADD231PS.BCST 604(AX), Z11, Z3
+	VFMADD231PS.BCST 860(AX), Z11, Z4
+	VFMADD231PS.BCST 1116(AX), Z11, Z5
+	VFMADD231PS.BCST 1372(AX), Z11, Z6
+	VFMADD231PS.BCST 1628(AX), Z11, Z7
+	VFMADD231PS.BCST 1884(AX), Z11, Z8
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z12, Z9, Z10
+	VUNPCKHPS        Z12, Z9, Z9
+	VUNPCKLPS        Z20, Z16, Z11
+	VUNPCKHPS        Z20, Z16, Z13
+	VUNPCKLPD        Z11, Z10, Z12
+	VUNPCKHPD        Z11, Z10, Z10
+	VUNPCKLPD        Z13, Z9, Z11
+	VUNPCKHPD        Z13, Z9, Z9
+	VPSLLD           $0x10, Z12, Z13
+	VFMADD231PS.BCST 96(AX), Z13, Z1
+	VFMADD231PS.BCST 352(AX), Z13, Z2
+	VFMADD231PS.BCST 608(AX), Z13, Z3
+	VFMADD231PS.BCST 864(AX), Z13, Z4
+	VFMADD231PS.BCST 1120(AX), Z13, Z5
+	VFMADD231PS.BCST 1376(AX), Z13, Z6
+	VFMADD231PS.BCST 1632(AX), Z13, Z7
+	VFMADD231PS.BCST 1888(AX), Z13, Z8
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 100(AX), Z12, Z1
+	VFMADD231PS.BCST 356(AX), Z12, Z2
+	VFMADD231PS.BCST 612(AX), Z12, Z3
+	VFMADD231PS.BCST 868(AX), Z12, Z4
+	VFMADD231PS.BCST 1124(AX), Z12, Z5
+	VFMADD231PS.BCST 1380(AX), Z12, Z6
+	VFMADD231PS.BCST 1636(AX), Z12, Z7
+	VFMADD231PS.BCST 1892(AX), Z12, Z8
+	VPSLLD           $0x10, Z10, Z12
+	VFMADD231PS.BCST 104(AX), Z12, Z1
+	VFMADD231PS.BCST 360(AX), Z12, Z2
+	VFMADD231PS.BCST 616(AX), Z12, Z3
+	VFMADD231PS.BCST 872(AX), Z12, Z4
+	VFMADD231PS.BCST 1128(AX), Z12, Z5
+	VFMADD231PS.BCST 1384(AX), Z12, Z6
+	VFMADD231PS.BCST 1640(AX), Z12, Z7
+	VFMADD231PS.BCST 1896(AX), Z12, Z8
+	VPANDD           Z0, Z10, Z10
+	VFMADD231PS.BCST 108(AX), Z10, Z1
+	VFMADD231PS.BCST 364(AX), Z10, Z2
+	VFMADD231PS.BCST 620(AX), Z10, Z3
+	VFMADD231PS.BCST 876(AX), Z10, Z4
+	VFMADD231PS.BCST 1132(AX), Z10, Z5
+	VFMADD231PS.BCST 1388(AX), Z10, Z6
+	VFMADD231PS.BCST 1644(AX), Z10, Z7
+	VFMADD231PS.BCST 1900(AX), Z10, Z8
+	VPSLLD           $0x10, Z11, Z10
+	VFMADD231PS.BCST 112(AX), Z10, Z1
+	VFMADD231PS.BCST 368(AX), Z10, Z2
+	VFMADD231PS.BCST 624(AX), Z10, Z3
+	VFMADD231PS.BCST 880(AX), Z10, Z4
+	VFMADD231PS.BCST 1136(AX), Z10, Z5
+	VFMADD231PS.BCST 1392(AX), Z10, Z6
+	VFMADD231PS.BCST 1648(AX), Z10, Z7
+	VFMADD231PS.BCST 1904(AX), Z10, Z8
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 116(AX), Z11, Z1
+	VFMADD231PS.BCST 372(AX), Z11, Z2
+	VFMADD231PS.BCST 628(AX), Z11, Z3
+	VFMADD231PS.BCST 884(AX), Z11, Z4
+	VFMADD231PS.BCST 1140(AX), Z11, Z5
+	VFMADD231PS.BCST 1396(AX), Z11, Z6
+	VFMADD231PS.BCST 1652(AX), Z11, Z7
+	VFMADD231PS.BCST 1908(AX), Z11, Z8
+	VPSLLD           $0x10, Z9, Z10
+	VFMADD231PS.BCST 120(AX), Z10, Z1
+	VFMADD231PS.BCST 376(AX), Z10, Z2
+	VFMADD231PS.BCST 632(AX), Z10, Z3
+	VFMADD231PS.BCST 888(AX), Z10, Z4
+	VFMADD231PS.BCST 1144(AX), Z10, Z5
+	VFMADD231PS.BCST 1400(AX), Z10, Z6
+	VFMADD231PS.BCST 1656(AX), Z10, Z7
+	VFMADD231PS.BCST 1912(AX), Z10, Z8
+	VPANDD           Z0, Z9, Z9
+	VFMADD231PS.BCST 124(AX), Z9, Z1
+	VFMADD231PS.BCST 380(AX), Z9, Z2
+	VFMADD231PS.BCST 636(AX), Z9, Z3
+	VFMADD231PS.BCST 892(AX), Z9, Z4
+	VFMADD231PS.BCST 1148(AX), Z9, Z5
+	VFMADD231PS.BCST 1404(AX), Z9, Z6
+	VFMADD231PS.BCST 1660(AX), Z9, Z7
+	VFMADD231PS.BCST 1916(AX), Z9, Z8
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000700, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_10(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS          (CX), Z11
+	VMOVUPS          (SI), Z13
+	VMOVUPS          (DI), Z14
+	VMOVUPS          (R8), Z15
+	VSHUFF32X4       $0x44, Z13, Z11, Z12
+	VSHUFF32X4       $0xee, Z13, Z11, Z11
+	VSHUFF32X4       $0x44, Z15, Z14, Z13
+	VSHUFF32X4       $0xee, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z13, Z12, Z15
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z14, Z11, Z13
+	VSHUFF32X4       $0xdd, Z14, Z11, Z11
+	VMOVUPS          (CX)(DX*1), Z14
+	VMOVUPS          (SI)(DX*1), Z17
+	VMOVUPS          (DI)(DX*1), Z18
+	VMOVUPS          (R8)(DX*1), Z19
+	VSHUFF32X4       $0x44, Z17, Z14, Z16
+	VSHUFF32X4       $0xee, Z17, Z14, Z14
+	VSHUFF32X4       $0x44, Z19, Z18, Z17
+	VSHUFF32X4       $0xee, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z17, Z16, Z19
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z18, Z14, Z17
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VMOVUPS          (CX)(DX*2), Z18
+	VMOVUPS          (SI)(DX*2), Z21
+	VMOVUPS          (DI)(DX*2), Z22
+	VMOVUPS          (R8)(DX*2), Z23
+	VSHUFF32X4       $0x44, Z21, Z18, Z20
+	VSHUFF32X4       $0xee, Z21, Z18, Z18
+	VSHUFF32X4       $0x44, Z23, Z22, Z21
+	VSHUFF32X4       $0xee, Z23, Z22, Z22
+	VSHUFF32X4       $0x88, Z21, Z20, Z23
+	VSHUFF32X4       $0xdd, Z21, Z20, Z20
+	VSHUFF32X4       $0x88, Z22, Z18, Z21
+	VSHUFF32X4       $0xdd, Z22, Z18, Z18
+	VMOVUPS          (CX)(BX*1), Z22
+	VMOVUPS          (SI)(BX*1), Z25
+	VMOVUPS          (DI)(BX*1), Z26
+	VMOVUPS          (R8)(BX*1), Z27
+	VSHUFF32X4       $0x44, Z25, Z22, Z24
+	VSHUFF32X4       $0xee, Z25, Z22, Z22
+	VSHUFF32X4       $0x44, Z27, Z26, Z25
+	VSHUFF32X4       $0xee, Z27, Z26, Z26
+	VSHUFF32X4       $0x88, Z25, Z24, Z27
+	VSHUFF32X4       $0xdd, Z25, Z24, Z24
+	VSHUFF32X4       $0x88, Z26, Z22, Z25
+	VSHUFF32X4       $0xdd, Z26, Z22, Z22
+	VUNPCKLPS        Z19, Z15, Z26
+	VUNPCKHPS        Z19, Z15, Z15
+	VUNPCKLPS        Z27, Z23, Z19
+	VUNPCKHPS        Z27, Z23, Z27
+	VUNPCKLPD        Z19, Z26, Z23
+	VUNPCKHPD        Z19, Z26, Z19
+	VUNPCKLPD        Z27, Z15, Z26
+	VUNPCKHPD        Z27, Z15, Z15
+	VPSLLD           $0x10, Z23, Z27
+	VFMADD231PS.BCST (AX), Z27, Z1
+	VFMADD231PS.BCST 256(AX), Z27, Z2
+	VFMADD231PS.BCST 512(AX), Z27, Z3
+	VFMADD231PS.BCST 768(AX), Z27, Z4
+	VFMADD231PS.BCST 1024(AX), Z27, Z5
+	VFMADD231PS.BCST 1280(AX), Z27, Z6
+	VFMADD231PS.BCST 1536(AX), Z27, Z7
+	VFMADD231PS.BCST 1792(AX), Z27, Z8
+	VFMADD231PS.BCST 2048(AX), Z27, Z9
+	VFMADD231PS.BCST 2304(AX), Z27, Z10
+	VPANDD           Z0, Z23, Z23
+	VFMADD231PS.BCST 4(AX), Z23, Z1
+	VFMADD231PS.BCST 260(AX), Z23, Z2
+	VFMADD231PS.BCST 516(AX), Z23, Z3
+	VFMADD231PS.BCST 772(AX), Z23, Z4
+	VFMADD231PS.BCST 1028(AX), Z23, Z5
+	VFMADD231PS.BCST 1284(AX), Z23, Z6
+	VFMADD231PS.BCST 1540(AX), Z23, Z7
+	VFMADD231PS.BCST 1796(AX), Z23, Z8
+	VFMADD231PS.BCST 2052(AX), Z23, Z9
+	VFMADD231PS.BCST 2308(AX), Z23, Z10
+	VPSLLD           $0x10, Z19, Z23
+	VFMADD231PS.BCST 8(AX), Z23, Z1
+	VFMADD231PS.BCST 264(AX), Z23, Z2
+	VFMADD231PS.BCST 520(AX), Z23, Z3
+	VFMADD231PS.BCST 776(AX), Z23, Z4
+	VFMADD231PS.BCST 1032(AX), Z23, Z5
+	VFMADD231PS.BCST 1288(AX), Z23, Z6
+	VFMADD231PS.BCST 1544(AX), Z23, Z7
+	VFMADD231PS.BCST 1800(AX), Z23, Z8
+	VFMADD231PS.BCST 2056(AX), Z23, Z9
+	VFMADD231PS.BCST 2312(AX), Z23, Z10
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 12(AX), Z19, Z1
+	VFMADD231PS.BCST 268(AX), Z19, Z2
+	VFMADD231PS.BCST 524(AX), Z19, Z3
+	VFMADD231PS.BCST 780(AX), Z19, Z4
+	VFMADD231PS.BCST 1036(AX), Z19, Z5
+	VFMADD231PS.BCST 1292(AX), Z19, Z6
+	VFMADD231PS.BCST 1548(AX), Z19, Z7
+	VFMADD231PS.BCST 1804(AX), Z19, Z8
+	VFMADD231PS.BCST 2060(AX), Z19, Z9
+	VFMADD231PS.BCST 2316(AX), Z19, Z10
+	VPSLLD           $0x10, Z26, Z19
+	VFMADD231PS.BCST 16(AX), Z19, Z1
+	VFMADD231PS.BCST 272(AX), Z19, Z2
+	VFMADD231PS.BCST 528(AX), Z19, Z3
+	VFMADD231PS.BCST 784(AX), Z19, Z4
+	VFMADD231PS.BCST 1040(AX), Z19, Z5
+	VFMADD231PS.BCST 1296(AX), Z19, Z6
+	VFMADD231PS.BCST 1552(AX), Z19, Z7
+	VFMADD231PS.BCST 1808(AX), Z19, Z8
+	VFMADD231PS.BCST 2064(AX), Z19, Z9
+	VFMADD231PS.BCST 2320(AX), Z19, Z10
+	VPANDD           Z0, Z26, Z26
+	VFMADD231PS.BCST 20(AX), Z26, Z1
+	VFMADD231PS.BCST 276(AX), Z26, Z2
+	VFMADD231PS.BCST 532(AX), Z26, Z3
+	VFMADD231PS.BCST 788(AX), Z26, Z4
+	VFMADD231PS.BCST 1044(AX), Z26, Z5
+	VFMADD231PS.BCST 1300(AX), Z26, Z6
+	VFMADD231PS.BCST 1556(AX), Z26, Z7
+	VFMADD231PS.BCST 1812(AX), Z26, Z8
+	VFMADD231PS.BCST 2068(AX), Z26, Z9
+	VFMADD231PS.BCST 2324(AX), Z26, Z10
+	VPSLLD           $0x10, Z15, Z19
+	VFMADD231PS.BCST 24(AX), Z19, Z1
+	VFMADD231PS.BCST 280(AX), Z19, Z2
+	VFMADD231PS.BCST 536(AX), Z19, Z3
+	VFMADD231PS.BCST 792(AX), Z19, Z4
+	VFMADD231PS.BCST 1048(AX), Z19, Z5
+	VFMADD231PS.BCST 1304(AX), Z19, Z6
+	VFMADD231PS.BCST 1560(AX), Z19, Z7
+	VFMADD231PS.BCST 1816(AX), Z19, Z8
+	VFMADD231PS.BCST 2072(AX), Z19, Z9
+	VFMADD231PS.BCST 2328(AX), Z19, Z10
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 28(AX), Z15, Z1
+	VFMADD231PS.BCST 284(AX), Z15, Z2
+	VFMADD231PS.BCST 540(AX), Z15, Z3
+	VFMADD231PS.BCST 796(AX), Z15, Z4
+	VFMADD231PS.BCST 1052(AX), Z15, Z5
+	VFMADD231PS.BCST 1308(AX), Z15, Z6
+	VFMADD231PS.BCST 1564(AX), Z15, Z7
+	VFMADD231PS.BCST 1820(AX), Z15, Z8
+	VFMADD231PS.BCST 2076(AX), Z15, Z9
+	VFMADD231PS.BCST 2332(AX), Z15, Z10
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z16, Z12, Z15
+	VUNPCKHPS        Z16, Z12, Z12
+	VUNPCKLPS        Z24, Z20, Z16
+	VUNPCKHPS        Z24, Z20, Z20
+	VUNPCKLPD        Z16, Z15, Z19
+	VUNPCKHPD        Z16, Z15, Z15
+	VUNPCKLPD        Z20, Z12, Z16
+	VUNPCKHPD        Z20, Z12, Z12
+	VPSLLD           $0x10, Z19, Z20
+	VFMADD231PS.BCST 32(AX), Z20, Z1
+	VFMADD231PS.BCST 288(AX), Z20, Z2
+	VFMADD231PS.BCST 544(AX), Z20, Z3
+	VFMADD231PS.BCST 800(AX), Z20, Z4
+	VFMADD231PS.BCST 1056(AX), Z20, Z5
+	VFMADD231PS.BCST 1312(AX), Z20, Z6
+	VFMADD231PS.BCST 1568(AX), Z20, Z7
+	VFMADD231PS.BCST 1824(AX), Z20, Z8
+	VFMADD231PS.BCST 2080(AX), Z20, Z9
+	VFMADD231PS.BCST 2336(AX), Z20, Z10
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 36(AX), Z19, Z1
+	VFMADD231PS.BCST 292(AX), Z19, Z2
+	VFMADD231PS.BCST 548(AX), Z19, Z3
+	VFMADD231PS.BCST 804(AX), Z19, Z4
+	VFMADD231PS.BCST 1060(AX), Z19, Z5
+	VFMADD231PS.BCST 1316(AX), Z19, Z6
+	VFMADD231PS.BCST 1572(AX), Z19, Z7
+	VFMADD231PS.BCST 1828(AX), Z19, Z8
+	VFMADD231PS.BCST 2084(AX), Z19, Z9
+	VFMADD231PS.BCST 2340(AX), Z19, Z10
+	VPSLLD           $0x10, Z15, Z19
+	VFMADD231PS.BCST 40(AX), Z19, Z1
+	VFMADD231PS.BCST 296(AX), Z19, Z2
+	VFMADD231PS.BCST 552(AX), Z19, Z3
+	VFMADD231PS.BCST 808(AX), Z19, Z4
+	VFMADD231PS.BCST 1064(AX), Z19, Z5
+	VFMADD231PS.BCST 1320(AX), Z19, Z6
+	VFMADD231PS.BCST 1576(AX), Z19, Z7
+	VFMADD231PS.BCST 1832(AX), Z19, Z8
+	VFMADD231PS.BCST 2088(AX), Z19, Z9
+	VFMADD231PS.BCST 2344(AX), Z19, Z10
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 44(AX), Z15, Z1
+	VFMADD231PS.BCST 300(AX), Z15, Z2
+	VFMADD231PS.BCST 556(AX), Z15, Z3
+	VFMADD231PS.BCST 812(AX), Z15, Z4
+	VFMADD231PS.BCST 1068(AX), Z15, Z5
+	VFMADD231PS.BCST 1324(AX), Z15, Z6
+	VFMADD231PS.BCST 1580(AX), Z15, Z7
+	VFMADD231PS.BCST 1836(AX), Z15, Z8
+	VFMADD231PS.BCST 2092(AX), Z15, Z9
+	VFMADD231PS.BCST 2348(AX), Z15, Z10
+	VPSLLD           $0x10, Z16, Z15
+	VFMADD231PS.BCST 48(AX), Z15, Z1
+	VFMADD231PS.BCST 304(AX), Z15, Z2
+	VFMADD231PS.BCST 560(AX), Z15, Z3
+	VFMADD231PS.BCST 816(AX), Z15, Z4
+	VFMADD231PS.BCST 1072(AX), Z15, Z5
+	VFMADD231PS.BCST 1328(AX), Z15, Z6
+	VFMADD231PS.BCST 1584(AX), Z15, Z7
+	VFMADD231PS.BCST 1840(AX), Z15, Z8
+	VFMADD231PS.BCST 2096(AX), Z15, Z9
+	VFMADD231PS.BCST 2352(AX), Z15, Z10
+	VPANDD           Z0, Z16, Z16
+	VFMADD231PS.BCST 52(AX), Z16, Z1
+	VFMADD231PS.BCST 308(AX), Z16, Z2
+	VFMADD231PS.BCST 564(AX), Z16, Z3
+	VFMADD231PS.BCST 820(AX), Z16, Z4
+	VFMADD231PS.BCST 1076(AX), Z16, Z5
+	VFMADD231PS.BCST 1332(AX), Z16, Z6
+	VFMADD231PS.BCST 1588(AX), Z16, Z7
+	VFMADD231PS.BCST 1844(AX), Z16, Z8
+	VFMADD231PS.BCST 2100(AX), Z16, Z9
+	VFMADD231PS.BCST 2356(AX), Z16, Z10
+	VPSLLD           $0x10, Z12, Z15
+	VFMADD231PS.BCST 56(AX), Z15, Z1
+	VFMADD231PS.BCST 312(AX), Z15, Z2
+	VFMADD231PS.BCST 568(AX), Z15, Z3
+	VFMADD231PS.BCST 824(AX), Z15, Z4
+	VFMADD231PS.BCST 1080(AX), Z15, Z5
+	VFMADD231PS.BCST 1336(AX), Z15, Z6
+	VFMADD231PS.BCST 1592(AX), Z15, Z7
+	VFMADD231PS.BCST 1848(AX), Z15, Z8
+	VFMADD231PS.BCST 2104(AX), Z15, Z9
+	VFMADD231PS.BCST 2360(AX), Z15, Z10
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 60(AX), Z12, Z1
+	VFMADD231PS.BCST 316(AX), Z12, Z2
+	VFMADD231PS.BCST 572(AX), Z12, Z3
+	VFMADD231PS.BCST 828(AX), Z12, Z4
+	VFMADD231PS.BCST 1084(AX), Z12, Z5
+	VFMADD231PS.BCST 1340(AX), Z12, Z6
+	VFMADD231PS.BCST 1596(AX), Z12, Z7
+	VFMADD231PS.BCST 1852(AX), Z12, Z8
+	VFMADD231PS.BCST 2108(AX), Z12, Z9
+	VFMADD231PS.BCST 2364(AX), Z12, Z10
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z17, Z13, Z12
+	VUNPCKHPS        Z17, Z13, Z13
+	VUNPCKLPS        Z25, Z21, Z15
+	VUNPCKHPS        Z25, Z21, Z17
+	VUNPCKLPD        Z15, Z12, Z16
+	VUNPCKHPD        Z15, Z12, Z12
+	VUNPCKLPD        Z17, Z13, Z15
+	VUNPCKHPD        Z17, Z13, Z13
+	VPSLLD           $0x10, Z16, Z17
+	VFMADD231PS.BCST 64(AX), Z17, Z1
+	VFMADD231PS.BCST 320(AX), Z17, Z2
+	VFMADD231PS.BCST 576(AX), Z17, Z3
+	VFMADD231PS.BCST 832(AX), Z17, Z4
+	VFMADD231PS.BCST 1088(AX), Z17, Z5
+	VFMADD231PS.BCST 1344(AX), Z17, Z6
+	VFMADD231PS.BCST 1600(AX), Z17, Z7
+	VFMADD231PS.BCST 1856(AX), Z17, Z8
+	VFMADD231PS.BCST 2112(AX), Z17, Z9
+	VFMADD231PS.BCST 2368(AX), Z17, Z10
+	VPANDD           Z0, Z16, Z16
+	VFMADD231PS.BCST 68(AX), Z16, Z1
+	VFMADD231PS.BCST 324(AX), Z16, Z2
+	VFMADD231PS.BCST 580(AX), Z16, Z3
+	VFMADD231PS.BCST 836(AX), Z16, Z4
+	VFMADD231PS.BCST 1092(AX), Z16, Z5
+	VFMADD231PS.BCST 1348(AX), Z16, Z6
+	VFMADD231PS.BCST 1604(AX), Z16, Z7
+	VFMADD231PS.BCST 1860(AX), Z16, Z8
+	VFMADD231PS.BCST 2116(AX), Z16, Z9
+	VFMADD231PS.BCST 2372(AX), Z16, Z10
+	VPSLLD           $0x10, Z12, Z16
+	VFMADD231PS.BCST 72(AX), Z16, Z1
+	VFMADD231PS.BCST 328(AX), Z16, Z2
+	VFMADD231PS.BCST 584(AX), Z16, Z3
+	VFMADD231PS.BCST 840(AX), Z16, Z4
+	VFMADD231PS.BCST 1096(AX), Z16, Z5
+	VFMADD231PS.BCST 1352(AX), Z16, Z6
+	VFMADD231PS.BCST 1608(AX), Z16, Z7
+	VFMADD231PS.BCST 1864(AX), Z16, Z8
+	VFMADD231PS.BCST 2120(AX), Z16, Z9
+	VFMADD231PS.BCST 2376(AX), Z16, Z10
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 76(AX), Z12, Z1
+	VFMADD231PS.BCST 332(AX), Z12, Z2
+	VFMADD231PS.BCST 588(AX), Z12, Z3
+	VFMADD231PS.BCST 844(AX), Z12, Z4
+	VFMADD231PS.BCST 1100(AX), Z12, Z5
+	VFMADD231PS.BCST 1356(AX), Z12, Z6
+	VFMADD231PS.BCST 1612(AX), Z12, Z7
+	VFMADD231PS.BCST 1868(AX), Z12, Z8
+	VFMADD231PS.BCST 2124(AX), Z12, Z9
+	VFMADD231PS.BCST 2380(AX), Z12, Z10
+	VPSLLD           $0x10, Z15, Z12
+	VFMADD231PS.BCST 80(AX), Z12, Z1
+	VFMADD231PS.BCST 336(AX), Z12, Z2
+	VFMADD231PS.BCST 592(AX), Z12, Z3
+	VFMADD231PS.BCST 848(AX), Z12, Z4
+	VFMADD231PS.BCST 1104(AX), Z12, Z5
+	VFMADD231PS.BCST 1360(AX), Z12, Z6
+	VFMADD231PS.BCST 1616(AX), Z12, Z7
+	VFMADD231PS.BCST 1872(AX), Z12, Z8
+	VFMADD231PS.BCST 2128(AX), Z12, Z9
+	VFMADD231PS.BCST 2384(AX), Z12, Z10
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 84(AX), Z15, Z1
+	VFMADD231PS.BCST 340(AX), Z15, Z2
+	VFMADD231PS.BCST 596(AX), Z15, Z3
+	VFMADD231PS.BCST 852(AX), Z15, Z4
+	VFMADD231PS.BCST 1108(AX), Z15, Z5
+	VFMADD231PS.BCST 1364(AX), Z15, Z6
+	VFMADD231PS.BCST 1620(AX), Z15, Z7
+	VFMADD231PS.BCST 1876(AX), Z15, Z8
+	VFMADD231PS.BCST 2132(AX), Z15, Z9
+	VFMADD231PS.BCST 2388(AX), Z15, Z10
+	VPSLLD           $0x10, Z13, Z12
+	VFMADD231PS.BCST 88(AX), Z12, Z1
+	VFMADD231PS.BCST 344(AX), Z12, Z2
+	VFMADD231PS.BCST 600(AX), Z12, Z3
+	VFMADD231PS.BCST 856(AX), Z12, Z4
+	VFMADD231PS.BCST 1112(AX), Z12, Z5
+	VFMADD231PS.BCST 1368(AX), Z12, Z6
+	VFMADD231PS.BCST 1624(AX), Z12, Z7
+	VFMADD231PS.BCST 1880(AX), Z12, Z8
+	VFMADD231PS.BCST 2136(AX), Z12, Z9
+	VFMADD231PS.BCST 2392(AX), Z12, Z10
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 92(AX), Z13, Z1
+	VFMADD231PS.BCST 348(AX), Z13, Z2
+	VFMADD231PS.BCST 604(AX), Z13, Z3
+	VFMADD231PS.BCST 860(AX), Z13, Z4
+	VFMADD231PS.BCST 1116(AX), Z13, Z5
+	VFMADD231PS.BCST 1372(AX), Z13, Z6
+	VFMADD231PS.BCST 1628(AX), Z13, Z7
+	VFMADD231PS.BCST 1884(AX), Z13, Z8
+	VFMADD231PS.BCST 2140(AX), Z13, Z9
+	VFMADD231PS.BCST 2396(AX), Z13, Z10
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z14, Z11, Z12
+	VUNPCKHPS        Z14, Z11, Z11
+	VUNPCKLPS        Z22, Z18, Z13
+	VUNPCKHPS        Z22, Z18, Z15
+	VUNPCKLPD        Z13, Z12, Z14
+	VUNPCKHPD        Z13, Z12, Z12
+	VUNPCKLPD        Z15, Z11, Z13
+	VUNPCKHPD        Z15, Z11, Z11
+	VPSLLD           $0x10, Z14, Z15
+	VFMADD231PS.BCST 96(AX), Z15, Z1
+	VFMADD231PS.BCST 352(AX), Z15, Z2
+	VFMADD231PS.BCST 608(AX), Z15, Z3
+	VFMADD231PS.BCST 864(AX), Z15, Z4
+	VFMADD231PS.BCST 1120(AX), Z15, Z5
+	VFMADD231PS.BCST 1376(AX), Z15, Z6
+	VFMADD231PS.BCST 1632(AX), Z15, Z7
+	VFMADD231PS.BCST 1888(AX), Z15, Z8
+	VFMADD231PS.BCST 2144(AX), Z15, Z9
+	VFMADD231PS.BCST 2400(AX), Z15, Z10
+	VPANDD           Z0, Z14, Z14
+	VFMADD231PS.BCST 100(AX), Z14, Z1
+	VFMADD231PS.BCST 356(AX), Z14, Z2
+	VFMADD231PS.BCST 612(AX), Z14, Z3
+	VFMADD231PS.BCST 868(AX), Z14, Z4
+	VFMADD231PS.BCST 1124(AX), Z14, Z5
+	VFMADD231PS.BCST 1380(AX), Z14, Z6
+	VFMADD231PS.BCST 1636(AX), Z14, Z7
+	VFMADD231PS.BCST 1892(AX), Z14, Z8
+	VFMADD231PS.BCST 2148(AX), Z14, Z9
+	VFMADD231PS.BCST 2404(AX), Z14, Z10
+	VPSLLD           $0x10, Z12, Z14
+	VFMADD231PS.BCST 104(AX), Z14, Z1
+	VFMADD231PS.BCST 360(AX), Z14, Z2
+	VFMADD231PS.BCST 616(AX), Z14, Z3
+	VFMADD231PS.BCST 872(AX), Z14, Z4
+	VFMADD231PS.BCST 1128(AX), Z14, Z5
+	VFMADD231PS.BCST 1384(AX), Z14, Z6
+	VFMADD231PS.BCST 1640(AX), Z14, Z7
+	VFMADD231PS.BCST 1896(AX), Z14, Z8
+	VFMADD231PS.BCST 2152(AX), Z14, Z9
+	VFMADD231PS.BCST 2408(AX), Z14, Z10
+	VPANDD           Z0, Z12, Z12
+	VFMADD231PS.BCST 108(AX), Z12, Z1
+	VFMADD231PS.BCST 364(AX), Z12, Z2
+	VFMADD231PS.BCST 620(AX), Z12, Z3
+	VFMADD231PS.BCST 876(AX), Z12, Z4
+	VFMADD231PS.BCST 1132(AX), Z12, Z5
+	VFMADD231PS.BCST 1388(AX), Z12, Z6
+	VFMADD231PS.BCST 1644(AX), Z12, Z7
+	VFMADD231PS.BCST 1900(AX), Z12, Z8
+	VFMADD231PS.BCST 2156(AX), Z12, Z9
+	VFMADD231PS.BCST 2412(AX), Z12, Z10
+	VPSLLD           $0x10, Z13, Z12
+	VFMADD231PS.BCST 112(AX), Z12, Z1
+	VFMADD231PS.BCST 368(AX), Z12, Z2
+	VFMADD231PS.BCST 624(AX), Z12, Z3
+	VFMADD231PS.BCST 880(AX), Z12, Z4
+	VFMADD231PS.BCST 1136(AX), Z12, Z5
+	VFMADD231PS.BCST 1392(AX), Z12, Z6
+	VFMADD231PS.BCST 1648(AX), Z12, Z7
+	VFMADD231PS.BCST 1904(AX), Z12, Z8
+	VFMADD231PS.BCST 2160(AX), Z12, Z9
+	VFMADD231PS.BCST 2416(AX), Z12, Z10
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 116(AX), Z13, Z1
+	VFMADD231PS.BCST 372(AX), Z13, Z2
+	VFMADD231PS.BCST 628(AX), Z13, Z3
+	VFMADD231PS.BCST 884(AX), Z13, Z4
+	VFMADD231PS.BCST 1140(AX), Z13, Z5
+	VFMADD231PS.BCST 1396(AX), Z13, Z6
+	VFMADD231PS.BCST 1652(AX), Z13, Z7
+	VFMADD231PS.BCST 1908(AX), Z13, Z8
+	VFMADD231PS.BCST 2164(AX), Z13, Z9
+	VFMADD231PS.BCST 2420(AX), Z13, Z10
+	VPSLLD           $0x10, Z11, Z12
+	VFMADD231PS.BCST 120(AX), Z12, Z1
+	VFMADD231PS.BCST 376(AX), Z12, Z2
+	VFMADD231PS.BCST 632(AX), Z12, Z3
+	VFMADD231PS.BCST 888(AX), Z12, Z4
+	VFMADD231PS.BCST 1144(AX), Z12, Z5
+	VFMADD231PS.BCST 1400(AX), Z12, Z6
+	VFMADD231PS.BCST 1656(AX), Z12, Z7
+	VFMADD231PS.BCST 1912(AX), Z12, Z8
+	VFMADD231PS.BCST 2168(AX), Z12, Z9
+	VFMADD231PS.BCST 2424(AX), Z12, Z10
+	VPANDD           Z0, Z11, Z11
+	VFMADD231PS.BCST 124(AX), Z11, Z1
+	VFMADD231PS.BCST 380(AX), Z11, Z2
+	VFMADD231PS.BCST 636(AX), Z11, Z3
+	VFMADD231PS.BCST 892(AX), Z11, Z4
+	VFMADD231PS.BCST 1148(AX), Z11, Z5
+	VFMADD231PS.BCST 1404(AX), Z11, Z6
+	VFMADD231PS.BCST 1660(AX), Z11, Z7
+	VFMADD231PS.BCST 1916(AX), Z11, Z8
+	VFMADD231PS.BCST 2172(AX), Z11, Z9
+	VFMADD231PS.BCST 2428(AX), Z11, Z10
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000900, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+	CMPQ             rows+48(FP), $0x08
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z9, Z9
+	CMPQ             rows+48(FP), $0x09
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z10, Z10
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_12(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_12(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VBROADCASTF64X4  (CX), Z13
+	VINSERTF64X4     $0x01, (SI), Z13, Z13
+	VBROADCASTF64X4  (DI), Z14
+	VINSERTF64X4     $0x01, (R8), Z14, Z14
+	VSHUFF32X4       $0x88, Z14, Z13, Z15
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VBROADCASTF64X4  (CX)(DX*1), Z14
+	VINSERTF64X4     $0x01, (SI)(DX*1), Z14, Z14
+	VBROADCASTF64X4  (DI)(DX*1), Z16
+	VINSERTF64X4     $0x01, (R8)(DX*1), Z16, Z16
+	VSHUFF32X4       $0x88, Z16, Z14, Z17
+	VSHUFF32X4       $0xdd, Z16, Z14, Z14
+	VBROADCASTF64X4  (CX)(DX*2), Z16
+	VINSERTF64X4     $0x01, (SI)(DX*2), Z16, Z16
+	VBROADCASTF64X4  (DI)(DX*2), Z18
+	VINSERTF64X4     $0x01, (R8)(DX*2), Z18, Z18
+	VSHUFF32X4       $0x88, Z18, Z16, Z19
+	VSHUFF32X4       $0xdd, Z18, Z16, Z16
+	VBROADCASTF64X4  (CX)(BX*1), Z18
+	VINSERTF64X4     $0x01, (SI)(BX*1), Z18, Z18
+	VBROADCASTF64X4  (DI)(BX*1), Z20
+	VINSERTF64X4     $0x01, (R8)(BX*1), Z20, Z20
+	VSHUFF32X4       $0x88, Z20, Z18, Z21
+	VSHUFF32X4       $0xdd, Z20, Z18, Z18
+	VUNPCKLPS        Z17, Z15, Z20
+	VUNPCKHPS        Z17, Z15, Z15
+	VUNPCKLPS        Z21, Z19, Z17
+	VUNPCKHPS        Z21, Z19, Z21
+	VUNPCKLPD        Z17, Z20, Z19
+	VUNPCKHPD        Z17, Z20, Z17
+	VUNPCKLPD        Z21, Z15, Z20
+	VUNPCKHPD        Z21, Z15, Z15
+	VPSLLD           $0x10, Z19, Z21
+	VFMADD231PS.BCST (AX), Z21, Z1
+	VFMADD231PS.BCST 256(AX), Z21, Z2
+	VFMADD231PS.BCST 512(AX), Z21, Z3
+	VFMADD231PS.BCST 768(AX), Z21, Z4
+	VFMADD231PS.BCST 1024(AX), Z21, Z5
+	VFMADD231PS.BCST 1280(AX), Z21, Z6
+	VFMADD231PS.BCST 1536(AX), Z21, Z7
+	VFMADD231PS.BCST 1792(AX), Z21, Z8
+	VFMADD231PS.BCST 2048(AX), Z21, Z9
+	VFMADD231PS.BCST 2304(AX), Z21, Z10
+	VFMADD231PS.BCST 2560(AX), Z21, Z11
+	VFMADD231PS.BCST 2816(AX), Z21, Z12
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 4(AX), Z19, Z1
+	VFMADD231PS.BCST 260(AX), Z19, Z2
+	VFMADD231PS.BCST 516(AX), Z19, Z3
+	VFMADD231PS.BCST 772(AX), Z19, Z4
+	VFMADD231PS.BCST 1028(AX), Z19, Z5
+	VFMADD231PS.BCST 1284(AX), Z19, Z6
+	VFMADD231PS.BCST 1540(AX), Z19, Z7
+	VFMADD231PS.BCST 1796(AX), Z19, Z8
+	VFMADD231PS.BCST 2052(AX), Z19, Z9
+	VFMADD231PS.BCST 2308(AX), Z19, Z10
+	VFMADD231PS.BCST 2564(AX), Z19, Z11
+	VFMADD231PS.BCST 2820(AX), Z19, Z12
+	VPSLLD           $0x10, Z17, Z19
+	VFMADD231PS.BCST 8(AX), Z19, Z1
+	VFMADD231PS.BCST 264(AX), Z19, Z2
+	VFMADD231PS.BCST 520(AX), Z19, Z3
+	VFMADD231PS.BCST 776(AX), Z19, Z4
+	VFMADD231PS.BCST 1032(AX), Z19, Z5
+	VFMADD231PS.BCST 1288(AX), Z19, Z6
+	VFMADD231PS.BCST 1544(AX), Z19, Z7
+	VFMADD231PS.BCST 1800(AX), Z19, Z8
+	VFMADD231PS.BCST 2056(AX), Z19, Z9
+	VFMADD231PS.BCST 2312(AX), Z19, Z10
+	VFMADD231PS.BCST 2568(AX), Z19, Z11
+	VFMADD231PS.BCST 2824(AX), Z19, Z12
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 12(AX), Z17, Z1
+	VFMADD231PS.BCST 268(AX), Z17, Z2
+	VFMADD231PS.BCST 524(AX), Z17, Z3
+	VFMADD231PS.BCST 780(AX), Z17, Z4
+	VFMADD231PS.BCST 1036(AX), Z17, Z5
+	VFMADD231PS.BCST 1292(AX), Z17, Z6
+	VFMADD231PS.BCST 1548(AX), Z17, Z7
+	VFMADD231PS.BCST 1804(AX), Z17, Z8
+	VFMADD231PS.BCST 2060(AX), Z17, Z9
+	VFMADD231PS.BCST 2316(AX), Z17, Z10
+	VFMADD231PS.BCST 2572(AX), Z17, Z11
+	VFMADD231PS.BCST 2828(AX), Z17, Z12
+	VPSLLD           $0x10, Z20, Z17
+	VFMADD231PS.BCST 16(AX), Z17, Z1
+	VFMADD231PS.BCST 272(AX), Z17, Z2
+	VFMADD231PS.BCST 528(AX), Z17, Z3
+	VFMADD231PS.BCST 784(AX), Z17, Z4
+	VFMADD231PS.BCST 1040(AX), Z17, Z5
+	VFMADD231PS.BCST 1296(AX), Z17, Z6
+	VFMADD231PS.BCST 1552(AX), Z17, Z7
+	VFMADD231PS.BCST 1808(AX), Z17, Z8
+	VFMADD231PS.BCST 2064(AX), Z17, Z9
+	VFMADD231PS.BCST 2320(AX), Z17, Z10
+	VFMADD231PS.BCST 2576(AX), Z17, Z11
+	VFMADD231PS.BCST 2832(AX), Z17, Z12
+	VPANDD           Z0, Z20, Z20
+	VFMADD231PS.BCST 20(AX), Z20, Z1
+	VFMADD231PS.BCST 276(AX), Z20, Z2
+	VFMADD231PS.BCST 532(AX), Z20, Z3
+	VFMADD231PS.BCST 788(AX), Z20, Z4
+	VFMADD231PS.BCST 1044(AX), Z20, Z5
+	VFMADD231PS.BCST 1300(AX), Z20, Z6
+	VFMADD231PS.BCST 1556(AX), Z20, Z7
+	VFMADD231PS.BCST 1812(AX), Z20, Z8
+	VFMADD231PS.BCST 2068(AX), Z20, Z9
+	VFMADD231PS.BCST 2324(AX), Z20, Z10
+	VFMADD231PS.BCST 2580(AX), Z20, Z11
+	VFMADD231PS.BCST 2836(AX), Z20, Z12
+	VPSLLD           $0x10, Z15, Z17
+	VFMADD231PS.BCST 24(AX), Z17, Z1
+	VFMADD231PS.BCST 280(AX), Z17, Z2
+	VFMADD231PS.BCST 536(AX), Z17, Z3
+	VFMADD231PS.BCST 792(AX), Z17, Z4
+	VFMADD231PS.BCST 1048(AX), Z17, Z5
+	VFMADD231PS.BCST 1304(AX), Z17, Z6
+	VFMADD231PS.BCST 1560(AX), Z17, Z7
+	VFMADD231PS.BCST 1816(AX), Z17, Z8
+	VFMADD231PS.BCST 2072(AX), Z17, Z9
+	VFMADD231PS.BCST 2328(AX), Z17, Z10
+	VFMADD231PS.BCST 2584(AX), Z17, Z11
+	VFMADD231PS.BCST 2840(AX), Z17, Z12
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 28(AX), Z15, Z1
+	VFMADD231PS.BCST 284(AX), Z15, Z2
+	VFMADD231PS.BCST 540(AX), Z15, Z3
+	VFMADD231PS.BCST 796(AX), Z15, Z4
+	VFMADD231PS.BCST 1052(AX), Z15, Z5
+	VFMADD231PS.BCST 1308(AX), Z15, Z6
+	VFMADD231PS.BCST 1564(AX), Z15, Z7
+	VFMADD231PS.BCST 1820(AX), Z15, Z8
+	VFMADD231PS.BCST 2076(AX), Z15, Z9
+	VFMADD231PS.BCST 2332(AX), Z15, Z10
+	VFMADD231PS.BCST 2588(AX), Z15, Z11
+	VFMADD231PS.BCST 2844(AX), Z15, Z12
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z14, Z13, Z15
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z18, Z16, Z14
+	VUNPCKHPS        Z18, Z16, Z17
+	VUNPCKLPD        Z14, Z15, Z16
+	VUNPCKHPD        Z14, Z15, Z14
+	VUNPCKLPD        Z17, Z13, Z15
+	VUNPCKHPD        Z17, Z13, Z13
+	VPSLLD           $0x10, Z16, Z17
+	VFMADD231PS.BCST 32(AX), Z17, Z1
+	VFMADD231PS.BCST 288(AX), Z17, Z2
+	VFMADD231PS.BCST 544(AX), Z17, Z3
+	VFMADD231PS.BCST 800(AX), Z17, Z4
+	VFMADD231PS.BCST 1056(AX), Z17, Z5
+	VFMADD231PS.BCST 1312(AX), Z17, Z6
+	VFMADD231PS.BCST 1568(AX), Z17, Z7
+	VFMADD231PS.BCST 1824(AX), Z17, Z8
+	VFMADD231PS.BCST 2080(AX), Z17, Z9
+	VFMADD231PS.BCST 2336(AX), Z17, Z10
+	VFMADD231PS.BCST 2592(AX), Z17, Z11
+	VFMADD231PS.BCST 2848(AX), Z17, Z12
+	VPANDD           Z0, Z16, Z16
+	VFMADD231PS.BCST 36(AX), Z16, Z1
+	VFMADD231PS.BCST 292(AX), Z16, Z2
+	VFMADD231PS.BCST 548(AX), Z16, Z3
+	VFMADD231PS.BCST 804(AX), Z16, Z4
+	VFMADD231PS.BCST 1060(AX), Z16, Z5
+	VFMADD231PS.BCST 1316(AX), Z16, Z6
+	VFMADD231PS.BCST 1572(AX), Z16, Z7
+	VFMADD231PS.BCST 1828(AX), Z16, Z8
+	VFMADD231PS.BCST 2084(AX), Z16, Z9
+	VFMADD231PS.BCST 2340(AX), Z16, Z10
+	VFMADD231PS.BCST 2596(AX), Z16, Z11
+	VFMADD231PS.BCST 2852(AX), Z16, Z12
+	VPSLLD           $0x10, Z14, Z16
+	VFMADD231PS.BCST 40(AX), Z16, Z1
+	VFMADD231PS.BCST 296(AX), Z16, Z2
+	VFMADD231PS.BCST 552(AX), Z16, Z3
+	VFMADD231PS.BCST 808(AX), Z16, Z4
+	VFMADD231PS.BCST 1064(AX), Z16, Z5
+	VFMADD231PS.BCST 1320(AX), Z16, Z6
+	VFMADD231PS.BCST 1576(AX), Z16, Z7
+	VFMADD231PS.BCST 1832(AX), Z16, Z8
+	VFMADD231PS.BCST 2088(AX), Z16, Z9
+	VFMADD231PS.BCST 2344(AX), Z16, Z10
+	VFMADD231PS.BCST 2600(AX), Z16, Z11
+	VFMADD231PS.BCST 2856(AX), Z16, Z12
+	VPANDD           Z0, Z14, Z14
+	VFMADD231PS.BCST 44(AX), Z14, Z1
+	VFMADD231PS.BCST 300(AX), Z14, Z2
+	VFMADD231PS.BCST 556(AX), Z14, Z3
+	VFMADD231PS.BCST 812(AX), Z14, Z4
+	VFMADD231PS.BCST 1068(AX), Z14, Z5
+	VFMADD231PS.BCST 1324(AX), Z14, Z6
+	VFMADD231PS.BCST 1580(AX), Z14, Z7
+	VFMADD231PS.BCST 1836(AX), Z14, Z8
+	VFMADD231PS.BCST 2092(AX), Z14, Z9
+	VFMADD231PS.BCST 2348(AX), Z14, Z10
+	VFMADD231PS.BCST 2604(AX), Z14, Z11
+	VFMADD231PS.BCST 2860(AX), Z14, Z12
+	VPSLLD           $0x10, Z15, Z14
+	VFMADD231PS.BCST 48(AX), Z14, Z1
+	VFMADD231PS.BCST 304(AX), Z14, Z2
+	VFMADD231PS.BCST 560(AX), Z14, Z3
+	VFMADD231PS.BCST 816(AX), Z14, Z4
+	VFMADD231PS.BCST 1072(AX), Z14, Z5
+	VFMADD231PS.BCST 1328(AX), Z14, Z6
+	VFMADD231PS.BCST 1584(AX), Z14, Z7
+	VFMADD231PS.BCST 1840(AX), Z14, Z8
+	VFMADD231PS.BCST 2096(AX), Z14, Z9
+	VFMADD231PS.BCST 2352(AX), Z14, Z10
+	VFMADD231PS.BCST 2608(AX), Z14, Z11
+	VFMADD231PS.BCST 2864(AX), Z14, Z12
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 52(AX), Z15, Z1
+	VFMADD231PS.BCST 308(AX), Z15, Z2
+	VFMADD231PS.BCST 564(AX), Z15, Z3
+	VFMADD231PS.BCST 820(AX), Z15, Z4
+	VFMADD231PS.BCST 1076(AX), Z15, Z5
+	VFMADD231PS.BCST 1332(AX), Z15, Z6
+	VFMADD231PS.BCST 1588(AX), Z15, Z7
+	VFMADD231PS.BCST 1844(AX), Z15, Z8
+	VFMADD231PS.BCST 2100(AX), Z15, Z9
+	VFMADD231PS.BCST 2356(AX), Z15, Z10
+	VFMADD231PS.BCST 2612(AX), Z15, Z11
+	VFMADD231PS.BCST 2868(AX), Z15, Z12
+	VPSLLD           $0x10, Z13, Z14
+	VFMADD231PS.BCST 56(AX), Z14, Z1
+	VFMADD231PS.BCST 312(AX), Z14, Z2
+	VFMADD231PS.BCST 568(AX), Z14, Z3
+	VFMADD231PS.BCST 824(AX), Z14, Z4
+	VFMADD231PS.BCST 1080(AX), Z14, Z5
+	VFMADD231PS.BCST 1336(AX), Z14, Z6
+	VFMADD231PS.BCST 1592(AX), Z14, Z7
+	VFMADD231PS.BCST 1848(AX), Z14, Z8
+	VFMADD231PS.BCST 2104(AX), Z14, Z9
+	VFMADD231PS.BCST 2360(AX), Z14, Z10
+	VFMADD231PS.BCST 2616(AX), Z14, Z11
+	VFMADD231PS.BCST 2872(AX), Z14, Z12
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 60(AX), Z13, Z1
+	VFMADD231PS.BCST 316(AX), Z13, Z2
+	VFMADD231PS.BCST 572(AX), Z13, Z3
+	VFMADD231PS.BCST 828(AX), Z13, Z4
+	VFMADD231PS.BCST 1084(AX), Z13, Z5
+	VFMADD231PS.BCST 1340(AX), Z13, Z6
+	VFMADD231PS.BCST 1596(AX), Z13, Z7
+	VFMADD231PS.BCST 1852(AX), Z13, Z8
+	VFMADD231PS.BCST 2108(AX), Z13, Z9
+	VFMADD231PS.BCST 2364(AX), Z13, Z10
+	VFMADD231PS.BCST 2620(AX), Z13, Z11
+	VFMADD231PS.BCST 2876(AX), Z13, Z12
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VBROADCASTF64X4  32(CX), Z13
+	VINSERTF64X4     $0x01, 32(SI), Z13, Z13
+	VBROADCASTF64X4  32(DI), Z14
+	VINSERTF64X4     $0x01, 32(R8), Z14, Z14
+	VSHUFF32X4       $0x88, Z14, Z13, Z15
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VBROADCASTF64X4  32(CX)(DX*1), Z14
+	VINSERTF64X4     $0x01, 32(SI)(DX*1), Z14, Z14
+	VBROADCASTF64X4  32(DI)(DX*1), Z16
+	VINSERTF64X4     $0x01, 32(R8)(DX*1), Z16, Z16
+	VSHUFF32X4       $0x88, Z16, Z14, Z17
+	VSHUFF32X4       $0xdd, Z16, Z14, Z14
+	VBROADCASTF64X4  32(CX)(DX*2), Z16
+	VINSERTF64X4     $0x01, 32(SI)(DX*2), Z16, Z16
+	VBROADCASTF64X4  32(DI)(DX*2), Z18
+	VINSERTF64X4     $0x01, 32(R8)(DX*2), Z18, Z18
+	VSHUFF32X4       $0x88, Z18, Z16, Z19
+	VSHUFF32X4       $0xdd, Z18, Z16, Z16
+	VBROADCASTF64X4  32(CX)(BX*1), Z18
+	VINSERTF64X4     $0x01, 32(SI)(BX*1), Z18, Z18
+	VBROADCASTF64X4  32(DI)(BX*1), Z20
+	VINSERTF64X4     $0x01, 32(R8)(BX*1), Z20, Z20
+	VSHUFF32X4       $0x88, Z20, Z18, Z21
+	VSHUFF32X4       $0xdd, Z20, Z18, Z18
+	VUNPCKLPS        Z17, Z15, Z20
+	VUNPCKHPS        Z17, Z15, Z15
+	VUNPCKLPS        Z21, Z19, Z17
+	VUNPCKHPS        Z21, Z19, Z21
+	VUNPCKLPD        Z17, Z20, Z19
+	VUNPCKHPD        Z17, Z20, Z17
+	VUNPCKLPD        Z21, Z15, Z20
+	VUNPCKHPD        Z21, Z15, Z15
+	VPSLLD           $0x10, Z19, Z21
+	VFMADD231PS.BCST 64(AX), Z21, Z1
+	VFMADD231PS.BCST 320(AX), Z21, Z2
+	VFMADD231PS.BCST 576(AX), Z21, Z3
+	VFMADD231PS.BCST 832(AX), Z21, Z4
+	VFMADD231PS.BCST 1088(AX), Z21, Z5
+	VFMADD231PS.BCST 1344(AX), Z21, Z6
+	VFMADD231PS.BCST 1600(AX), Z21, Z7
+	VFMADD231PS.BCST 1856(AX), Z21, Z8
+	VFMADD231PS.BCST 2112(AX), Z21, Z9
+	VFMADD231PS.BCST 2368(AX), Z21, Z10
+	VFMADD231PS.BCST 2624(AX), Z21, Z11
+	VFMADD231PS.BCST 2880(AX), Z21, Z12
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 68(AX), Z19, Z1
+	VFMADD231PS.BCST 324(AX), Z19, Z2
+	VFMADD231PS.BCST 580(AX), Z19, Z3
+	VFMADD231PS.BCST 836(AX), Z19, Z4
+	VFMADD231PS.BCST 1092(AX), Z19, Z5
+	VFMADD231PS.BCST 1348(AX), Z19, Z6
+	VFMADD231PS.BCST 1604(AX), Z19, Z7
+	VFMADD231PS.BCST 1860(AX), Z19, Z8
+	VFMADD231PS.BCST 2116(AX), Z19, Z9
+	VFMADD231PS.BCST 2372(AX), Z19, Z10
+	VFMADD231PS.BCST 2628(AX), Z19, Z11
+	VFMADD231PS.BCST 2884(AX), Z19, Z12
+	VPSLLD           $0x10, Z17, Z19
+	VFMADD231PS.BCST 72(AX), Z19, Z1
+	VFMADD231PS.BCST 328(AX), Z19, Z2
+	VFMADD231PS.BCST 584(AX), Z19, Z3
+	VFMADD231PS.BCST 840(AX), Z19, Z4
+	VFMADD231PS.BCST 1096(AX), Z19, Z5
+	VFMADD231PS.BCST 1352(AX), Z19, Z6
+	VFMADD231PS.BCST 1608(AX), Z19, Z7
+	VFMADD231PS.BCST 1864(AX), Z19, Z8
+	VFMADD231PS.BCST 2120(AX), Z19, Z9
+	VFMADD231PS.BCST 2376(AX), Z19, Z10
+	VFMADD231PS.BCST 2632(AX), Z19, Z11
+	VFMADD231PS.BCST 2888(AX), Z19, Z12
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 76(AX), Z17, Z1
+	VFMADD231PS.BCST 332(AX), Z17, Z2
+	VFMADD231PS.BCST 588(AX), Z17, Z3
+	VFMADD231PS.BCST 844(AX), Z17, Z4
+	VFMADD231PS.BCST 1100(AX), Z17, Z5
+	VFMADD231PS.BCST 1356(AX), Z17, Z6
+	VFMADD231PS.BCST 1612(AX), Z17, Z7
+	VFMADD231PS.BCST 1868(AX), Z17, Z8
+	VFMADD231PS.BCST 2124(AX), Z17, Z9
+	VFMADD231PS.BCST 2380(AX), Z17, Z10
+	VFMADD231PS.BCST 2636(AX), Z17, Z11
+	VFMADD231PS.BCST 2892(AX), Z17, Z12
+	VPSLLD           $0x10, Z20, Z17
+	VFMADD231PS.BCST 80(AX), Z17, Z1
+	VFMADD231PS.BCST 336(AX), Z17, Z2
+	VFMADD231PS.BCST 592(AX), Z17, Z3
+	VFMADD231PS.BCST 848(AX), Z17, Z4
+	VFMADD231PS.BCST 1104(AX), Z17, Z5
+	VFMADD231PS.BCST 1360(AX), Z17, Z6
+	VFMADD231PS.BCST 1616(AX), Z17, Z7
+	VFMADD231PS.BCST 1872(AX), Z17, Z8
+	VFMADD231PS.BCST 2128(AX), Z17, Z9
+	VFMADD231PS.BCST 2384(AX), Z17, Z10
+	VFMADD231PS.BCST 2640(AX), Z17, Z11
+	VFMADD231PS.BCST 2896(AX), Z17, Z12
+	VPANDD           Z0, Z20, Z20
+	VFMADD231PS.BCST 84(AX), Z20, Z1
+	VFMADD231PS.BCST 340(AX), Z20, Z2
+	VFMADD231PS.BCST 596(AX), Z20, Z3
+	VFMADD231PS.BCST 852(AX), Z20, Z4
+	VFMADD231PS.BCST 1108(AX), Z20, Z5
+	VFMADD231PS.BCST 1364(AX), Z20, Z6
+	VFMADD231PS.BCST 1620(AX), Z20, Z7
+	VFMADD231PS.BCST 1876(AX), Z20, Z8
+	VFMADD231PS.BCST 2132(AX), Z20, Z9
+	VFMADD231PS.BCST 2388(AX), Z20, Z10
+	VFMADD231PS.BCST 2644(AX), Z20, Z11
+	VFMADD231PS.BCST 2900(AX), Z20, Z12
+	VPSLLD           $0x10, Z15, Z17
+	VFMADD231PS.BCST 88(AX), Z17, Z1
+	VFMADD231PS.BCST 344(AX), Z17, Z2
+	VFMADD231PS.BCST 600(AX), Z17, Z3
+	VFMADD231PS.BCST 856(AX), Z17, Z4
+	VFMADD231PS.BCST 1112(AX), Z17, Z5
+	VFMADD231PS.BCST 1368(AX), Z17, Z6
+	VFMADD231PS.BCST 1624(AX), Z17, Z7
+	VFMADD231PS.BCST 1880(AX), Z17, Z8
+	VFMADD231PS.BCST 2136(AX), Z17, Z9
+	VFMADD231PS.BCST 2392(AX), Z17, Z10
+	VFMADD231PS.BCST 2648(AX), Z17, Z11
+	VFMADD231PS.BCST 2904(AX), Z17, Z12
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 92(AX), Z15, Z1
+	VFMADD231PS.BCST 348(AX), Z15, Z2
+	VFMADD231PS.BCST 604(AX), Z15, Z3
+	VFMADD231PS.BCST 860(AX), Z15, Z4
+	VFMADD231PS.BCST 1116(AX), Z15, Z5
+	VFMADD231PS.BCST 1372(AX), Z15, Z6
+	VFMADD231PS.BCST 1628(AX), Z15, Z7
+	VFMADD231PS.BCST 1884(AX), Z15, Z8
+	VFMADD231PS.BCST 2140(AX), Z15, Z9
+	VFMADD231PS.BCST 2396(AX), Z15, Z10
+	VFMADD231PS.BCST 2652(AX), Z15, Z11
+	VFMADD231PS.BCST 2908(AX), Z15, Z12
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z14, Z13, Z15
+	VUNPCKHPS        Z14, Z13, Z13
+	VUNPCKLPS        Z18, Z16, Z14
+	VUNPCKHPS        Z18, Z16, Z17
+	VUNPCKLPD        Z14, Z15, Z16
+	VUNPCKHPD        Z14, Z15, Z14
+	VUNPCKLPD        Z17, Z13, Z15
+	VUNPCKHPD        Z17, Z13, Z13
+	VPSLLD           $0x10, Z16, Z17
+	VFMADD231PS.BCST 96(AX), Z17, Z1
+	VFMADD231PS.BCST 352(AX), Z17, Z2
+	VFMADD231PS.BCST 608(AX), Z17, Z3
+	VFMADD231PS.BCST 864(AX), Z17, Z4
+	VFMADD231PS.BCST 1120(AX), Z17, Z5
+	VFMADD231PS.BCST 1376(AX), Z17, Z6
+	VFMADD231PS.BCST 1632(AX), Z17, Z7
+	VFMADD231PS.BCST 1888(AX), Z17, Z8
+	VFMADD231PS.BCST 2144(AX), Z17, Z9
+	VFMADD231PS.BCST 2400(AX), Z17, Z10
+	VFMADD231PS.BCST 2656(AX), Z17, Z11
+	VFMADD231PS.BCST 2912(AX), Z17, Z12
+	VPANDD           Z0, Z16, Z16
+	VFMADD231PS.BCST 100(AX), Z16, Z1
+	VFMADD231PS.BCST 356(AX), Z16, Z2
+	VFMADD231PS.BCST 612(AX), Z16, Z3
+	VFMADD231PS.BCST 868(AX), Z16, Z4
+	VFMADD231PS.BCST 1124(AX), Z16, Z5
+	VFMADD231PS.BCST 1380(AX), Z16, Z6
+	VFMADD231PS.BCST 1636(AX), Z16, Z7
+	VFMADD231PS.BCST 1892(AX), Z16, Z8
+	VFMADD231PS.BCST 2148(AX), Z16, Z9
+	VFMADD231PS.BCST 2404(AX), Z16, Z10
+	VFMADD231PS.BCST 2660(AX), Z16, Z11
+	VFMADD231PS.BCST 2916(AX), Z16, Z12
+	VPSLLD           $0x10, Z14, Z16
+	VFMADD231PS.BCST 104(AX), Z16, Z1
+	VFMADD231PS.BCST 360(AX), Z16, Z2
+	VFMADD231PS.BCST 616(AX), Z16, Z3
+	VFMADD231PS.BCST 872(AX), Z16, Z4
+	VFMADD231PS.BCST 1128(AX), Z16, Z5
+	VFMADD231PS.BCST 1384(AX), Z16, Z6
+	VFMADD231PS.BCST 1640(AX), Z16, Z7
+	VFMADD231PS.BCST 1896(AX), Z16, Z8
+	VFMADD231PS.BCST 2152(AX), Z16, Z9
+	VFMADD231PS.BCST 2408(AX), Z16, Z10
+	VFMADD231PS.BCST 2664(AX), Z16, Z11
+	VFMADD231PS.BCST 2920(AX), Z16, Z12
+	VPANDD           Z0, Z14, Z14
+	VFMADD231PS.BCST 108(AX), Z14, Z1
+	VFMADD231PS.BCST 364(AX), Z14, Z2
+	VFMADD231PS.BCST 620(AX), Z14, Z3
+	VFMADD231PS.BCST 876(AX), Z14, Z4
+	VFMADD231PS.BCST 1132(AX), Z14, Z5
+	VFMADD231PS.BCST 1388(AX), Z14, Z6
+	VFMADD231PS.BCST 1644(AX), Z14, Z7
+	VFMADD231PS.BCST 1900(AX), Z14, Z8
+	VFMADD231PS.BCST 2156(AX), Z14, Z9
+	VFMADD231PS.BCST 2412(AX), Z14, Z10
+	VFMADD231PS.BCST 2668(AX), Z14, Z11
+	VFMADD231PS.BCST 2924(AX), Z14, Z12
+	VPSLLD           $0x10, Z15, Z14
+	VFMADD231PS.BCST 112(AX), Z14, Z1
+	VFMADD231PS.BCST 368(AX), Z14, Z2
+	VFMADD231PS.BCST 624(AX), Z14, Z3
+	VFMADD231PS.BCST 880(AX), Z14, Z4
+	VFMADD231PS.BCST 1136(AX), Z14, Z5
+	VFMADD231PS.BCST 1392(AX), Z14, Z6
+	VFMADD231PS.BCST 1648(AX), Z14, Z7
+	VFMADD231PS.BCST 1904(AX), Z14, Z8
+	VFMADD231PS.BCST 2160(AX), Z14, Z9
+	VFMADD231PS.BCST 2416(AX), Z14, Z10
+	VFMADD231PS.BCST 2672(AX), Z14, Z11
+	VFMADD231PS.BCST 2928(AX), Z14, Z12
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 116(AX), Z15, Z1
+	VFMADD231PS.BCST 372(AX), Z15, Z2
+	VFMADD231PS.BCST 628(AX), Z15, Z3
+	VFMADD231PS.BCST 884(AX), Z15, Z4
+	VFMADD231PS.BCST 1140(AX), Z15, Z5
+	VFMADD231PS.BCST 1396(AX), Z15, Z6
+	VFMADD231PS.BCST 1652(AX), Z15, Z7
+	VFMADD231PS.BCST 1908(AX), Z15, Z8
+	VFMADD231PS.BCST 2164(AX), Z15, Z9
+	VFMADD231PS.BCST 2420(AX), Z15, Z10
+	VFMADD231PS.BCST 2676(AX), Z15, Z11
+	VFMADD231PS.BCST 2932(AX), Z15, Z12
+	VPSLLD           $0x10, Z13, Z14
+	VFMADD231PS.BCST 120(AX), Z14, Z1
+	VFMADD231PS.BCST 376(AX), Z14, Z2
+	VFMADD231PS.BCST 632(AX), Z14, Z3
+	VFMADD231PS.BCST 888(AX), Z14, Z4
+	VFMADD231PS.BCST 1144(AX), Z14, Z5
+	VFMADD231PS.BCST 1400(AX), Z14, Z6
+	VFMADD231PS.BCST 1656(AX), Z14, Z7
+	VFMADD231PS.BCST 1912(AX), Z14, Z8
+	VFMADD231PS.BCST 2168(AX), Z14, Z9
+	VFMADD231PS.BCST 2424(AX), Z14, Z10
+	VFMADD231PS.BCST 2680(AX), Z14, Z11
+	VFMADD231PS.BCST 2936(AX), Z14, Z12
+	VPANDD           Z0, Z13, Z13
+	VFMADD231PS.BCST 124(AX), Z13, Z1
+	VFMADD231PS.BCST 380(AX), Z13, Z2
+	VFMADD231PS.BCST 636(AX), Z13, Z3
+	VFMADD231PS.BCST 892(AX), Z13, Z4
+	VFMADD231PS.BCST 1148(AX), Z13, Z5
+	VFMADD231PS.BCST 1404(AX), Z13, Z6
+	VFMADD231PS.BCST 1660(AX), Z13, Z7
+	VFMADD231PS.BCST 1916(AX), Z13, Z8
+	VFMADD231PS.BCST 2172(AX), Z13, Z9
+	VFMADD231PS.BCST 2428(AX), Z13, Z10
+	VFMADD231PS.BCST 2684(AX), Z13, Z11
+	VFMADD231PS.BCST 2940(AX), Z13, Z12
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000b00, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+	CMPQ             rows+48(FP), $0x08
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z9, Z9
+	CMPQ             rows+48(FP), $0x09
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z10, Z10
+	CMPQ             rows+48(FP), $0x0a
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z11, Z11
+	CMPQ             rows+48(FP), $0x0b
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z12, Z12
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+	VADDPS (R10), Z11, Z11
+	VADDPS (R10), Z12, Z12
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+	CMPQ    rows+48(FP), $0x0a
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z11, (R10)
+	CMPQ    rows+48(FP), $0x0b
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z12, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_14(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_14(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VBROADCASTF64X4  (CX), Z15
+	VINSERTF64X4     $0x01, (SI), Z15, Z15
+	VBROADCASTF64X4  (DI), Z16
+	VINSERTF64X4     $0x01, (R8), Z16, Z16
+	VSHUFF32X4       $0x88, Z16, Z15, Z17
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VBROADCASTF64X4  (CX)(DX*1), Z16
+	VINSERTF64X4     $0x01, (SI)(DX*1), Z16, Z16
+	VBROADCASTF64X4  (DI)(DX*1), Z18
+	VINSERTF64X4     $0x01, (R8)(DX*1), Z18, Z18
+	VSHUFF32X4       $0x88, Z18, Z16, Z19
+	VSHUFF32X4       $0xdd, Z18, Z16, Z16
+	VBROADCASTF64X4  (CX)(DX*2), Z18
+	VINSERTF64X4     $0x01, (SI)(DX*2), Z18, Z18
+	VBROADCASTF64X4  (DI)(DX*2), Z20
+	VINSERTF64X4     $0x01, (R8)(DX*2), Z20, Z20
+	VSHUFF32X4       $0x88, Z20, Z18, Z21
+	VSHUFF32X4       $0xdd, Z20, Z18, Z18
+	VBROADCASTF64X4  (CX)(BX*1), Z20
+	VINSERTF64X4     $0x01, (SI)(BX*1), Z20, Z20
+	VBROADCASTF64X4  (DI)(BX*1), Z22
+	VINSERTF64X4     $0x01, (R8)(BX*1), Z22, Z22
+	VSHUFF32X4       $0x88, Z22, Z20, Z23
+	VSHUFF32X4       $0xdd, Z22, Z20, Z20
+	VUNPCKLPS        Z19, Z17, Z22
+	VUNPCKHPS        Z19, Z17, Z17
+	VUNPCKLPS        Z23, Z21, Z19
+	VUNPCKHPS        Z23, Z21, Z23
+	VUNPCKLPD        Z19, Z22, Z21
+	VUNPCKHPD        Z19, Z22, Z19
+	VUNPCKLPD        Z23, Z17, Z22
+	VUNPCKHPD        Z23, Z17, Z17
+	VPSLLD           $0x10, Z21, Z23
+	VFMADD231PS.BCST (AX), Z23, Z1
+	VFMADD231PS.BCST 256(AX), Z23, Z2
+	VFMADD231PS.BCST 512(AX), Z23, Z3
+	VFMADD231PS.BCST 768(AX), Z23, Z4
+	VFMADD231PS.BCST 1024(AX), Z23, Z5
+	VFMADD231PS.BCST 1280(AX), Z23, Z6
+	VFMADD231PS.BCST 1536(AX), Z23, Z7
+	VFMADD231PS.BCST 1792(AX), Z23, Z8
+	VFMADD231PS.BCST 2048(AX), Z23, Z9
+	VFMADD231PS.BCST 2304(AX), Z23, Z10
+	VFMADD231PS.BCST 2560(AX), Z23, Z11
+	VFMADD231PS.BCST 2816(AX), Z23, Z12
+	VFMADD231PS.BCST 3072(AX), Z23, Z13
+	VFMADD231PS.BCST 3328(AX), Z23, Z14
+	VPANDD           Z0, Z21, Z21
+	VFMADD231PS.BCST 4(AX), Z21, Z1
+	VFMADD231PS.BCST 260(AX), Z21, Z2
+	VFMADD231PS.BCST 516(AX), Z21, Z3
+	VFMADD231PS.BCST 772(AX), Z21, Z4
+	VFMADD231PS.BCST 1028(AX), Z21, Z5
+	VFMADD231PS.BCST 1284(AX), Z21, Z6
+	VFMADD231PS.BCST 1540(AX), Z21, Z7
+	VFMADD231PS.BCST 1796(AX), Z21, Z8
+	VFMADD231PS.BCST 2052(AX), Z21, Z9
+	VFMADD231PS.BCST 2308(AX), Z21, Z10
+	VFMADD231PS.BCST 2564(AX), Z21, Z11
+	VFMADD231PS.BCST 2820(AX), Z21, Z12
+	VFMADD231PS.BCST 3076(AX), Z21, Z13
+	VFMADD231PS.BCST 3332(AX), Z21, Z14
+	VPSLLD           $0x10, Z19, Z21
+	VFMADD231PS.BCST 8(AX), Z21, Z1
+	VFMADD231PS.BCST 264(AX), Z21, Z2
+	VFMADD231PS.BCST 520(AX), Z21, Z3
+	VFMADD231PS.BCST 776(AX), Z21, Z4
+	VFMADD231PS.BCST 1032(AX), Z21, Z5
+	VFMADD231PS.BCST 1288(AX), Z21, Z6
+	VFMADD231PS.BCST 1544(AX), Z21, Z7
+	VFMADD231PS.BCST 1800(AX), Z21, Z8
+	VFMADD231PS.BCST 2056(AX), Z21, Z9
+	VFMADD231PS.BCST 2312(AX), Z21, Z10
+	VFMADD231PS.BCST 2568(AX), Z21, Z11
+	VFMADD231PS.BCST 2824(AX), Z21, Z12
+	VFMADD231PS.BCST 3080(AX), Z21, Z13
+	VFMADD231PS.BCST 3336(AX), Z21, Z14
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 12(AX), Z19, Z1
+	VFMADD231PS.BCST 268(AX), Z19, Z2
+	VFMADD231PS.BCST 524(AX), Z19, Z3
+	VFMADD231PS.BCST 780(AX), Z19, Z4
+	VFMADD231PS.BCST 1036(AX), Z19, Z5
+	VFMADD231PS.BCST 1292(AX), Z19, Z6
+	VFMADD231PS.BCST 1548(AX), Z19, Z7
+	VFMADD231PS.BCST 1804(AX), Z19, Z8
+	VFMADD231PS.BCST 2060(AX), Z19, Z9
+	VFMADD231PS.BCST 2316(AX), Z19, Z10
+	VFMADD231PS.BCST 2572(AX), Z19, Z11
+	VFMADD231PS.BCST 2828(AX), Z19, Z12
+	VFMADD231PS.BCST 3084(AX), Z19, Z13
+	VFMADD231PS.BCST 3340(AX), Z19, Z14
+	VPSLLD           $0x10, Z22, Z19
+	VFMADD231PS.BCST 16(AX), Z19, Z1
+	VFMADD231PS.BCST 272(AX), Z19, Z2
+	VFMADD231PS.BCST 528(AX), Z19, Z3
+	VFMADD231PS.BCST 784(AX), Z19, Z4
+	VFMADD231PS.BCST 1040(AX), Z19, Z5
+	VFMADD231PS.BCST 1296(AX), Z19, Z6
+	VFMADD231PS.BCST 1552(AX), Z19, Z7
+	VFMADD231PS.BCST 1808(AX), Z19, Z8
+	VFMADD231PS.BCST 2064(AX), Z19, Z9
+	VFMADD231PS.BCST 2320(AX), Z19, Z10
+	VFMADD231PS.BCST 2576(AX), Z19, Z11
+	VFMADD231PS.BCST 2832(AX), Z19, Z12
+	VFMADD231PS.BCST 3088(AX), Z19, Z13
+	VFMADD231PS.BCST 3344(AX), Z19, Z14
+	VPANDD           Z0, Z22, Z22
+	VFMADD231PS.BCST 20(AX), Z22, Z1
+	VFMADD231PS.BCST 276(AX), Z22, Z2
+	VFMADD231PS.BCST 532(AX), Z22, Z3
+	VFMADD231PS.BCST 788(AX), Z22, Z4
+	VFMADD231PS.BCST 1044(AX), Z22, Z5
+	VFMADD231PS.BCST 1300(AX), Z22, Z6
+	VFMADD231PS.BCST 1556(AX), Z22, Z7
+	VFMADD231PS.BCST 1812(AX), Z22, Z8
+	VFMADD231PS.BCST 2068(AX), Z22, Z9
+	VFMADD231PS.BCST 2324(AX), Z22, Z10
+	VFMADD231PS.BCST 2580(AX), Z22, Z11
+	VFMADD231PS.BCST 2836(AX), Z22, Z12
+	VFMADD231PS.BCST 3092(AX), Z22, Z13
+	VFMADD231PS.BCST 3348(AX), Z22, Z14
+	VPSLLD           $0x10, Z17, Z19
+	VFMADD231PS.BCST 24(AX), Z19, Z1
+	VFMADD231PS.BCST 280(AX), Z19, Z2
+	VFMADD231PS.BCST 536(AX), Z19, Z3
+	VFMADD231PS.BCST 792(AX), Z19, Z4
+	VFMADD231PS.BCST 1048(AX), Z19, Z5
+	VFMADD231PS.BCST 1304(AX), Z19, Z6
+	VFMADD231PS.BCST 1560(AX), Z19, Z7
+	VFMADD231PS.BCST 1816(AX), Z19, Z8
+	VFMADD231PS.BCST 2072(AX), Z19, Z9
+	VFMADD231PS.BCST 2328(AX), Z19, Z10
+	VFMADD231PS.BCST 2584(AX), Z19, Z11
+	VFMADD231PS.BCST 2840(AX), Z19, Z12
+	VFMADD231PS.BCST 3096(AX), Z19, Z13
+	VFMADD231PS.BCST 3352(AX), Z19, Z14
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 28(AX), Z17, Z1
+	VFMADD231PS.BCST 284(AX), Z17, Z2
+	VFMADD231PS.BCST 540(AX), Z17, Z3
+	VFMADD231PS.BCST 796(AX), Z17, Z4
+	VFMADD231PS.BCST 1052(AX), Z17, Z5
+	VFMADD231PS.BCST 1308(AX), Z17, Z6
+	VFMADD231PS.BCST 1564(AX), Z17, Z7
+	VFMADD231PS.BCST 1820(AX), Z17, Z8
+	VFMADD231PS.BCST 2076(AX), Z17, Z9
+	VFMADD231PS.BCST 2332(AX), Z17, Z10
+	VFMADD231PS.BCST 2588(AX), Z17, Z11
+	VFMADD231PS.BCST 2844(AX), Z17, Z12
+	VFMADD231PS.BCST 3100(AX), Z17, Z13
+	VFMADD231PS.BCST 3356(AX), Z17, Z14
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z16, Z15, Z17
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z20, Z18, Z16
+	VUNPCKHPS        Z20, Z18, Z19
+	VUNPCKLPD        Z16, Z17, Z18
+	VUNPCKHPD        Z16, Z17, Z16
+	VUNPCKLPD        Z19, Z15, Z17
+	VUNPCKHPD        Z19, Z15, Z15
+	VPSLLD           $0x10, Z18, Z19
+	VFMADD231PS.BCST 32(AX), Z19, Z1
+	VFMADD231PS.BCST 288(AX), Z19, Z2
+	VFMADD231PS.BCST 544(AX), Z19, Z3
+	VFMADD231PS.BCST 800(AX), Z19, Z4
+	VFMADD231PS.BCST 1056(AX), Z19, Z5
+	VFMADD231PS.BCST 1312(AX), Z19, Z6
+	VFMADD231PS.BCST 1568(AX), Z19, Z7
+	VFMADD231PS.BCST 1824(AX), Z19, Z8
+	VFMADD231PS.BCST 2080(AX), Z19, Z9
+	VFMADD231PS.BCST 2336(AX), Z19, Z10
+	VFMADD231PS.BCST 2592(AX), Z19, Z11
+	VFMADD231PS.BCST 2848(AX), Z19, Z12
+	VFMADD231PS.BCST 3104(AX), Z19, Z13
+	VFMADD231PS.BCST 3360(AX), Z19, Z14
+	VPANDD           Z0, Z18, Z18
+	VFMADD231PS.BCST 36(AX), Z18, Z1
+	VFMADD231PS.BCST 292(AX), Z18, Z2
+	VFMADD231PS.BCST 548(AX), Z18, Z3
+	VFMADD231PS.BCST 804(AX), Z18, Z4
+	VFMADD231PS.BCST 1060(AX), Z18, Z5
+	VFMADD231PS.BCST 1316(AX), Z18, Z6
+	VFMADD231PS.BCST 1572(AX), Z18, Z7
+	VFMADD231PS.BCST 1828(AX), Z18, Z8
+	VFMADD231PS.BCST 2084(AX), Z18, Z9
+	VFMADD231PS.BCST 2340(AX), Z18, Z10
+	VFMADD231PS.BCST 2596(AX), Z18, Z11
+	VFMADD231PS.BCST 2852(AX), Z18, Z12
+	VFMADD231PS.BCST 3108(AX), Z18, Z13
+	VFMADD231PS.BCST 3364(AX), Z18, Z14
+	VPSLLD           $0x10, Z16, Z18
+	VFMADD231PS.BCST 40(AX), Z18, Z1
+	VFMADD231PS.BCST 296(AX), Z18, Z2
+	VFMADD231PS.BCST 552(AX), Z18, Z3
+	VFMADD231PS.BCST 808(AX), Z18, Z4
+	VFMADD231PS.BCST 1064(AX), Z18, Z5
+	VFMADD231PS.BCST 1320(AX), Z18, Z6
+	VFMADD231PS.BCST 1576(AX), Z18, Z7
+	VFMADD231PS.BCST 1832(AX), Z18, Z8
+	VFMADD231PS.BCST 2088(AX), Z18, Z9
+	VFMADD231PS.BCST 2344(AX), Z18, Z10
+	VFMADD231PS.BCST 2600(AX), Z18, Z11
+	VFMADD231PS.BCST 2856(AX), Z18, Z12
+	VFMADD231PS.BCST 3112(AX), Z18, Z13
+	VFMADD231PS.BCST 3368(AX), Z18, Z14
+	VPANDD           Z0, Z16, Z16
+	VFMADD231PS.BCST 44(AX), Z16, Z1
+	VFMADD231PS.BCST 300(AX), Z16, Z2
+	VFMADD231PS.BCST 556(AX), Z16, Z3
+	VFMADD231PS.BCST 812(AX), Z16, Z4
+	VFMADD231PS.BCST 1068(AX), Z16, Z5
+	VFMADD231PS.BCST 1324(AX), Z16, Z6
+	VFMADD231PS.BCST 1580(AX), Z16, Z7
+	VFMADD231PS.BCST 1836(AX), Z16, Z8
+	VFMADD231PS.BCST 2092(AX), Z16, Z9
+	VFMADD231PS.BCST 2348(AX), Z16, Z10
+	VFMADD231PS.BCST 2604(AX), Z16, Z11
+	VFMADD231PS.BCST 2860(AX), Z16, Z12
+	VFMADD231PS.BCST 3116(AX), Z16, Z13
+	VFMADD231PS.BCST 3372(AX), Z16, Z14
+	VPSLLD           $0x10, Z17, Z16
+	VFMADD231PS.BCST 48(AX), Z16, Z1
+	VFMADD231PS.BCST 304(AX), Z16, Z2
+	VFMADD231PS.BCST 560(AX), Z16, Z3
+	VFMADD231PS.BCST 816(AX), Z16, Z4
+	VFMADD231PS.BCST 1072(AX), Z16, Z5
+	VFMADD231PS.BCST 1328(AX), Z16, Z6
+	VFMADD231PS.BCST 1584(AX), Z16, Z7
+	VFMADD231PS.BCST 1840(AX), Z16, Z8
+	VFMADD231PS.BCST 2096(AX), Z16, Z9
+	VFMADD231PS.BCST 2352(AX), Z16, Z10
+	VFMADD231PS.BCST 2608(AX), Z16, Z11
+	VFMADD231PS.BCST 2864(AX), Z16, Z12
+	VFMADD231PS.BCST 3120(AX), Z16, Z13
+	VFMADD231PS.BCST 3376(AX), Z16, Z14
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 52(AX), Z17, Z1
+	VFMADD231PS.BCST 308(AX), Z17, Z2
+	VFMADD231PS.BCST 564(AX), Z17, Z3
+	VFMADD231PS.BCST 820(AX), Z17, Z4
+	VFMADD231PS.BCST 1076(AX), Z17, Z5
+	VFMADD231PS.BCST 1332(AX), Z17, Z6
+	VFMADD231PS.BCST 1588(AX), Z17, Z7
+	VFMADD231PS.BCST 1844(AX), Z17, Z8
+	VFMADD231PS.BCST 2100(AX), Z17, Z9
+	VFMADD231PS.BCST 2356(AX), Z17, Z10
+	VFMADD231PS.BCST 2612(AX), Z17, Z11
+	VFMADD231PS.BCST 2868(AX), Z17, Z12
+	VFMADD231PS.BCST 3124(AX), Z17, Z13
+	VFMADD231PS.BCST 3380(AX), Z17, Z14
+	VPSLLD           $0x10, Z15, Z16
+	VFMADD231PS.BCST 56(AX), Z16, Z1
+	VFMADD231PS.BCST 312(AX), Z16, Z2
+	VFMADD231PS.BCST 568(AX), Z16, Z3
+	VFMADD231PS.BCST 824(AX), Z16, Z4
+	VFMADD231PS.BCST 1080(AX), Z16, Z5
+	VFMADD231PS.BCST 1336(AX), Z16, Z6
+	VFMADD231PS.BCST 1592(AX), Z16, Z7
+	VFMADD231PS.BCST 1848(AX), Z16, Z8
+	VFMADD231PS.BCST 2104(AX), Z16, Z9
+	VFMADD231PS.BCST 2360(AX), Z16, Z10
+	VFMADD231PS.BCST 2616(AX), Z16, Z11
+	VFMADD231PS.BCST 2872(AX), Z16, Z12
+	VFMADD231PS.BCST 3128(AX), Z16, Z13
+	VFMADD231PS.BCST 3384(AX), Z16, Z14
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 60(AX), Z15, Z1
+	VFMADD231PS.BCST 316(AX), Z15, Z2
+	VFMADD231PS.BCST 572(AX), Z15, Z3
+	VFMADD231PS.BCST 828(AX), Z15, Z4
+	VFMADD231PS.BCST 1084(AX), Z15, Z5
+	VFMADD231PS.BCST 1340(AX), Z15, Z6
+	VFMADD231PS.BCST 1596(AX), Z15, Z7
+	VFMADD231PS.BCST 1852(AX), Z15, Z8
+	VFMADD231PS.BCST 2108(AX), Z15, Z9
+	VFMADD231PS.BCST 2364(AX), Z15, Z10
+	VFMADD231PS.BCST 2620(AX), Z15, Z11
+	VFMADD231PS.BCST 2876(AX), Z15, Z12
+	VFMADD231PS.BCST 3132(AX), Z15, Z13
+	VFMADD231PS.BCST 3388(AX), Z15, Z14
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VBROADCASTF64X4  32(CX), Z15
+	VINSERTF64X4     $0x01, 32(SI), Z15, Z15
+	VBROADCASTF64X4  32(DI), Z16
+	VINSERTF64X4     $0x01, 32(R8), Z16, Z16
+	VSHUFF32X4       $0x88, Z16, Z15, Z17
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VBROADCASTF64X4  32(CX)(DX*1), Z16
+	VINSERTF64X4     $0x01, 32(SI)(DX*1), Z16, Z16
+	VBROADCASTF64X4  32(DI)(DX*1), Z18
+	VINSERTF64X4     $0x01, 32(R8)(DX*1), Z18, Z18
+	VSHUFF32X4       $0x88, Z18, Z16, Z19
+	VSHUFF32X4       $0xdd, Z18, Z16, Z16
+	VBROADCASTF64X4  32(CX)(DX*2), Z18
+	VINSERTF64X4     $0x01, 32(SI)(DX*2), Z18, Z18
+	VBROADCASTF64X4  32(DI)(DX*2), Z20
+	VINSERTF64X4     $0x01, 32(R8)(DX*2), Z20, Z20
+	VSHUFF32X4       $0x88, Z20, Z18, Z21
+	VSHUFF32X4       $0xdd, Z20, Z18, Z18
+	VBROADCASTF64X4  32(CX)(BX*1), Z20
+	VINSERTF64X4     $0x01, 32(SI)(BX*1), Z20, Z20
+	VBROADCASTF64X4  32(DI)(BX*1), Z22
+	VINSERTF64X4     $0x01, 32(R8)(BX*1), Z22, Z22
+	VSHUFF32X4       $0x88, Z22, Z20, Z23
+	VSHUFF32X4       $0xdd, Z22, Z20, Z20
+	VUNPCKLPS        Z19, Z17, Z22
+	VUNPCKHPS        Z19, Z17, Z17
+	VUNPCKLPS        Z23, Z21, Z19
+	VUNPCKHPS        Z23, Z21, Z23
+	VUNPCKLPD        Z19, Z22, Z21
+	VUNPCKHPD        Z19, Z22, Z19
+	VUNPCKLPD        Z23, Z17, Z22
+	VUNPCKHPD        Z23, Z17, Z17
+	VPSLLD           $0x10, Z21, Z23
+	VFMADD231PS.BCST 64(AX), Z23, Z1
+	VFMADD231PS.BCST 320(AX), Z23, Z2
+	VFMADD231PS.BCST 576(AX), Z23, Z3
+	VFMADD231PS.BCST 832(AX), Z23, Z4
+	VFMADD231PS.BCST 1088(AX), Z23, Z5
+	VFMADD231PS.BCST 1344(AX), Z23, Z6
+	VFMADD231PS.BCST 1600(AX), Z23, Z7
+	VFMADD231PS.BCST 1856(AX), Z23, Z8
+	VFMADD231PS.BCST 2112(AX), Z23, Z9
+	VFMADD231PS.BCST 2368(AX), Z23, Z10
+	VFMADD231PS.BCST 2624(AX), Z23, Z11
+	VFMADD231PS.BCST 2880(AX), Z23, Z12
+	VFMADD231PS.BCST 3136(AX), Z23, Z13
+	VFMADD231PS.BCST 3392(AX), Z23, Z14
+	VPANDD           Z0, Z21, Z21
+	VFMADD231PS.BCST 68(AX), Z21, Z1
+	VFMADD231PS.BCST 324(AX), Z21, Z2
+	VFMADD231PS.BCST 580(AX), Z21, Z3
+	VFMADD231PS.BCST 836(AX), Z21, Z4
+	VFMADD231PS.BCST 1092(AX), Z21, Z5
+	VFMADD231PS.BCST 1348(AX), Z21, Z6
+	VFMADD231PS.BCST 1604(AX), Z21, Z7
+	VFMADD231PS.BCST 1860(AX), Z21, Z8
+	VFMADD231PS.BCST 2116(AX), Z21, Z9
+	VFMADD231PS.BCST 2372(AX), Z21, Z10
+	VFMADD231PS.BCST 2628(AX), Z21, Z11
+	VFMADD231PS.BCST 2884(AX), Z21, Z12
+	VFMADD231PS.BCST 3140(AX), Z21, Z13
+	VFMADD231PS.BCST 3396(AX), Z21, Z14
+	VPSLLD           $0x10, Z19, Z21
+	VFMADD231PS.BCST 72(AX), Z21, Z1
+	VFMADD231PS.BCST 328(AX), Z21, Z2
+	VFMADD231PS.BCST 584(AX), Z21, Z3
+	VFMADD231PS.BCST 840(AX), Z21, Z4
+	VFMADD231PS.BCST 1096(AX), Z21, Z5
+	VFMADD231PS.BCST 1352(AX), Z21, Z6
+	VFMADD231PS.BCST 1608(AX), Z21, Z7
+	VFMADD231PS.BCST 1864(AX), Z21, Z8
+	VFMADD231PS.BCST 2120(AX), Z21, Z9
+	VFMADD231PS.BCST 2376(AX), Z21, Z10
+	VFMADD231PS.BCST 2632(AX), Z21, Z11
+	VFMADD231PS.BCST 2888(AX), Z21, Z12
+	VFMADD231PS.BCST 3144(AX), Z21, Z13
+	VFMADD231PS.BCST 3400(AX), Z21, Z14
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 76(AX), Z19, Z1
+	VFMADD231PS.BCST 332(AX), Z19, Z2
+	VFMADD231PS.BCST 588(AX), Z19, Z3
+	VFMADD231PS.BCST 844(AX), Z19, Z4
+	VFMADD231PS.BCST 1100(AX), Z19, Z5
+	VFMADD231PS.BCST 1356(AX), Z19, Z6
+	VFMADD231PS.BCST 1612(AX), Z19, Z7
+	VFMADD231PS.BCST 1868(AX), Z19, Z8
+	VFMADD231PS.BCST 2124(AX), Z19, Z9
+	VFMADD231PS.BCST 2380(AX), Z19, Z10
+	VFMADD231PS.BCST 2636(AX), Z19, Z11
+	VFMADD231PS.BCST 2892(AX), Z19, Z12
+	VFMADD231PS.BCST 3148(AX), Z19, Z13
+	VFMADD231PS.BCST 3404(AX), Z19, Z14
+	VPSLLD           $0x10, Z22, Z19
+	VFMADD231PS.BCST 80(AX), Z19, Z1
+	VFMADD231PS.BCST 336(AX), Z19, Z2
+	VFMADD231PS.BCST 592(AX), Z19, Z3
+	VFMADD231PS.BCST 848(AX), Z19, Z4
+	VFMADD231PS.BCST 1104(AX), Z19, Z5
+	VFMADD231PS.BCST 1360(AX), Z19, Z6
+	VFMADD231PS.BCST 1616(AX), Z19, Z7
+	VFMADD231PS.BCST 1872(AX), Z19, Z8
+	VFMADD231PS.BCST 2128(AX), Z19, Z9
+	VFMADD231PS.BCST 2384(AX), Z19, Z10
+	VFMADD231PS.BCST 2640(AX), Z19, Z11
+	VFMADD231PS.BCST 2896(AX), Z19, Z12
+	VFMADD231PS.BCST 3152(AX), Z19, Z13
+	VFMADD231PS.BCST 3408(AX), Z19, Z14
+	VPANDD           Z0, Z22, Z22
+	VFMADD231PS.BCST 84(AX), Z22, Z1
+	VFMADD231PS.BCST 340(AX), Z22, Z2
+	VFMADD231PS.BCST 596(AX), Z22, Z3
+	VFMADD231PS.BCST 852(AX), Z22, Z4
+	VFMADD231PS.BCST 1108(AX), Z22, Z5
+	VFMADD231PS.BCST 1364(AX), Z22, Z6
+	VFMADD231PS.BCST 1620(AX), Z22, Z7
+	VFMADD231PS.BCST 1876(AX), Z22, Z8
+	VFMADD231PS.BCST 2132(AX), Z22, Z9
+	VFMADD231PS.BCST 2388(AX), Z22, Z10
+	VFMADD231PS.BCST 2644(AX), Z22, Z11
+	VFMADD231PS.BCST 2900(AX), Z22, Z12
+	VFMADD231PS.BCST 3156(AX), Z22, Z13
+	VFMADD231PS.BCST 3412(AX), Z22, Z14
+	VPSLLD           $0x10, Z17, Z19
+	VFMADD231PS.BCST 88(AX), Z19, Z1
+	VFMADD231PS.BCST 344(AX), Z19, Z2
+	VFMADD231PS.BCST 600(AX), Z19, Z3
+	VFMADD231PS.BCST 856(AX), Z19, Z4
+	VFMADD231PS.BCST 1112(AX), Z19, Z5
+	VFMADD231PS.BCST 1368(AX), Z19, Z6
+	VFMADD231PS.BCST 1624(AX), Z19, Z7
+	VFMADD231PS.BCST 1880(AX), Z19, Z8
+	VFMADD231PS.BCST 2136(AX), Z19, Z9
+	VFMADD231PS.BCST 2392(AX), Z19, Z10
+	VFMADD231PS.BCST 2648(AX), Z19, Z11
+	VFMADD231PS.BCST 2904(AX), Z19, Z12
+	VFMADD231PS.BCST 3160(AX), Z19, Z13
+	VFMADD231PS.BCST 3416(AX), Z19, Z14
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 92(AX), Z17, Z1
+	VFMADD231PS.BCST 348(AX), Z17, Z2
+	VFMADD231PS.BCST 604(AX), Z17, Z3
+	VFMADD231PS.BCST 860(AX), Z17, Z4
+	VFMADD231PS.BCST 1116(AX), Z17, Z5
+	VFMADD231PS.BCST 1372(AX), Z17, Z6
+	VFMADD231PS.BCST 1628(AX), Z17, Z7
+	VFMADD231PS.BCST 1884(AX), Z17, Z8
+	VFMADD231PS.BCST 2140(AX), Z17, Z9
+	VFMADD231PS.BCST 2396(AX), Z17, Z10
+	VFMADD231PS.BCST 2652(AX), Z17, Z11
+	VFMADD231PS.BCST 2908(AX), Z17, Z12
+	VFMADD231PS.BCST 3164(AX), Z17, Z13
+	VFMADD231PS.BCST 3420(AX), Z17, Z14
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z16, Z15, Z17
+	VUNPCKHPS        Z16, Z15, Z15
+	VUNPCKLPS        Z20, Z18, Z16
+	VUNPCKHPS        Z20, Z18, Z19
+	VUNPCKLPD        Z16, Z17, Z18
+	VUNPCKHPD        Z16, Z17, Z16
+	VUNPCKLPD        Z19, Z15, Z17
+	VUNPCKHPD        Z19, Z15, Z15
+	VPSLLD           $0x10, Z18, Z19
+	VFMADD231PS.BCST 96(AX), Z19, Z1
+	VFMADD231PS.BCST 352(AX), Z19, Z2
+	VFMADD231PS.BCST 608(AX), Z19, Z3
+	VFMADD231PS.BCST 864(AX), Z19, Z4
+	VFMADD231PS.BCST 1120(AX), Z19, Z5
+	VFMADD231PS.BCST 1376(AX), Z19, Z6
+	VFMADD231PS.BCST 1632(AX), Z19, Z7
+	VFMADD231PS.BCST 1888(AX), Z19, Z8
+	VFMADD231PS.BCST 2144(AX), Z19, Z9
+	VFMADD231PS.BCST 2400(AX), Z19, Z10
+	VFMADD231PS.BCST 2656(AX), Z19, Z11
+	VFMADD231PS.BCST 2912(AX), Z19, Z12
+	VFMADD231PS.BCST 3168(AX), Z19, Z13
+	VFMADD231PS.BCST 3424(AX), Z19, Z14
+	VPANDD           Z0, Z18, Z18
+	VFMADD231PS.BCST 100(AX), Z18, Z1
+	VFMADD231PS.BCST 356(AX), Z18, Z2
+	VFMADD231PS.BCST 612(AX), Z18, Z3
+	VFMADD231PS.BCST 868(AX), Z18, Z4
+	VFMADD231PS.BCST 1124(AX), Z18, Z5
+	VFMADD231PS.BCST 1380(AX), Z18, Z6
+	VFMADD231PS.BCST 1636(AX), Z18, Z7
+	VFMADD231PS.BCST 1892(AX), Z18, Z8
+	VFMADD231PS.BCST 2148(AX), Z18, Z9
+	VFMADD231PS.BCST 2404(AX), Z18, Z10
+	VFMADD231PS.BCST 2660(AX), Z18, Z11
+	VFMADD231PS.BCST 2916(AX), Z18, Z12
+	VFMADD231PS.BCST 3172(AX), Z18, Z13
+	VFMADD231PS.BCST 3428(AX), Z18, Z14
+	VPSLLD           $0x10, Z16, Z18
+	VFMADD231PS.BCST 104(AX), Z18, Z1
+	VFMADD231PS.BCST 360(AX), Z18, Z2
+	VFMADD231PS.BCST 616(AX), Z18, Z3
+	VFMADD231PS.BCST 872(AX), Z18, Z4
+	VFMADD231PS.BCST 1128(AX), Z18, Z5
+	VFMADD231PS.BCST 1384(AX), Z18, Z6
+	VFMADD231PS.BCST 1640(AX), Z18, Z7
+	VFMADD231PS.BCST 1896(AX), Z18, Z8
+	VFMADD231PS.BCST 2152(AX), Z18, Z9
+	VFMADD231PS.BCST 2408(AX), Z18, Z10
+	VFMADD231PS.BCST 2664(AX), Z18, Z11
+	VFMADD231PS.BCST 2920(AX), Z18, Z12
+	VFMADD231PS.BCST 3176(AX), Z18, Z13
+	VFMADD231PS.BCST 3432(AX), Z18, Z14
+	VPANDD           Z0, Z16, Z16
+	VFMADD231PS.BCST 108(AX), Z16, Z1
+	VFMADD231PS.BCST 364(AX), Z16, Z2
+	VFMADD231PS.BCST 620(AX), Z16, Z3
+	VFMADD231PS.BCST 876(AX), Z16, Z4
+	VFMADD231PS.BCST 1132(AX), Z16, Z5
+	VFMADD231PS.BCST 1388(AX), Z16, Z6
+	VFMADD231PS.BCST 1644(AX), Z16, Z7
+	VFMADD231PS.BCST 1900(AX), Z16, Z8
+	VFMADD231PS.BCST 2156(AX), Z16, Z9
+	VFMADD231PS.BCST 2412(AX), Z16, Z10
+	VFMADD231PS.BCST 2668(AX), Z16, Z11
+	VFMADD231PS.BCST 2924(AX), Z16, Z12
+	VFMADD231PS.BCST 3180(AX), Z16, Z13
+	VFMADD231PS.BCST 3436(AX), Z16, Z14
+	VPSLLD           $0x10, Z17, Z16
+	VFMADD231PS.BCST 112(AX), Z16, Z1
+	VFMADD231PS.BCST 368(AX), Z16, Z2
+	VFMADD231PS.BCST 624(AX), Z16, Z3
+	VFMADD231PS.BCST 880(AX), Z16, Z4
+	VFMADD231PS.BCST 1136(AX), Z16, Z5
+	VFMADD231PS.BCST 1392(AX), Z16, Z6
+	VFMADD231PS.BCST 1648(AX), Z16, Z7
+	VFMADD231PS.BCST 1904(AX), Z16, Z8
+	VFMADD231PS.BCST 2160(AX), Z16, Z9
+	VFMADD231PS.BCST 2416(AX), Z16, Z10
+	VFMADD231PS.BCST 2672(AX), Z16, Z11
+	VFMADD231PS.BCST 2928(AX), Z16, Z12
+	VFMADD231PS.BCST 3184(AX), Z16, Z13
+	VFMADD231PS.BCST 3440(AX), Z16, Z14
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 116(AX), Z17, Z1
+	VFMADD231PS.BCST 372(AX), Z17, Z2
+	VFMADD231PS.BCST 628(AX), Z17, Z3
+	VFMADD231PS.BCST 884(AX), Z17, Z4
+	VFMADD231PS.BCST 1140(AX), Z17, Z5
+	VFMADD231PS.BCST 1396(AX), Z17, Z6
+	VFMADD231PS.BCST 1652(AX), Z17, Z7
+	VFMADD231PS.BCST 1908(AX), Z17, Z8
+	VFMADD231PS.BCST 2164(AX), Z17, Z9
+	VFMADD231PS.BCST 2420(AX), Z17, Z10
+	VFMADD231PS.BCST 2676(AX), Z17, Z11
+	VFMADD231PS.BCST 2932(AX), Z17, Z12
+	VFMADD231PS.BCST 3188(AX), Z17, Z13
+	VFMADD231PS.BCST 3444(AX), Z17, Z14
+	VPSLLD           $0x10, Z15, Z16
+	VFMADD231PS.BCST 120(AX), Z16, Z1
+	VFMADD231PS.BCST 376(AX), Z16, Z2
+	VFMADD231PS.BCST 632(AX), Z16, Z3
+	VFMADD231PS.BCST 888(AX), Z16, Z4
+	VFMADD231PS.BCST 1144(AX), Z16, Z5
+	VFMADD231PS.BCST 1400(AX), Z16, Z6
+	VFMADD231PS.BCST 1656(AX), Z16, Z7
+	VFMADD231PS.BCST 1912(AX), Z16, Z8
+	VFMADD231PS.BCST 2168(AX), Z16, Z9
+	VFMADD231PS.BCST 2424(AX), Z16, Z10
+	VFMADD231PS.BCST 2680(AX), Z16, Z11
+	VFMADD231PS.BCST 2936(AX), Z16, Z12
+	VFMADD231PS.BCST 3192(AX), Z16, Z13
+	VFMADD231PS.BCST 3448(AX), Z16, Z14
+	VPANDD           Z0, Z15, Z15
+	VFMADD231PS.BCST 124(AX), Z15, Z1
+	VFMADD231PS.BCST 380(AX), Z15, Z2
+	VFMADD231PS.BCST 636(AX), Z15, Z3
+	VFMADD231PS.BCST 892(AX), Z15, Z4
+	VFMADD231PS.BCST 1148(AX), Z15, Z5
+	VFMADD231PS.BCST 1404(AX), Z15, Z6
+	VFMADD231PS.BCST 1660(AX), Z15, Z7
+	VFMADD231PS.BCST 1916(AX), Z15, Z8
+	VFMADD231PS.BCST 2172(AX), Z15, Z9
+	VFMADD231PS.BCST 2428(AX), Z15, Z10
+	VFMADD231PS.BCST 2684(AX), Z15, Z11
+	VFMADD231PS.BCST 2940(AX), Z15, Z12
+	VFMADD231PS.BCST 3196(AX), Z15, Z13
+	VFMADD231PS.BCST 3452(AX), Z15, Z14
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000d00, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+	CMPQ             rows+48(FP), $0x08
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z9, Z9
+	CMPQ             rows+48(FP), $0x09
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z10, Z10
+	CMPQ             rows+48(FP), $0x0a
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z11, Z11
+	CMPQ             rows+48(FP), $0x0b
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z12, Z12
+	CMPQ             rows+48(FP), $0x0c
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z13, Z13
+	CMPQ             rows+48(FP), $0x0d
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z14, Z14
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+	VADDPS (R10), Z11, Z11
+	VADDPS (R10), Z12, Z12
+	VADDPS (R10), Z13, Z13
+	VADDPS (R10), Z14, Z14
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+	CMPQ    rows+48(FP), $0x0a
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z11, (R10)
+	CMPQ    rows+48(FP), $0x0b
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z12, (R10)
+	CMPQ    rows+48(FP), $0x0c
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z13, (R10)
+	CMPQ    rows+48(FP), $0x0d
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z14, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512BF16_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512BF16_16(SB), NOSPLIT, $0-80
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	MOVQ       a+8(FP), AX
+	MOVQ       b+16(FP), CX
+	MOVQ       ldb+24(FP), DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (CX)(DX*4), SI
+	LEAQ       (SI)(DX*4), DI
+	LEAQ       (DI)(DX*4), R8
+	MOVQ       ahead+72(FP), R9
+	ADDQ       CX, R9
+
+chunk:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VBROADCASTF64X4  (CX), Z17
+	VINSERTF64X4     $0x01, (SI), Z17, Z17
+	VBROADCASTF64X4  (DI), Z18
+	VINSERTF64X4     $0x01, (R8), Z18, Z18
+	VSHUFF32X4       $0x88, Z18, Z17, Z19
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VBROADCASTF64X4  (CX)(DX*1), Z18
+	VINSERTF64X4     $0x01, (SI)(DX*1), Z18, Z18
+	VBROADCASTF64X4  (DI)(DX*1), Z20
+	VINSERTF64X4     $0x01, (R8)(DX*1), Z20, Z20
+	VSHUFF32X4       $0x88, Z20, Z18, Z21
+	VSHUFF32X4       $0xdd, Z20, Z18, Z18
+	VBROADCASTF64X4  (CX)(DX*2), Z20
+	VINSERTF64X4     $0x01, (SI)(DX*2), Z20, Z20
+	VBROADCASTF64X4  (DI)(DX*2), Z22
+	VINSERTF64X4     $0x01, (R8)(DX*2), Z22, Z22
+	VSHUFF32X4       $0x88, Z22, Z20, Z23
+	VSHUFF32X4       $0xdd, Z22, Z20, Z20
+	VBROADCASTF64X4  (CX)(BX*1), Z22
+	VINSERTF64X4     $0x01, (SI)(BX*1), Z22, Z22
+	VBROADCASTF64X4  (DI)(BX*1), Z24
+	VINSERTF64X4     $0x01, (R8)(BX*1), Z24, Z24
+	VSHUFF32X4       $0x88, Z24, Z22, Z25
+	VSHUFF32X4       $0xdd, Z24, Z22, Z22
+	VUNPCKLPS        Z21, Z19, Z24
+	VUNPCKHPS        Z21, Z19, Z19
+	VUNPCKLPS        Z25, Z23, Z21
+	VUNPCKHPS        Z25, Z23, Z25
+	VUNPCKLPD        Z21, Z24, Z23
+	VUNPCKHPD        Z21, Z24, Z21
+	VUNPCKLPD        Z25, Z19, Z24
+	VUNPCKHPD        Z25, Z19, Z19
+	VPSLLD           $0x10, Z23, Z25
+	VFMADD231PS.BCST (AX), Z25, Z1
+	VFMADD231PS.BCST 256(AX), Z25, Z2
+	VFMADD231PS.BCST 512(AX), Z25, Z3
+	VFMADD231PS.BCST 768(AX), Z25, Z4
+	VFMADD231PS.BCST 1024(AX), Z25, Z5
+	VFMADD231PS.BCST 1280(AX), Z25, Z6
+	VFMADD231PS.BCST 1536(AX), Z25, Z7
+	VFMADD231PS.BCST 1792(AX), Z25, Z8
+	VFMADD231PS.BCST 2048(AX), Z25, Z9
+	VFMADD231PS.BCST 2304(AX), Z25, Z10
+	VFMADD231PS.BCST 2560(AX), Z25, Z11
+	VFMADD231PS.BCST 2816(AX), Z25, Z12
+	VFMADD231PS.BCST 3072(AX), Z25, Z13
+	VFMADD231PS.BCST 3328(AX), Z25, Z14
+	VFMADD231PS.BCST 3584(AX), Z25, Z15
+	VFMADD231PS.BCST 3840(AX), Z25, Z16
+	VPANDD           Z0, Z23, Z23
+	VFMADD231PS.BCST 4(AX), Z23, Z1
+	VFMADD231PS.BCST 260(AX), Z23, Z2
+	VFMADD231PS.BCST 516(AX), Z23, Z3
+	VFMADD231PS.BCST 772(AX), Z23, Z4
+	VFMADD231PS.BCST 1028(AX), Z23, Z5
+	VFMADD231PS.BCST 1284(AX), Z23, Z6
+	VFMADD231PS.BCST 1540(AX), Z23, Z7
+	VFMADD231PS.BCST 1796(AX), Z23, Z8
+	VFMADD231PS.BCST 2052(AX), Z23, Z9
+	VFMADD231PS.BCST 2308(AX), Z23, Z10
+	VFMADD231PS.BCST 2564(AX), Z23, Z11
+	VFMADD231PS.BCST 2820(AX), Z23, Z12
+	VFMADD231PS.BCST 3076(AX), Z23, Z13
+	VFMADD231PS.BCST 3332(AX), Z23, Z14
+	VFMADD231PS.BCST 3588(AX), Z23, Z15
+	VFMADD231PS.BCST 3844(AX), Z23, Z16
+	VPSLLD           $0x10, Z21, Z23
+	VFMADD231PS.BCST 8(AX), Z23, Z1
+	VFMADD231PS.BCST 264(AX), Z23, Z2
+	VFMADD231PS.BCST 520(AX), Z23, Z3
+	VFMADD231PS.BCST 776(AX), Z23, Z4
+	VFMADD231PS.BCST 1032(AX), Z23, Z5
+	VFMADD231PS.BCST 1288(AX), Z23, Z6
+	VFMADD231PS.BCST 1544(AX), Z23, Z7
+	VFMADD231PS.BCST 1800(AX), Z23, Z8
+	VFMADD231PS.BCST 2056(AX), Z23, Z9
+	VFMADD231PS.BCST 2312(AX), Z23, Z10
+	VFMADD231PS.BCST 2568(AX), Z23, Z11
+	VFMADD231PS.BCST 2824(AX), Z23, Z12
+	VFMADD231PS.BCST 3080(AX), Z23, Z13
+	VFMADD231PS.BCST 3336(AX), Z23, Z14
+	VFMADD231PS.BCST 3592(AX), Z23, Z15
+	VFMADD231PS.BCST 3848(AX), Z23, Z16
+	VPANDD           Z0, Z21, Z21
+	VFMADD231PS.BCST 12(AX), Z21, Z1
+	VFMADD231PS.BCST 268(AX), Z21, Z2
+	VFMADD231PS.BCST 524(AX), Z21, Z3
+	VFMADD231PS.BCST 780(AX), Z21, Z4
+	VFMADD231PS.BCST 1036(AX), Z21, Z5
+	VFMADD231PS.BCST 1292(AX), Z21, Z6
+	VFMADD231PS.BCST 1548(AX), Z21, Z7
+	VFMADD231PS.BCST 1804(AX), Z21, Z8
+	VFMADD231PS.BCST 2060(AX), Z21, Z9
+	VFMADD231PS.BCST 2316(AX), Z21, Z10
+	VFMADD231PS.BCST 2572(AX), Z21, Z11
+	VFMADD231PS.BCST 2828(AX), Z21, Z12
+	VFMADD231PS.BCST 3084(AX), Z21, Z13
+	VFMADD231PS.BCST 3340(AX), Z21, Z14
+	VFMADD231PS.BCST 3596(AX), Z21, Z15
+	VFMADD231PS.BCST 3852(AX), Z21, Z16
+	VPSLLD           $0x10, Z24, Z21
+	VFMADD231PS.BCST 16(AX), Z21, Z1
+	VFMADD231PS.BCST 272(AX), Z21, Z2
+	VFMADD231PS.BCST 528(AX), Z21, Z3
+	VFMADD231PS.BCST 784(AX), Z21, Z4
+	VFMADD231PS.BCST 1040(AX), Z21, Z5
+	VFMADD231PS.BCST 1296(AX), Z21, Z6
+	VFMADD231PS.BCST 1552(AX), Z21, Z7
+	VFMADD231PS.BCST 1808(AX), Z21, Z8
+	VFMADD231PS.BCST 2064(AX), Z21, Z9
+	VFMADD231PS.BCST 2320(AX), Z21, Z10
+	VFMADD231PS.BCST 2576(AX), Z21, Z11
+	VFMADD231PS.BCST 2832(AX), Z21, Z12
+	VFMADD231PS.BCST 3088(AX), Z21, Z13
+	VFMADD231PS.BCST 3344(AX), Z21, Z14
+	VFMADD231PS.BCST 3600(AX), Z21, Z15
+	VFMADD231PS.BCST 3856(AX), Z21, Z16
+	VPANDD           Z0, Z24, Z24
+	VFMADD231PS.BCST 20(AX), Z24, Z1
+	VFMADD231PS.BCST 276(AX), Z24, Z2
+	VFMADD231PS.BCST 532(AX), Z24, Z3
+	VFMADD231PS.BCST 788(AX), Z24, Z4
+	VFMADD231PS.BCST 1044(AX), Z24, Z5
+	VFMADD231PS.BCST 1300(AX), Z24, Z6
+	VFMADD231PS.BCST 1556(AX), Z24, Z7
+	VFMADD231PS.BCST 1812(AX), Z24, Z8
+	VFMADD231PS.BCST 2068(AX), Z24, Z9
+	VFMADD231PS.BCST 2324(AX), Z24, Z10
+	VFMADD231PS.BCST 2580(AX), Z24, Z11
+	VFMADD231PS.BCST 2836(AX), Z24, Z12
+	VFMADD231PS.BCST 3092(AX), Z24, Z13
+	VFMADD231PS.BCST 3348(AX), Z24, Z14
+	VFMADD231PS.BCST 3604(AX), Z24, Z15
+	VFMADD231PS.BCST 3860(AX), Z24, Z16
+	VPSLLD           $0x10, Z19, Z21
+	VFMADD231PS.BCST 24(AX), Z21, Z1
+	VFMADD231PS.BCST 280(AX), Z21, Z2
+	VFMADD231PS.BCST 536(AX), Z21, Z3
+	VFMADD231PS.BCST 792(AX), Z21, Z4
+	VFMADD231PS.BCST 1048(AX), Z21, Z5
+	VFMADD231PS.BCST 1304(AX), Z21, Z6
+	VFMADD231PS.BCST 1560(AX), Z21, Z7
+	VFMADD231PS.BCST 1816(AX), Z21, Z8
+	VFMADD231PS.BCST 2072(AX), Z21, Z9
+	VFMADD231PS.BCST 2328(AX), Z21, Z10
+	VFMADD231PS.BCST 2584(AX), Z21, Z11
+	VFMADD231PS.BCST 2840(AX), Z21, Z12
+	VFMADD231PS.BCST 3096(AX), Z21, Z13
+	VFMADD231PS.BCST 3352(AX), Z21, Z14
+	VFMADD231PS.BCST 3608(AX), Z21, Z15
+	VFMADD231PS.BCST 3864(AX), Z21, Z16
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 28(AX), Z19, Z1
+	VFMADD231PS.BCST 284(AX), Z19, Z2
+	VFMADD231PS.BCST 540(AX), Z19, Z3
+	VFMADD231PS.BCST 796(AX), Z19, Z4
+	VFMADD231PS.BCST 1052(AX), Z19, Z5
+	VFMADD231PS.BCST 1308(AX), Z19, Z6
+	VFMADD231PS.BCST 1564(AX), Z19, Z7
+	VFMADD231PS.BCST 1820(AX), Z19, Z8
+	VFMADD231PS.BCST 2076(AX), Z19, Z9
+	VFMADD231PS.BCST 2332(AX), Z19, Z10
+	VFMADD231PS.BCST 2588(AX), Z19, Z11
+	VFMADD231PS.BCST 2844(AX), Z19, Z12
+	VFMADD231PS.BCST 3100(AX), Z19, Z13
+	VFMADD231PS.BCST 3356(AX), Z19, Z14
+	VFMADD231PS.BCST 3612(AX), Z19, Z15
+	VFMADD231PS.BCST 3868(AX), Z19, Z16
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z18, Z17, Z19
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPS        Z22, Z20, Z18
+	VUNPCKHPS        Z22, Z20, Z21
+	VUNPCKLPD        Z18, Z19, Z20
+	VUNPCKHPD        Z18, Z19, Z18
+	VUNPCKLPD        Z21, Z17, Z19
+	VUNPCKHPD        Z21, Z17, Z17
+	VPSLLD           $0x10, Z20, Z21
+	VFMADD231PS.BCST 32(AX), Z21, Z1
+	VFMADD231PS.BCST 288(AX), Z21, Z2
+	VFMADD231PS.BCST 544(AX), Z21, Z3
+	VFMADD231PS.BCST 800(AX), Z21, Z4
+	VFMADD231PS.BCST 1056(AX), Z21, Z5
+	VFMADD231PS.BCST 1312(AX), Z21, Z6
+	VFMADD231PS.BCST 1568(AX), Z21, Z7
+	VFMADD231PS.BCST 1824(AX), Z21, Z8
+	VFMADD231PS.BCST 2080(AX), Z21, Z9
+	VFMADD231PS.BCST 2336(AX), Z21, Z10
+	VFMADD231PS.BCST 2592(AX), Z21, Z11
+	VFMADD231PS.BCST 2848(AX), Z21, Z12
+	VFMADD231PS.BCST 3104(AX), Z21, Z13
+	VFMADD231PS.BCST 3360(AX), Z21, Z14
+	VFMADD231PS.BCST 3616(AX), Z21, Z15
+	VFMADD231PS.BCST 3872(AX), Z21, Z16
+	VPANDD           Z0, Z20, Z20
+	VFMADD231PS.BCST 36(AX), Z20, Z1
+	VFMADD231PS.BCST 292(AX), Z20, Z2
+	VFMADD231PS.BCST 548(AX), Z20, Z3
+	VFMADD231PS.BCST 804(AX), Z20, Z4
+	VFMADD231PS.BCST 1060(AX), Z20, Z5
+	VFMADD231PS.BCST 1316(AX), Z20, Z6
+	VFMADD231PS.BCST 1572(AX), Z20, Z7
+	VFMADD231PS.BCST 1828(AX), Z20, Z8
+	VFMADD231PS.BCST 2084(AX), Z20, Z9
+	VFMADD231PS.BCST 2340(AX), Z20, Z10
+	VFMADD231PS.BCST 2596(AX), Z20, Z11
+	VFMADD231PS.BCST 2852(AX), Z20, Z12
+	VFMADD231PS.BCST 3108(AX), Z20, Z13
+	VFMADD231PS.BCST 3364(AX), Z20, Z14
+	VFMADD231PS.BCST 3620(AX), Z20, Z15
+	VFMADD231PS.BCST 3876(AX), Z20, Z16
+	VPSLLD           $0x10, Z18, Z20
+	VFMADD231PS.BCST 40(AX), Z20, Z1
+	VFMADD231PS.BCST 296(AX), Z20, Z2
+	VFMADD231PS.BCST 552(AX), Z20, Z3
+	VFMADD231PS.BCST 808(AX), Z20, Z4
+	VFMADD231PS.BCST 1064(AX), Z20, Z5
+	VFMADD231PS.BCST 1320(AX), Z20, Z6
+	VFMADD231PS.BCST 1576(AX), Z20, Z7
+	VFMADD231PS.BCST 1832(AX), Z20, Z8
+	VFMADD231PS.BCST 2088(AX), Z20, Z9
+	VFMADD231PS.BCST 2344(AX), Z20, Z10
+	VFMADD231PS.BCST 2600(AX), Z20, Z11
+	VFMADD231PS.BCST 2856(AX), Z20, Z12
+	VFMADD231PS.BCST 3112(AX), Z20, Z13
+	VFMADD231PS.BCST 3368(AX), Z20, Z14
+	VFMADD231PS.BCST 3624(AX), Z20, Z15
+	VFMADD231PS.BCST 3880(AX), Z20, Z16
+	VPANDD           Z0, Z18, Z18
+	VFMADD231PS.BCST 44(AX), Z18, Z1
+	VFMADD231PS.BCST 300(AX), Z18, Z2
+	VFMADD231PS.BCST 556(AX), Z18, Z3
+	VFMADD231PS.BCST 812(AX), Z18, Z4
+	VFMADD231PS.BCST 1068(AX), Z18, Z5
+	VFMADD231PS.BCST 1324(AX), Z18, Z6
+	VFMADD231PS.BCST 1580(AX), Z18, Z7
+	VFMADD231PS.BCST 1836(AX), Z18, Z8
+	VFMADD231PS.BCST 2092(AX), Z18, Z9
+	VFMADD231PS.BCST 2348(AX), Z18, Z10
+	VFMADD231PS.BCST 2604(AX), Z18, Z11
+	VFMADD231PS.BCST 2860(AX), Z18, Z12
+	VFMADD231PS.BCST 3116(AX), Z18, Z13
+	VFMADD231PS.BCST 3372(AX), Z18, Z14
+	VFMADD231PS.BCST 3628(AX), Z18, Z15
+	VFMADD231PS.BCST 3884(AX), Z18, Z16
+	VPSLLD           $0x10, Z19, Z18
+	VFMADD231PS.BCST 48(AX), Z18, Z1
+	VFMADD231PS.BCST 304(AX), Z18, Z2
+	VFMADD231PS.BCST 560(AX), Z18, Z3
+	VFMADD231PS.BCST 816(AX), Z18, Z4
+	VFMADD231PS.BCST 1072(AX), Z18, Z5
+	VFMADD231PS.BCST 1328(AX), Z18, Z6
+	VFMADD231PS.BCST 1584(AX), Z18, Z7
+	VFMADD231PS.BCST 1840(AX), Z18, Z8
+	VFMADD231PS.BCST 2096(AX), Z18, Z9
+	VFMADD231PS.BCST 2352(AX), Z18, Z10
+	VFMADD231PS.BCST 2608(AX), Z18, Z11
+	VFMADD231PS.BCST 2864(AX), Z18, Z12
+	VFMADD231PS.BCST 3120(AX), Z18, Z13
+	VFMADD231PS.BCST 3376(AX), Z18, Z14
+	VFMADD231PS.BCST 3632(AX), Z18, Z15
+	VFMADD231PS.BCST 3888(AX), Z18, Z16
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 52(AX), Z19, Z1
+	VFMADD231PS.BCST 308(AX), Z19, Z2
+	VFMADD231PS.BCST 564(AX), Z19, Z3
+	VFMADD231PS.BCST 820(AX), Z19, Z4
+	VFMADD231PS.BCST 1076(AX), Z19, Z5
+	VFMADD231PS.BCST 1332(AX), Z19, Z6
+	VFMADD231PS.BCST 1588(AX), Z19, Z7
+	VFMADD231PS.BCST 1844(AX), Z19, Z8
+	VFMADD231PS.BCST 2100(AX), Z19, Z9
+	VFMADD231PS.BCST 2356(AX), Z19, Z10
+	VFMADD231PS.BCST 2612(AX), Z19, Z11
+	VFMADD231PS.BCST 2868(AX), Z19, Z12
+	VFMADD231PS.BCST 3124(AX), Z19, Z13
+	VFMADD231PS.BCST 3380(AX), Z19, Z14
+	VFMADD231PS.BCST 3636(AX), Z19, Z15
+	VFMADD231PS.BCST 3892(AX), Z19, Z16
+	VPSLLD           $0x10, Z17, Z18
+	VFMADD231PS.BCST 56(AX), Z18, Z1
+	VFMADD231PS.BCST 312(AX), Z18, Z2
+	VFMADD231PS.BCST 568(AX), Z18, Z3
+	VFMADD231PS.BCST 824(AX), Z18, Z4
+	VFMADD231PS.BCST 1080(AX), Z18, Z5
+	VFMADD231PS.BCST 1336(AX), Z18, Z6
+	VFMADD231PS.BCST 1592(AX), Z18, Z7
+	VFMADD231PS.BCST 1848(AX), Z18, Z8
+	VFMADD231PS.BCST 2104(AX), Z18, Z9
+	VFMADD231PS.BCST 2360(AX), Z18, Z10
+	VFMADD231PS.BCST 2616(AX), Z18, Z11
+	VFMADD231PS.BCST 2872(AX), Z18, Z12
+	VFMADD231PS.BCST 3128(AX), Z18, Z13
+	VFMADD231PS.BCST 3384(AX), Z18, Z14
+	VFMADD231PS.BCST 3640(AX), Z18, Z15
+	VFMADD231PS.BCST 3896(AX), Z18, Z16
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 60(AX), Z17, Z1
+	VFMADD231PS.BCST 316(AX), Z17, Z2
+	VFMADD231PS.BCST 572(AX), Z17, Z3
+	VFMADD231PS.BCST 828(AX), Z17, Z4
+	VFMADD231PS.BCST 1084(AX), Z17, Z5
+	VFMADD231PS.BCST 1340(AX), Z17, Z6
+	VFMADD231PS.BCST 1596(AX), Z17, Z7
+	VFMADD231PS.BCST 1852(AX), Z17, Z8
+	VFMADD231PS.BCST 2108(AX), Z17, Z9
+	VFMADD231PS.BCST 2364(AX), Z17, Z10
+	VFMADD231PS.BCST 2620(AX), Z17, Z11
+	VFMADD231PS.BCST 2876(AX), Z17, Z12
+	VFMADD231PS.BCST 3132(AX), Z17, Z13
+	VFMADD231PS.BCST 3388(AX), Z17, Z14
+	VFMADD231PS.BCST 3644(AX), Z17, Z15
+	VFMADD231PS.BCST 3900(AX), Z17, Z16
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VBROADCASTF64X4  32(CX), Z17
+	VINSERTF64X4     $0x01, 32(SI), Z17, Z17
+	VBROADCASTF64X4  32(DI), Z18
+	VINSERTF64X4     $0x01, 32(R8), Z18, Z18
+	VSHUFF32X4       $0x88, Z18, Z17, Z19
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VBROADCASTF64X4  32(CX)(DX*1), Z18
+	VINSERTF64X4     $0x01, 32(SI)(DX*1), Z18, Z18
+	VBROADCASTF64X4  32(DI)(DX*1), Z20
+	VINSERTF64X4     $0x01, 32(R8)(DX*1), Z20, Z20
+	VSHUFF32X4       $0x88, Z20, Z18, Z21
+	VSHUFF32X4       $0xdd, Z20, Z18, Z18
+	VBROADCASTF64X4  32(CX)(DX*2), Z20
+	VINSERTF64X4     $0x01, 32(SI)(DX*2), Z20, Z20
+	VBROADCASTF64X4  32(DI)(DX*2), Z22
+	VINSERTF64X4     $0x01, 32(R8)(DX*2), Z22, Z22
+	VSHUFF32X4       $0x88, Z22, Z20, Z23
+	VSHUFF32X4       $0xdd, Z22, Z20, Z20
+	VBROADCASTF64X4  32(CX)(BX*1), Z22
+	VINSERTF64X4     $0x01, 32(SI)(BX*1), Z22, Z22
+	VBROADCASTF64X4  32(DI)(BX*1), Z24
+	VINSERTF64X4     $0x01, 32(R8)(BX*1), Z24, Z24
+	VSHUFF32X4       $0x88, Z24, Z22, Z25
+	VSHUFF32X4       $0xdd, Z24, Z22, Z22
+	VUNPCKLPS        Z21, Z19, Z24
+	VUNPCKHPS        Z21, Z19, Z19
+	VUNPCKLPS        Z25, Z23, Z21
+	VUNPCKHPS        Z25, Z23, Z25
+	VUNPCKLPD        Z21, Z24, Z23
+	VUNPCKHPD        Z21, Z24, Z21
+	VUNPCKLPD        Z25, Z19, Z24
+	VUNPCKHPD        Z25, Z19, Z19
+	VPSLLD           $0x10, Z23, Z25
+	VFMADD231PS.BCST 64(AX), Z25, Z1
+	VFMADD231PS.BCST 320(AX), Z25, Z2
+	VFMADD231PS.BCST 576(AX), Z25, Z3
+	VFMADD231PS.BCST 832(AX), Z25, Z4
+	VFMADD231PS.BCST 1088(AX), Z25, Z5
+	VFMADD231PS.BCST 1344(AX), Z25, Z6
+	VFMADD231PS.BCST 1600(AX), Z25, Z7
+	VFMADD231PS.BCST 1856(AX), Z25, Z8
+	VFMADD231PS.BCST 2112(AX), Z25, Z9
+	VFMADD231PS.BCST 2368(AX), Z25, Z10
+	VFMADD231PS.BCST 2624(AX), Z25, Z11
+	VFMADD231PS.BCST 2880(AX), Z25, Z12
+	VFMADD231PS.BCST 3136(AX), Z25, Z13
+	VFMADD231PS.BCST 3392(AX), Z25, Z14
+	VFMADD231PS.BCST 3648(AX), Z25, Z15
+	VFMADD231PS.BCST 3904(AX), Z25, Z16
+	VPANDD           Z0, Z23, Z23
+	VFMADD231PS.BCST 68(AX), Z23, Z1
+	VFMADD231PS.BCST 324(AX), Z23, Z2
+	VFMADD231PS.BCST 580(AX), Z23, Z3
+	VFMADD231PS.BCST 836(AX), Z23, Z4
+	VFMADD231PS.BCST 1092(AX), Z23, Z5
+	VFMADD231PS.BCST 1348(AX), Z23, Z6
+	VFMADD231PS.BCST 1604(AX), Z23, Z7
+	VFMADD231PS.BCST 1860(AX), Z23, Z8
+	VFMADD231PS.BCST 2116(AX), Z23, Z9
+	VFMADD231PS.BCST 2372(AX), Z23, Z10
+	VFMADD231PS.BCST 2628(AX), Z23, Z11
+	VFMADD231PS.BCST 2884(AX), Z23, Z12
+	VFMADD231PS.BCST 3140(AX), Z23, Z13
+	VFMADD231PS.BCST 3396(AX), Z23, Z14
+	VFMADD231PS.BCST 3652(AX), Z23, Z15
+	VFMADD231PS.BCST 3908(AX), Z23, Z16
+	VPSLLD           $0x10, Z21, Z23
+	VFMADD231PS.BCST 72(AX), Z23, Z1
+	VFMADD231PS.BCST 328(AX), Z23, Z2
+	VFMADD231PS.BCST 584(AX), Z23, Z3
+	VFMADD231PS.BCST 840(AX), Z23, Z4
+	VFMADD231PS.BCST 1096(AX), Z23, Z5
+	VFMADD231PS.BCST 1352(AX), Z23, Z6
+	VFMADD231PS.BCST 1608(AX), Z23, Z7
+	VFMADD231PS.BCST 1864(AX), Z23, Z8
+	VFMADD231PS.BCST 2120(AX), Z23, Z9
+	VFMADD231PS.BCST 2376(AX), Z23, Z10
+	VFMADD231PS.BCST 2632(AX), Z23, Z11
+	VFMADD231PS.BCST 2888(AX), Z23, Z12
+	VFMADD231PS.BCST 3144(AX), Z23, Z13
+	VFMADD231PS.BCST 3400(AX), Z23, Z14
+	VFMADD231PS.BCST 3656(AX), Z23, Z15
+	VFMADD231PS.BCST 3912(AX), Z23, Z16
+	VPANDD           Z0, Z21, Z21
+	VFMADD231PS.BCST 76(AX), Z21, Z1
+	VFMADD231PS.BCST 332(AX), Z21, Z2
+	VFMADD231PS.BCST 588(AX), Z21, Z3
+	VFMADD231PS.BCST 844(AX), Z21, Z4
+	VFMADD231PS.BCST 1100(AX), Z21, Z5
+	VFMADD231PS.BCST 1356(AX), Z21, Z6
+	VFMADD231PS.BCST 1612(AX), Z21, Z7
+	VFMADD231PS.BCST 1868(AX), Z21, Z8
+	VFMADD231PS.BCST 2124(AX), Z21, Z9
+	VFMADD231PS.BCST 2380(AX), Z21, Z10
+	VFMADD231PS.BCST 2636(AX), Z21, Z11
+	VFMADD231PS.BCST 2892(AX), Z21, Z12
+	VFMADD231PS.BCST 3148(AX), Z21, Z13
+	VFMADD231PS.BCST 3404(AX), Z21, Z14
+	VFMADD231PS.BCST 3660(AX), Z21, Z15
+	VFMADD231PS.BCST 3916(AX), Z21, Z16
+	VPSLLD           $0x10, Z24, Z21
+	VFMADD231PS.BCST 80(AX), Z21, Z1
+	VFMADD231PS.BCST 336(AX), Z21, Z2
+	VFMADD231PS.BCST 592(AX), Z21, Z3
+	VFMADD231PS.BCST 848(AX), Z21, Z4
+	VFMADD231PS.BCST 1104(AX), Z21, Z5
+	VFMADD231PS.BCST 1360(AX), Z21, Z6
+	VFMADD231PS.BCST 1616(AX), Z21, Z7
+	VFMADD231PS.BCST 1872(AX), Z21, Z8
+	VFMADD231PS.BCST 2128(AX), Z21, Z9
+	VFMADD231PS.BCST 2384(AX), Z21, Z10
+	VFMADD231PS.BCST 2640(AX), Z21, Z11
+	VFMADD231PS.BCST 2896(AX), Z21, Z12
+	VFMADD231PS.BCST 3152(AX), Z21, Z13
+	VFMADD231PS.BCST 3408(AX), Z21, Z14
+	VFMADD231PS.BCST 3664(AX), Z21, Z15
+	VFMADD231PS.BCST 3920(AX), Z21, Z16
+	VPANDD           Z0, Z24, Z24
+	VFMADD231PS.BCST 84(AX), Z24, Z1
+	VFMADD231PS.BCST 340(AX), Z24, Z2
+	VFMADD231PS.BCST 596(AX), Z24, Z3
+	VFMADD231PS.BCST 852(AX), Z24, Z4
+	VFMADD231PS.BCST 1108(AX), Z24, Z5
+	VFMADD231PS.BCST 1364(AX), Z24, Z6
+	VFMADD231PS.BCST 1620(AX), Z24, Z7
+	VFMADD231PS.BCST 1876(AX), Z24, Z8
+	VFMADD231PS.BCST 2132(AX), Z24, Z9
+	VFMADD231PS.BCST 2388(AX), Z24, Z10
+	VFMADD231PS.BCST 2644(AX), Z24, Z11
+	VFMADD231PS.BCST 2900(AX), Z24, Z12
+	VFMADD231PS.BCST 3156(AX), Z24, Z13
+	VFMADD231PS.BCST 3412(AX), Z24, Z14
+	VFMADD231PS.BCST 3668(AX), Z24, Z15
+	VFMADD231PS.BCST 3924(AX), Z24, Z16
+	VPSLLD           $0x10, Z19, Z21
+	VFMADD231PS.BCST 88(AX), Z21, Z1
+	VFMADD231PS.BCST 344(AX), Z21, Z2
+	VFMADD231PS.BCST 600(AX), Z21, Z3
+	VFMADD231PS.BCST 856(AX), Z21, Z4
+	VFMADD231PS.BCST 1112(AX), Z21, Z5
+	VFMADD231PS.BCST 1368(AX), Z21, Z6
+	VFMADD231PS.BCST 1624(AX), Z21, Z7
+	VFMADD231PS.BCST 1880(AX), Z21, Z8
+	VFMADD231PS.BCST 2136(AX), Z21, Z9
+	VFMADD231PS.BCST 2392(AX), Z21, Z10
+	VFMADD231PS.BCST 2648(AX), Z21, Z11
+	VFMADD231PS.BCST 2904(AX), Z21, Z12
+	VFMADD231PS.BCST 3160(AX), Z21, Z13
+	VFMADD231PS.BCST 3416(AX), Z21, Z14
+	VFMADD231PS.BCST 3672(AX), Z21, Z15
+	VFMADD231PS.BCST 3928(AX), Z21, Z16
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 92(AX), Z19, Z1
+	VFMADD231PS.BCST 348(AX), Z19, Z2
+	VFMADD231PS.BCST 604(AX), Z19, Z3
+	VFMADD231PS.BCST 860(AX), Z19, Z4
+	VFMADD231PS.BCST 1116(AX), Z19, Z5
+	VFMADD231PS.BCST 1372(AX), Z19, Z6
+	VFMADD231PS.BCST 1628(AX), Z19, Z7
+	VFMADD231PS.BCST 1884(AX), Z19, Z8
+	VFMADD231PS.BCST 2140(AX), Z19, Z9
+	VFMADD231PS.BCST 2396(AX), Z19, Z10
+	VFMADD231PS.BCST 2652(AX), Z19, Z11
+	VFMADD231PS.BCST 2908(AX), Z19, Z12
+	VFMADD231PS.BCST 3164(AX), Z19, Z13
+	VFMADD231PS.BCST 3420(AX), Z19, Z14
+	VFMADD231PS.BCST 3676(AX), Z19, Z15
+	VFMADD231PS.BCST 3932(AX), Z19, Z16
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z18, Z17, Z19
+	VUNPCKHPS        Z18, Z17, Z17
+	VUNPCKLPS        Z22, Z20, Z18
+	VUNPCKHPS        Z22, Z20, Z21
+	VUNPCKLPD        Z18, Z19, Z20
+	VUNPCKHPD        Z18, Z19, Z18
+	VUNPCKLPD        Z21, Z17, Z19
+	VUNPCKHPD        Z21, Z17, Z17
+	VPSLLD           $0x10, Z20, Z21
+	VFMADD231PS.BCST 96(AX), Z21, Z1
+	VFMADD231PS.BCST 352(AX), Z21, Z2
+	VFMADD231PS.BCST 608(AX), Z21, Z3
+	VFMADD231PS.BCST 864(AX), Z21, Z4
+	VFMADD231PS.BCST 1120(AX), Z21, Z5
+	VFMADD231PS.BCST 1376(AX), Z21, Z6
+	VFMADD231PS.BCST 1632(AX), Z21, Z7
+	VFMADD231PS.BCST 1888(AX), Z21, Z8
+	VFMADD231PS.BCST 2144(AX), Z21, Z9
+	VFMADD231PS.BCST 2400(AX), Z21, Z10
+	VFMADD231PS.BCST 2656(AX), Z21, Z11
+	VFMADD231PS.BCST 2912(AX), Z21, Z12
+	VFMADD231PS.BCST 3168(AX), Z21, Z13
+	VFMADD231PS.BCST 3424(AX), Z21, Z14
+	VFMADD231PS.BCST 3680(AX), Z21, Z15
+	VFMADD231PS.BCST 3936(AX), Z21, Z16
+	VPANDD           Z0, Z20, Z20
+	VFMADD231PS.BCST 100(AX), Z20, Z1
+	VFMADD231PS.BCST 356(AX), Z20, Z2
+	VFMADD231PS.BCST 612(AX), Z20, Z3
+	VFMADD231PS.BCST 868(AX), Z20, Z4
+	VFMADD231PS.BCST 1124(AX), Z20, Z5
+	VFMADD231PS.BCST 1380(AX), Z20, Z6
+	VFMADD231PS.BCST 1636(AX), Z20, Z7
+	VFMADD231PS.BCST 1892(AX), Z20, Z8
+	VFMADD231PS.BCST 2148(AX), Z20, Z9
+	VFMADD231PS.BCST 2404(AX), Z20, Z10
+	VFMADD231PS.BCST 2660(AX), Z20, Z11
+	VFMADD231PS.BCST 2916(AX), Z20, Z12
+	VFMADD231PS.BCST 3172(AX), Z20, Z13
+	VFMADD231PS.BCST 3428(AX), Z20, Z14
+	VFMADD231PS.BCST 3684(AX), Z20, Z15
+	VFMADD231PS.BCST 3940(AX), Z20, Z16
+	VPSLLD           $0x10, Z18, Z20
+	VFMADD231PS.BCST 104(AX), Z20, Z1
+	VFMADD231PS.BCST 360(AX), Z20, Z2
+	VFMADD231PS.BCST 616(AX), Z20, Z3
+	VFMADD231PS.BCST 872(AX), Z20, Z4
+	VFMADD231PS.BCST 1128(AX), Z20, Z5
+	VFMADD231PS.BCST 1384(AX), Z20, Z6
+	VFMADD231PS.BCST 1640(AX), Z20, Z7
+	VFMADD231PS.BCST 1896(AX), Z20, Z8
+	VFMADD231PS.BCST 2152(AX), Z20, Z9
+	VFMADD231PS.BCST 2408(AX), Z20, Z10
+	VFMADD231PS.BCST 2664(AX), Z20, Z11
+	VFMADD231PS.BCST 2920(AX), Z20, Z12
+	VFMADD231PS.BCST 3176(AX), Z20, Z13
+	VFMADD231PS.BCST 3432(AX), Z20, Z14
+	VFMADD231PS.BCST 3688(AX), Z20, Z15
+	VFMADD231PS.BCST 3944(AX), Z20, Z16
+	VPANDD           Z0, Z18, Z18
+	VFMADD231PS.BCST 108(AX), Z18, Z1
+	VFMADD231PS.BCST 364(AX), Z18, Z2
+	VFMADD231PS.BCST 620(AX), Z18, Z3
+	VFMADD231PS.BCST 876(AX), Z18, Z4
+	VFMADD231PS.BCST 1132(AX), Z18, Z5
+	VFMADD231PS.BCST 1388(AX), Z18, Z6
+	VFMADD231PS.BCST 1644(AX), Z18, Z7
+	VFMADD231PS.BCST 1900(AX), Z18, Z8
+	VFMADD231PS.BCST 2156(AX), Z18, Z9
+	VFMADD231PS.BCST 2412(AX), Z18, Z10
+	VFMADD231PS.BCST 2668(AX), Z18, Z11
+	VFMADD231PS.BCST 2924(AX), Z18, Z12
+	VFMADD231PS.BCST 3180(AX), Z18, Z13
+	VFMADD231PS.BCST 3436(AX), Z18, Z14
+	VFMADD231PS.BCST 3692(AX), Z18, Z15
+	VFMADD231PS.BCST 3948(AX), Z18, Z16
+	VPSLLD           $0x10, Z19, Z18
+	VFMADD231PS.BCST 112(AX), Z18, Z1
+	VFMADD231PS.BCST 368(AX), Z18, Z2
+	VFMADD231PS.BCST 624(AX), Z18, Z3
+	VFMADD231PS.BCST 880(AX), Z18, Z4
+	VFMADD231PS.BCST 1136(AX), Z18, Z5
+	VFMADD231PS.BCST 1392(AX), Z18, Z6
+	VFMADD231PS.BCST 1648(AX), Z18, Z7
+	VFMADD231PS.BCST 1904(AX), Z18, Z8
+	VFMADD231PS.BCST 2160(AX), Z18, Z9
+	VFMADD231PS.BCST 2416(AX), Z18, Z10
+	VFMADD231PS.BCST 2672(AX), Z18, Z11
+	VFMADD231PS.BCST 2928(AX), Z18, Z12
+	VFMADD231PS.BCST 3184(AX), Z18, Z13
+	VFMADD231PS.BCST 3440(AX), Z18, Z14
+	VFMADD231PS.BCST 3696(AX), Z18, Z15
+	VFMADD231PS.BCST 3952(AX), Z18, Z16
+	VPANDD           Z0, Z19, Z19
+	VFMADD231PS.BCST 116(AX), Z19, Z1
+	VFMADD231PS.BCST 372(AX), Z19, Z2
+	VFMADD231PS.BCST 628(AX), Z19, Z3
+	VFMADD231PS.BCST 884(AX), Z19, Z4
+	VFMADD231PS.BCST 1140(AX), Z19, Z5
+	VFMADD231PS.BCST 1396(AX), Z19, Z6
+	VFMADD231PS.BCST 1652(AX), Z19, Z7
+	VFMADD231PS.BCST 1908(AX), Z19, Z8
+	VFMADD231PS.BCST 2164(AX), Z19, Z9
+	VFMADD231PS.BCST 2420(AX), Z19, Z10
+	VFMADD231PS.BCST 2676(AX), Z19, Z11
+	VFMADD231PS.BCST 2932(AX), Z19, Z12
+	VFMADD231PS.BCST 3188(AX), Z19, Z13
+	VFMADD231PS.BCST 3444(AX), Z19, Z14
+	VFMADD231PS.BCST 3700(AX), Z19, Z15
+	VFMADD231PS.BCST 3956(AX), Z19, Z16
+	VPSLLD           $0x10, Z17, Z18
+	VFMADD231PS.BCST 120(AX), Z18, Z1
+	VFMADD231PS.BCST 376(AX), Z18, Z2
+	VFMADD231PS.BCST 632(AX), Z18, Z3
+	VFMADD231PS.BCST 888(AX), Z18, Z4
+	VFMADD231PS.BCST 1144(AX), Z18, Z5
+	VFMADD231PS.BCST 1400(AX), Z18, Z6
+	VFMADD231PS.BCST 1656(AX), Z18, Z7
+	VFMADD231PS.BCST 1912(AX), Z18, Z8
+	VFMADD231PS.BCST 2168(AX), Z18, Z9
+	VFMADD231PS.BCST 2424(AX), Z18, Z10
+	VFMADD231PS.BCST 2680(AX), Z18, Z11
+	VFMADD231PS.BCST 2936(AX), Z18, Z12
+	VFMADD231PS.BCST 3192(AX), Z18, Z13
+	VFMADD231PS.BCST 3448(AX), Z18, Z14
+	VFMADD231PS.BCST 3704(AX), Z18, Z15
+	VFMADD231PS.BCST 3960(AX), Z18, Z16
+	VPANDD           Z0, Z17, Z17
+	VFMADD231PS.BCST 124(AX), Z17, Z1
+	VFMADD231PS.BCST 380(AX), Z17, Z2
+	VFMADD231PS.BCST 636(AX), Z17, Z3
+	VFMADD231PS.BCST 892(AX), Z17, Z4
+	VFMADD231PS.BCST 1148(AX), Z17, Z5
+	VFMADD231PS.BCST 1404(AX), Z17, Z6
+	VFMADD231PS.BCST 1660(AX), Z17, Z7
+	VFMADD231PS.BCST 1916(AX), Z17, Z8
+	VFMADD231PS.BCST 2172(AX), Z17, Z9
+	VFMADD231PS.BCST 2428(AX), Z17, Z10
+	VFMADD231PS.BCST 2684(AX), Z17, Z11
+	VFMADD231PS.BCST 2940(AX), Z17, Z12
+	VFMADD231PS.BCST 3196(AX), Z17, Z13
+	VFMADD231PS.BCST 3452(AX), Z17, Z14
+	VFMADD231PS.BCST 3708(AX), Z17, Z15
+	VFMADD231PS.BCST 3964(AX), Z17, Z16
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x40, CX
+	ADDQ             $0x40, SI
+	ADDQ             $0x40, DI
+	ADDQ             $0x40, R8
+	ADDQ             $0x00000080, AX
+	SUBQ             $0x20, R10
+	JNZ              block
+	ADDQ             $0x00000f00, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+	CMPQ             rows+48(FP), $0x08
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z9, Z9
+	CMPQ             rows+48(FP), $0x09
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z10, Z10
+	CMPQ             rows+48(FP), $0x0a
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z11, Z11
+	CMPQ             rows+48(FP), $0x0b
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z12, Z12
+	CMPQ             rows+48(FP), $0x0c
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z13, Z13
+	CMPQ             rows+48(FP), $0x0d
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z14, Z14
+	CMPQ             rows+48(FP), $0x0e
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z15, Z15
+	CMPQ             rows+48(FP), $0x0f
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z16, Z16
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+	VADDPS (R10), Z11, Z11
+	VADDPS (R10), Z12, Z12
+	VADDPS (R10), Z13, Z13
+	VADDPS (R10), Z14, Z14
+	VADDPS (R10), Z15, Z15
+	VADDPS (R10), Z16, Z16
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+	CMPQ    rows+48(FP), $0x0a
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z11, (R10)
+	CMPQ    rows+48(FP), $0x0b
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z12, (R10)
+	CMPQ    rows+48(FP), $0x0c
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z13, (R10)
+	CMPQ    rows+48(FP), $0x0d
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z14, (R10)
+	CMPQ    rows+48(FP), $0x0e
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z15, (R10)
+	CMPQ    rows+48(FP), $0x0f
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z16, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F16_1(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VCVTPH2PS        (CX), Z1
+	VCVTPH2PS        (SI), Z3
+	VCVTPH2PS        (DI), Z4
+	VCVTPH2PS        (R8), Z5
+	VSHUFF32X4       $0x44, Z3, Z1, Z2
+	VSHUFF32X4       $0xee, Z3, Z1, Z1
+	VSHUFF32X4       $0x44, Z5, Z4, Z3
+	VSHUFF32X4       $0xee, Z5, Z4, Z4
+	VSHUFF32X4       $0x88, Z3, Z2, Z5
+	VSHUFF32X4       $0xdd, Z3, Z2, Z2
+	VSHUFF32X4       $0x88, Z4, Z1, Z3
+	VSHUFF32X4       $0xdd, Z4, Z1, Z1
+	VCVTPH2PS        (CX)(DX*1), Z4
+	VCVTPH2PS        (SI)(DX*1), Z7
+	VCVTPH2PS        (DI)(DX*1), Z8
+	VCVTPH2PS        (R8)(DX*1), Z9
+	VSHUFF32X4       $0x44, Z7, Z4, Z6
+	VSHUFF32X4       $0xee, Z7, Z4, Z4
+	VSHUFF32X4       $0x44, Z9, Z8, Z7
+	VSHUFF32X4       $0xee, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z7, Z6, Z9
+	VSHUFF32X4       $0xdd, Z7, Z6, Z6
+	VSHUFF32X4       $0x88, Z8, Z4, Z7
+	VSHUFF32X4       $0xdd, Z8, Z4, Z4
+	VCVTPH2PS        (CX)(DX*2), Z8
+	VCVTPH2PS        (SI)(DX*2), Z11
+	VCVTPH2PS        (DI)(DX*2), Z12
+	VCVTPH2PS        (R8)(DX*2), Z13
+	VSHUFF32X4       $0x44, Z11, Z8, Z10
+	VSHUFF32X4       $0xee, Z11, Z8, Z8
+	VSHUFF32X4       $0x44, Z13, Z12, Z11
+	VSHUFF32X4       $0xee, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z11, Z10, Z13
+	VSHUFF32X4       $0xdd, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z12, Z8, Z11
+	VSHUFF32X4       $0xdd, Z12, Z8, Z8
+	VCVTPH2PS        (CX)(BX*1), Z12
+	VCVTPH2PS        (SI)(BX*1), Z15
+	VCVTPH2PS        (DI)(BX*1), Z16
+	VCVTPH2PS        (R8)(BX*1), Z17
+	VSHUFF32X4       $0x44, Z15, Z12, Z14
+	VSHUFF32X4       $0xee, Z15, Z12, Z12
+	VSHUFF32X4       $0x44, Z17, Z16, Z15
+	VSHUFF32X4       $0xee, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z15, Z14, Z17
+	VSHUFF32X4       $0xdd, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z16, Z12, Z15
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VUNPCKLPS        Z9, Z5, Z16
+	VUNPCKHPS        Z9, Z5, Z5
+	VUNPCKLPS        Z17, Z13, Z9
+	VUNPCKHPS        Z17, Z13, Z17
+	VUNPCKLPD        Z9, Z16, Z13
+	VUNPCKHPD        Z9, Z16, Z9
+	VUNPCKLPD        Z17, Z5, Z16
+	VUNPCKHPD        Z17, Z5, Z5
+	VFMADD231PS.BCST (AX), Z13, Z0
+	VFMADD231PS.BCST 4(AX), Z9, Z0
+	VFMADD231PS.BCST 8(AX), Z16, Z0
+	VFMADD231PS.BCST 12(AX), Z5, Z0
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z6, Z2, Z5
+	VUNPCKHPS        Z6, Z2, Z2
+	VUNPCKLPS        Z14, Z10, Z6
+	VUNPCKHPS        Z14, Z10, Z10
+	VUNPCKLPD        Z6, Z5, Z9
+	VUNPCKHPD        Z6, Z5, Z5
+	VUNPCKLPD        Z10, Z2, Z6
+	VUNPCKHPD        Z10, Z2, Z2
+	VFMADD231PS.BCST 16(AX), Z9, Z0
+	VFMADD231PS.BCST 20(AX), Z5, Z0
+	VFMADD231PS.BCST 24(AX), Z6, Z0
+	VFMADD231PS.BCST 28(AX), Z2, Z0
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z7, Z3, Z2
+	VUNPCKHPS        Z7, Z3, Z3
+	VUNPCKLPS        Z15, Z11, Z5
+	VUNPCKHPS        Z15, Z11, Z7
+	VUNPCKLPD        Z5, Z2, Z6
+	VUNPCKHPD        Z5, Z2, Z2
+	VUNPCKLPD        Z7, Z3, Z5
+	VUNPCKHPD        Z7, Z3, Z3
+	VFMADD231PS.BCST 32(AX), Z6, Z0
+	VFMADD231PS.BCST 36(AX), Z2, Z0
+	VFMADD231PS.BCST 40(AX), Z5, Z0
+	VFMADD231PS.BCST 44(AX), Z3, Z0
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z4, Z1, Z2
+	VUNPCKHPS        Z4, Z1, Z1
+	VUNPCKLPS        Z12, Z8, Z3
+	VUNPCKHPS        Z12, Z8, Z5
+	VUNPCKLPD        Z3, Z2, Z4
+	VUNPCKHPD        Z3, Z2, Z2
+	VUNPCKLPD        Z5, Z1, Z3
+	VUNPCKHPD        Z5, Z1, Z1
+	VFMADD231PS.BCST 48(AX), Z4, Z0
+	VFMADD231PS.BCST 52(AX), Z2, Z0
+	VFMADD231PS.BCST 56(AX), Z3, Z0
+	VFMADD231PS.BCST 60(AX), Z1, Z0
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x20, CX
+	ADDQ             $0x20, SI
+	ADDQ             $0x20, DI
+	ADDQ             $0x20, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    k+0(FP), $0x00
+	JNE     chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F16_2(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VCVTPH2PS        (CX), Z2
+	VCVTPH2PS        (SI), Z4
+	VCVTPH2PS        (DI), Z5
+	VCVTPH2PS        (R8), Z6
+	VSHUFF32X4       $0x44, Z4, Z2, Z3
+	VSHUFF32X4       $0xee, Z4, Z2, Z2
+	VSHUFF32X4       $0x44, Z6, Z5, Z4
+	VSHUFF32X4       $0xee, Z6, Z5, Z5
+	VSHUFF32X4       $0x88, Z4, Z3, Z6
+	VSHUFF32X4       $0xdd, Z4, Z3, Z3
+	VSHUFF32X4       $0x88, Z5, Z2, Z4
+	VSHUFF32X4       $0xdd, Z5, Z2, Z2
+	VCVTPH2PS        (CX)(DX*1), Z5
+	VCVTPH2PS        (SI)(DX*1), Z8
+	VCVTPH2PS        (DI)(DX*1), Z9
+	VCVTPH2PS        (R8)(DX*1), Z10
+	VSHUFF32X4       $0x44, Z8, Z5, Z7
+	VSHUFF32X4       $0xee, Z8, Z5, Z5
+	VSHUFF32X4       $0x44, Z10, Z9, Z8
+	VSHUFF32X4       $0xee, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z8, Z7, Z10
+	VSHUFF32X4       $0xdd, Z8, Z7, Z7
+	VSHUFF32X4       $0x88, Z9, Z5, Z8
+	VSHUFF32X4       $0xdd, Z9, Z5, Z5
+	VCVTPH2PS        (CX)(DX*2), Z9
+	VCVTPH2PS        (SI)(DX*2), Z12
+	VCVTPH2PS        (DI)(DX*2), Z13
+	VCVTPH2PS        (R8)(DX*2), Z14
+	VSHUFF32X4       $0x44, Z12, Z9, Z11
+	VSHUFF32X4       $0xee, Z12, Z9, Z9
+	VSHUFF32X4       $0x44, Z14, Z13, Z12
+	VSHUFF32X4       $0xee, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z12, Z11, Z14
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z13, Z9, Z12
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VCVTPH2PS        (CX)(BX*1), Z13
+	VCVTPH2PS        (SI)(BX*1), Z16
+	VCVTPH2PS        (DI)(BX*1), Z17
+	VCVTPH2PS        (R8)(BX*1), Z18
+	VSHUFF32X4       $0x44, Z16, Z13, Z15
+	VSHUFF32X4       $0xee, Z16, Z13, Z13
+	VSHUFF32X4       $0x44, Z18, Z17, Z16
+	VSHUFF32X4       $0xee, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z16, Z15, Z18
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z17, Z13, Z16
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VUNPCKLPS        Z10, Z6, Z17
+	VUNPCKHPS        Z10, Z6, Z6
+	VUNPCKLPS        Z18, Z14, Z10
+	VUNPCKHPS        Z18, Z14, Z18
+	VUNPCKLPD        Z10, Z17, Z14
+	VUNPCKHPD        Z10, Z17, Z10
+	VUNPCKLPD        Z18, Z6, Z17
+	VUNPCKHPD        Z18, Z6, Z6
+	VFMADD231PS.BCST (AX), Z14, Z0
+	VFMADD231PS.BCST 256(AX), Z14, Z1
+	VFMADD231PS.BCST 4(AX), Z10, Z0
+	VFMADD231PS.BCST 260(AX), Z10, Z1
+	VFMADD231PS.BCST 8(AX), Z17, Z0
+	VFMADD231PS.BCST 264(AX), Z17, Z1
+	VFMADD231PS.BCST 12(AX), Z6, Z0
+	VFMADD231PS.BCST 268(AX), Z6, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z7, Z3, Z6
+	VUNPCKHPS        Z7, Z3, Z3
+	VUNPCKLPS        Z15, Z11, Z7
+	VUNPCKHPS        Z15, Z11, Z11
+	VUNPCKLPD        Z7, Z6, Z10
+	VUNPCKHPD        Z7, Z6, Z6
+	VUNPCKLPD        Z11, Z3, Z7
+	VUNPCKHPD        Z11, Z3, Z3
+	VFMADD231PS.BCST 16(AX), Z10, Z0
+	VFMADD231PS.BCST 272(AX), Z10, Z1
+	VFMADD231PS.BCST 20(AX), Z6, Z0
+	VFMADD231PS.BCST 276(AX), Z6, Z1
+	VFMADD231PS.BCST 24(AX), Z7, Z0
+	VFMADD231PS.BCST 280(AX), Z7, Z1
+	VFMADD231PS.BCST 28(AX), Z3, Z0
+	VFMADD231PS.BCST 284(AX), Z3, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z8, Z4, Z3
+	VUNPCKHPS        Z8, Z4, Z4
+	VUNPCKLPS        Z16, Z12, Z6
+	VUNPCKHPS        Z16, Z12, Z8
+	VUNPCKLPD        Z6, Z3, Z7
+	VUNPCKHPD        Z6, Z3, Z3
+	VUNPCKLPD        Z8, Z4, Z6
+	VUNPCKHPD        Z8, Z4, Z4
+	VFMADD231PS.BCST 32(AX), Z7, Z0
+	VFMADD231PS.BCST 288(AX), Z7, Z1
+	VFMADD231PS.BCST 36(AX), Z3, Z0
+	VFMADD231PS.BCST 292(AX), Z3, Z1
+	VFMADD231PS.BCST 40(AX), Z6, Z0
+	VFMADD231PS.BCST 296(AX), Z6, Z1
+	VFMADD231PS.BCST 44(AX), Z4, Z0
+	VFMADD231PS.BCST 300(AX), Z4, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z5, Z2, Z3
+	VUNPCKHPS        Z5, Z2, Z2
+	VUNPCKLPS        Z13, Z9, Z4
+	VUNPCKHPS        Z13, Z9, Z6
+	VUNPCKLPD        Z4, Z3, Z5
+	VUNPCKHPD        Z4, Z3, Z3
+	VUNPCKLPD        Z6, Z2, Z4
+	VUNPCKHPD        Z6, Z2, Z2
+	VFMADD231PS.BCST 48(AX), Z5, Z0
+	VFMADD231PS.BCST 304(AX), Z5, Z1
+	VFMADD231PS.BCST 52(AX), Z3, Z0
+	VFMADD231PS.BCST 308(AX), Z3, Z1
+	VFMADD231PS.BCST 56(AX), Z4, Z0
+	VFMADD231PS.BCST 312(AX), Z4, Z1
+	VFMADD231PS.BCST 60(AX), Z2, Z0
+	VFMADD231PS.BCST 316(AX), Z2, Z1
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x20, CX
+	ADDQ             $0x20, SI
+	ADDQ             $0x20, DI
+	ADDQ             $0x20, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000100, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F16_3(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VCVTPH2PS        (CX), Z3
+	VCVTPH2PS        (SI), Z5
+	VCVTPH2PS        (DI), Z6
+	VCVTPH2PS        (R8), Z7
+	VSHUFF32X4       $0x44, Z5, Z3, Z4
+	VSHUFF32X4       $0xee, Z5, Z3, Z3
+	VSHUFF32X4       $0x44, Z7, Z6, Z5
+	VSHUFF32X4       $0xee, Z7, Z6, Z6
+	VSHUFF32X4       $0x88, Z5, Z4, Z7
+	VSHUFF32X4       $0xdd, Z5, Z4, Z4
+	VSHUFF32X4       $0x88, Z6, Z3, Z5
+	VSHUFF32X4       $0xdd, Z6, Z3, Z3
+	VCVTPH2PS        (CX)(DX*1), Z6
+	VCVTPH2PS        (SI)(DX*1), Z9
+	VCVTPH2PS        (DI)(DX*1), Z10
+	VCVTPH2PS        (R8)(DX*1), Z11
+	VSHUFF32X4       $0x44, Z9, Z6, Z8
+	VSHUFF32X4       $0xee, Z9, Z6, Z6
+	VSHUFF32X4       $0x44, Z11, Z10, Z9
+	VSHUFF32X4       $0xee, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z9, Z8, Z11
+	VSHUFF32X4       $0xdd, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z10, Z6, Z9
+	VSHUFF32X4       $0xdd, Z10, Z6, Z6
+	VCVTPH2PS        (CX)(DX*2), Z10
+	VCVTPH2PS        (SI)(DX*2), Z13
+	VCVTPH2PS        (DI)(DX*2), Z14
+	VCVTPH2PS        (R8)(DX*2), Z15
+	VSHUFF32X4       $0x44, Z13, Z10, Z12
+	VSHUFF32X4       $0xee, Z13, Z10, Z10
+	VSHUFF32X4       $0x44, Z15, Z14, Z13
+	VSHUFF32X4       $0xee, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z13, Z12, Z15
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z14, Z10, Z13
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VCVTPH2PS        (CX)(BX*1), Z14
+	VCVTPH2PS        (SI)(BX*1), Z17
+	VCVTPH2PS        (DI)(BX*1), Z18
+	VCVTPH2PS        (R8)(BX*1), Z19
+	VSHUFF32X4       $0x44, Z17, Z14, Z16
+	VSHUFF32X4       $0xee, Z17, Z14, Z14
+	VSHUFF32X4       $0x44, Z19, Z18, Z17
+	VSHUFF32X4       $0xee, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z17, Z16, Z19
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z18, Z14, Z17
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VUNPCKLPS        Z11, Z7, Z18
+	VUNPCKHPS        Z11, Z7, Z7
+	VUNPCKLPS        Z19, Z15, Z11
+	VUNPCKHPS        Z19, Z15, Z19
+	VUNPCKLPD        Z11, Z18, Z15
+	VUNPCKHPD        Z11, Z18, Z11
+	VUNPCKLPD        Z19, Z7, Z18
+	VUNPCKHPD        Z19, Z7, Z7
+	VFMADD231PS.BCST (AX), Z15, Z0
+	VFMADD231PS.BCST 256(AX), Z15, Z1
+	VFMADD231PS.BCST 512(AX), Z15, Z2
+	VFMADD231PS.BCST 4(AX), Z11, Z0
+	VFMADD231PS.BCST 260(AX), Z11, Z1
+	VFMADD231PS.BCST 516(AX), Z11, Z2
+	VFMADD231PS.BCST 8(AX), Z18, Z0
+	VFMADD231PS.BCST 264(AX), Z18, Z1
+	VFMADD231PS.BCST 520(AX), Z18, Z2
+	VFMADD231PS.BCST 12(AX), Z7, Z0
+	VFMADD231PS.BCST 268(AX), Z7, Z1
+	VFMADD231PS.BCST 524(AX), Z7, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z8, Z4, Z7
+	VUNPCKHPS        Z8, Z4, Z4
+	VUNPCKLPS        Z16, Z12, Z8
+	VUNPCKHPS        Z16, Z12, Z12
+	VUNPCKLPD        Z8, Z7, Z11
+	VUNPCKHPD        Z8, Z7, Z7
+	VUNPCKLPD        Z12, Z4, Z8
+	VUNPCKHPD        Z12, Z4, Z4
+	VFMADD231PS.BCST 16(AX), Z11, Z0
+	VFMADD231PS.BCST 272(AX), Z11, Z1
+	VFMADD231PS.BCST 528(AX), Z11, Z2
+	VFMADD231PS.BCST 20(AX), Z7, Z0
+	VFMADD231PS.BCST 276(AX), Z7, Z1
+	VFMADD231PS.BCST 532(AX), Z7, Z2
+	VFMADD231PS.BCST 24(AX), Z8, Z0
+	VFMADD231PS.BCST 280(AX), Z8, Z1
+	VFMADD231PS.BCST 536(AX), Z8, Z2
+	VFMADD231PS.BCST 28(AX), Z4, Z0
+	VFMADD231PS.BCST 284(AX), Z4, Z1
+	VFMADD231PS.BCST 540(AX), Z4, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z9, Z5, Z4
+	VUNPCKHPS        Z9, Z5, Z5
+	VUNPCKLPS        Z17, Z13, Z7
+	VUNPCKHPS        Z17, Z13, Z9
+	VUNPCKLPD        Z7, Z4, Z8
+	VUNPCKHPD        Z7, Z4, Z4
+	VUNPCKLPD        Z9, Z5, Z7
+	VUNPCKHPD        Z9, Z5, Z5
+	VFMADD231PS.BCST 32(AX), Z8, Z0
+	VFMADD231PS.BCST 288(AX), Z8, Z1
+	VFMADD231PS.BCST 544(AX), Z8, Z2
+	VFMADD231PS.BCST 36(AX), Z4, Z0
+	VFMADD231PS.BCST 292(AX), Z4, Z1
+	VFMADD231PS.BCST 548(AX), Z4, Z2
+	VFMADD231PS.BCST 40(AX), Z7, Z0
+	VFMADD231PS.BCST 296(AX), Z7, Z1
+	VFMADD231PS.BCST 552(AX), Z7, Z2
+	VFMADD231PS.BCST 44(AX), Z5, Z0
+	VFMADD231PS.BCST 300(AX), Z5, Z1
+	VFMADD231PS.BCST 556(AX), Z5, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z6, Z3, Z4
+	VUNPCKHPS        Z6, Z3, Z3
+	VUNPCKLPS        Z14, Z10, Z5
+	VUNPCKHPS        Z14, Z10, Z7
+	VUNPCKLPD        Z5, Z4, Z6
+	VUNPCKHPD        Z5, Z4, Z4
+	VUNPCKLPD        Z7, Z3, Z5
+	VUNPCKHPD        Z7, Z3, Z3
+	VFMADD231PS.BCST 48(AX), Z6, Z0
+	VFMADD231PS.BCST 304(AX), Z6, Z1
+	VFMADD231PS.BCST 560(AX), Z6, Z2
+	VFMADD231PS.BCST 52(AX), Z4, Z0
+	VFMADD231PS.BCST 308(AX), Z4, Z1
+	VFMADD231PS.BCST 564(AX), Z4, Z2
+	VFMADD231PS.BCST 56(AX), Z5, Z0
+	VFMADD231PS.BCST 312(AX), Z5, Z1
+	VFMADD231PS.BCST 568(AX), Z5, Z2
+	VFMADD231PS.BCST 60(AX), Z3, Z0
+	VFMADD231PS.BCST 316(AX), Z3, Z1
+	VFMADD231PS.BCST 572(AX), Z3, Z2
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x20, CX
+	ADDQ             $0x20, SI
+	ADDQ             $0x20, DI
+	ADDQ             $0x20, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000200, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F16_4(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VCVTPH2PS        (CX), Z4
+	VCVTPH2PS        (SI), Z6
+	VCVTPH2PS        (DI), Z7
+	VCVTPH2PS        (R8), Z8
+	VSHUFF32X4       $0x44, Z6, Z4, Z5
+	VSHUFF32X4       $0xee, Z6, Z4, Z4
+	VSHUFF32X4       $0x44, Z8, Z7, Z6
+	VSHUFF32X4       $0xee, Z8, Z7, Z7
+	VSHUFF32X4       $0x88, Z6, Z5, Z8
+	VSHUFF32X4       $0xdd, Z6, Z5, Z5
+	VSHUFF32X4       $0x88, Z7, Z4, Z6
+	VSHUFF32X4       $0xdd, Z7, Z4, Z4
+	VCVTPH2PS        (CX)(DX*1), Z7
+	VCVTPH2PS        (SI)(DX*1), Z10
+	VCVTPH2PS        (DI)(DX*1), Z11
+	VCVTPH2PS        (R8)(DX*1), Z12
+	VSHUFF32X4       $0x44, Z10, Z7, Z9
+	VSHUFF32X4       $0xee, Z10, Z7, Z7
+	VSHUFF32X4       $0x44, Z12, Z11, Z10
+	VSHUFF32X4       $0xee, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z10, Z9, Z12
+	VSHUFF32X4       $0xdd, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z11, Z7, Z10
+	VSHUFF32X4       $0xdd, Z11, Z7, Z7
+	VCVTPH2PS        (CX)(DX*2), Z11
+	VCVTPH2PS        (SI)(DX*2), Z14
+	VCVTPH2PS        (DI)(DX*2), Z15
+	VCVTPH2PS        (R8)(DX*2), Z16
+	VSHUFF32X4       $0x44, Z14, Z11, Z13
+	VSHUFF32X4       $0xee, Z14, Z11, Z11
+	VSHUFF32X4       $0x44, Z16, Z15, Z14
+	VSHUFF32X4       $0xee, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z14, Z13, Z16
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z15, Z11, Z14
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VCVTPH2PS        (CX)(BX*1), Z15
+	VCVTPH2PS        (SI)(BX*1), Z18
+	VCVTPH2PS        (DI)(BX*1), Z19
+	VCVTPH2PS        (R8)(BX*1), Z20
+	VSHUFF32X4       $0x44, Z18, Z15, Z17
+	VSHUFF32X4       $0xee, Z18, Z15, Z15
+	VSHUFF32X4       $0x44, Z20, Z19, Z18
+	VSHUFF32X4       $0xee, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z18, Z17, Z20
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z19, Z15, Z18
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VUNPCKLPS        Z12, Z8, Z19
+	VUNPCKHPS        Z12, Z8, Z8
+	VUNPCKLPS        Z20, Z16, Z12
+	VUNPCKHPS        Z20, Z16, Z20
+	VUNPCKLPD        Z12, Z19, Z16
+	VUNPCKHPD        Z12, Z19, Z12
+	VUNPCKLPD        Z20, Z8, Z19
+	VUNPCKHPD        Z20, Z8, Z8
+	VFMADD231PS.BCST (AX), Z16, Z0
+	VFMADD231PS.BCST 256(AX), Z16, Z1
+	VFMADD231PS.BCST 512(AX), Z16, Z2
+	VFMADD231PS.BCST 768(AX), Z16, Z3
+	VFMADD231PS.BCST 4(AX), Z12, Z0
+	VFMADD231PS.BCST 260(AX), Z12, Z1
+	VFMADD231PS.BCST 516(AX), Z12, Z2
+	VFMADD231PS.BCST 772(AX), Z12, Z3
+	VFMADD231PS.BCST 8(AX), Z19, Z0
+	VFMADD231PS.BCST 264(AX), Z19, Z1
+	VFMADD231PS.BCST 520(AX), Z19, Z2
+	VFMADD231PS.BCST 776(AX), Z19, Z3
+	VFMADD231PS.BCST 12(AX), Z8, Z0
+	VFMADD231PS.BCST 268(AX), Z8, Z1
+	VFMADD231PS.BCST 524(AX), Z8, Z2
+	VFMADD231PS.BCST 780(AX), Z8, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z9, Z5, Z8
+	VUNPCKHPS        Z9, Z5, Z5
+	VUNPCKLPS        Z17, Z13, Z9
+	VUNPCKHPS        Z17, Z13, Z13
+	VUNPCKLPD        Z9, Z8, Z12
+	VUNPCKHPD        Z9, Z8, Z8
+	VUNPCKLPD        Z13, Z5, Z9
+	VUNPCKHPD        Z13, Z5, Z5
+	VFMADD231PS.BCST 16(AX), Z12, Z0
+	VFMADD231PS.BCST 272(AX), Z12, Z1
+	VFMADD231PS.BCST 528(AX), Z12, Z2
+	VFMADD231PS.BCST 784(AX), Z12, Z3
+	VFMADD231PS.BCST 20(AX), Z8, Z0
+	VFMADD231PS.BCST 276(AX), Z8, Z1
+	VFMADD231PS.BCST 532(AX), Z8, Z2
+	VFMADD231PS.BCST 788(AX), Z8, Z3
+	VFMADD231PS.BCST 24(AX), Z9, Z0
+	VFMADD231PS.BCST 280(AX), Z9, Z1
+	VFMADD231PS.BCST 536(AX), Z9, Z2
+	VFMADD231PS.BCST 792(AX), Z9, Z3
+	VFMADD231PS.BCST 28(AX), Z5, Z0
+	VFMADD231PS.BCST 284(AX), Z5, Z1
+	VFMADD231PS.BCST 540(AX), Z5, Z2
+	VFMADD231PS.BCST 796(AX), Z5, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z10, Z6, Z5
+	VUNPCKHPS        Z10, Z6, Z6
+	VUNPCKLPS        Z18, Z14, Z8
+	VUNPCKHPS        Z18, Z14, Z10
+	VUNPCKLPD        Z8, Z5, Z9
+	VUNPCKHPD        Z8, Z5, Z5
+	VUNPCKLPD        Z10, Z6, Z8
+	VUNPCKHPD        Z10, Z6, Z6
+	VFMADD231PS.BCST 32(AX), Z9, Z0
+	VFMADD231PS.BCST 288(AX), Z9, Z1
+	VFMADD231PS.BCST 544(AX), Z9, Z2
+	VFMADD231PS.BCST 800(AX), Z9, Z3
+	VFMADD231PS.BCST 36(AX), Z5, Z0
+	VFMADD231PS.BCST 292(AX), Z5, Z1
+	VFMADD231PS.BCST 548(AX), Z5, Z2
+	VFMADD231PS.BCST 804(AX), Z5, Z3
+	VFMADD231PS.BCST 40(AX), Z8, Z0
+	VFMADD231PS.BCST 296(AX), Z8, Z1
+	VFMADD231PS.BCST 552(AX), Z8, Z2
+	VFMADD231PS.BCST 808(AX), Z8, Z3
+	VFMADD231PS.BCST 44(AX), Z6, Z0
+	VFMADD231PS.BCST 300(AX), Z6, Z1
+	VFMADD231PS.BCST 556(AX), Z6, Z2
+	VFMADD231PS.BCST 812(AX), Z6, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z7, Z4, Z5
+	VUNPCKHPS        Z7, Z4, Z4
+	VUNPCKLPS        Z15, Z11, Z6
+	VUNPCKHPS        Z15, Z11, Z8
+	VUNPCKLPD        Z6, Z5, Z7
+	VUNPCKHPD        Z6, Z5, Z5
+	VUNPCKLPD        Z8, Z4, Z6
+	VUNPCKHPD        Z8, Z4, Z4
+	VFMADD231PS.BCST 48(AX), Z7, Z0
+	VFMADD231PS.BCST 304(AX), Z7, Z1
+	VFMADD231PS.BCST 560(AX), Z7, Z2
+	VFMADD231PS.BCST 816(AX), Z7, Z3
+	VFMADD231PS.BCST 52(AX), Z5, Z0
+	VFMADD231PS.BCST 308(AX), Z5, Z1
+	VFMADD231PS.BCST 564(AX), Z5, Z2
+	VFMADD231PS.BCST 820(AX), Z5, Z3
+	VFMADD231PS.BCST 56(AX), Z6, Z0
+	VFMADD231PS.BCST 312(AX), Z6, Z1
+	VFMADD231PS.BCST 568(AX), Z6, Z2
+	VFMADD231PS.BCST 824(AX), Z6, Z3
+	VFMADD231PS.BCST 60(AX), Z4, Z0
+	VFMADD231PS.BCST 316(AX), Z4, Z1
+	VFMADD231PS.BCST 572(AX), Z4, Z2
+	VFMADD231PS.BCST 828(AX), Z4, Z3
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x20, CX
+	ADDQ             $0x20, SI
+	ADDQ             $0x20, DI
+	ADDQ             $0x20, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000300, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F16_5(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VCVTPH2PS        (CX), Z5
+	VCVTPH2PS        (SI), Z7
+	VCVTPH2PS        (DI), Z8
+	VCVTPH2PS        (R8), Z9
+	VSHUFF32X4       $0x44, Z7, Z5, Z6
+	VSHUFF32X4       $0xee, Z7, Z5, Z5
+	VSHUFF32X4       $0x44, Z9, Z8, Z7
+	VSHUFF32X4       $0xee, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z7, Z6, Z9
+	VSHUFF32X4       $0xdd, Z7, Z6, Z6
+	VSHUFF32X4       $0x88, Z8, Z5, Z7
+	VSHUFF32X4       $0xdd, Z8, Z5, Z5
+	VCVTPH2PS        (CX)(DX*1), Z8
+	VCVTPH2PS        (SI)(DX*1), Z11
+	VCVTPH2PS        (DI)(DX*1), Z12
+	VCVTPH2PS        (R8)(DX*1), Z13
+	VSHUFF32X4       $0x44, Z11, Z8, Z10
+	VSHUFF32X4       $0xee, Z11, Z8, Z8
+	VSHUFF32X4       $0x44, Z13, Z12, Z11
+	VSHUFF32X4       $0xee, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z11, Z10, Z13
+	VSHUFF32X4       $0xdd, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z12, Z8, Z11
+	VSHUFF32X4       $0xdd, Z12, Z8, Z8
+	VCVTPH2PS        (CX)(DX*2), Z12
+	VCVTPH2PS        (SI)(DX*2), Z15
+	VCVTPH2PS        (DI)(DX*2), Z16
+	VCVTPH2PS        (R8)(DX*2), Z17
+	VSHUFF32X4       $0x44, Z15, Z12, Z14
+	VSHUFF32X4       $0xee, Z15, Z12, Z12
+	VSHUFF32X4       $0x44, Z17, Z16, Z15
+	VSHUFF32X4       $0xee, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z15, Z14, Z17
+	VSHUFF32X4       $0xdd, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z16, Z12, Z15
+	VSHUFF32X4       $0xdd, Z16, Z12, Z12
+	VCVTPH2PS        (CX)(BX*1), Z16
+	VCVTPH2PS        (SI)(BX*1), Z19
+	VCVTPH2PS        (DI)(BX*1), Z20
+	VCVTPH2PS        (R8)(BX*1), Z21
+	VSHUFF32X4       $0x44, Z19, Z16, Z18
+	VSHUFF32X4       $0xee, Z19, Z16, Z16
+	VSHUFF32X4       $0x44, Z21, Z20, Z19
+	VSHUFF32X4       $0xee, Z21, Z20, Z20
+	VSHUFF32X4       $0x88, Z19, Z18, Z21
+	VSHUFF32X4       $0xdd, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z20, Z16, Z19
+	VSHUFF32X4       $0xdd, Z20, Z16, Z16
+	VUNPCKLPS        Z13, Z9, Z20
+	VUNPCKHPS        Z13, Z9, Z9
+	VUNPCKLPS        Z21, Z17, Z13
+	VUNPCKHPS        Z21, Z17, Z21
+	VUNPCKLPD        Z13, Z20, Z17
+	VUNPCKHPD        Z13, Z20, Z13
+	VUNPCKLPD        Z21, Z9, Z20
+	VUNPCKHPD        Z21, Z9, Z9
+	VFMADD231PS.BCST (AX), Z17, Z0
+	VFMADD231PS.BCST 256(AX), Z17, Z1
+	VFMADD231PS.BCST 512(AX), Z17, Z2
+	VFMADD231PS.BCST 768(AX), Z17, Z3
+	VFMADD231PS.BCST 1024(AX), Z17, Z4
+	VFMADD231PS.BCST 4(AX), Z13, Z0
+	VFMADD231PS.BCST 260(AX), Z13, Z1
+	VFMADD231PS.BCST 516(AX), Z13, Z2
+	VFMADD231PS.BCST 772(AX), Z13, Z3
+	VFMADD231PS.BCST 1028(AX), Z13, Z4
+	VFMADD231PS.BCST 8(AX), Z20, Z0
+	VFMADD231PS.BCST 264(AX), Z20, Z1
+	VFMADD231PS.BCST 520(AX), Z20, Z2
+	VFMADD231PS.BCST 776(AX), Z20, Z3
+	VFMADD231PS.BCST 1032(AX), Z20, Z4
+	VFMADD231PS.BCST 12(AX), Z9, Z0
+	VFMADD231PS.BCST 268(AX), Z9, Z1
+	VFMADD231PS.BCST 524(AX), Z9, Z2
+	VFMADD231PS.BCST 780(AX), Z9, Z3
+	VFMADD231PS.BCST 1036(AX), Z9, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z10, Z6, Z9
+	VUNPCKHPS        Z10, Z6, Z6
+	VUNPCKLPS        Z18, Z14, Z10
+	VUNPCKHPS        Z18, Z14, Z14
+	VUNPCKLPD        Z10, Z9, Z13
+	VUNPCKHPD        Z10, Z9, Z9
+	VUNPCKLPD        Z14, Z6, Z10
+	VUNPCKHPD        Z14, Z6, Z6
+	VFMADD231PS.BCST 16(AX), Z13, Z0
+	VFMADD231PS.BCST 272(AX), Z13, Z1
+	VFMADD231PS.BCST 528(AX), Z13, Z2
+	VFMADD231PS.BCST 784(AX), Z13, Z3
+	VFMADD231PS.BCST 1040(AX), Z13, Z4
+	VFMADD231PS.BCST 20(AX), Z9, Z0
+	VFMADD231PS.BCST 276(AX), Z9, Z1
+	VFMADD231PS.BCST 532(AX), Z9, Z2
+	VFMADD231PS.BCST 788(AX), Z9, Z3
+	VFMADD231PS.BCST 1044(AX), Z9, Z4
+	VFMADD231PS.BCST 24(AX), Z10, Z0
+	VFMADD231PS.BCST 280(AX), Z10, Z1
+	VFMADD231PS.BCST 536(AX), Z10, Z2
+	VFMADD231PS.BCST 792(AX), Z10, Z3
+	VFMADD231PS.BCST 1048(AX), Z10, Z4
+	VFMADD231PS.BCST 28(AX), Z6, Z0
+	VFMADD231PS.BCST 284(AX), Z6, Z1
+	VFMADD231PS.BCST 540(AX), Z6, Z2
+	VFMADD231PS.BCST 796(AX), Z6, Z3
+	VFMADD231PS.BCST 1052(AX), Z6, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z11, Z7, Z6
+	VUNPCKHPS        Z11, Z7, Z7
+	VUNPCKLPS        Z19, Z15, Z9
+	VUNPCKHPS        Z19, Z15, Z11
+	VUNPCKLPD        Z9, Z6, Z10
+	VUNPCKHPD        Z9, Z6, Z6
+	VUNPCKLPD        Z11, Z7, Z9
+	VUNPCKHPD        Z11, Z7, Z7
+	VFMADD231PS.BCST 32(AX), Z10, Z0
+	VFMADD231PS.BCST 288(AX), Z10, Z1
+	VFMADD231PS.BCST 544(AX), Z10, Z2
+	VFMADD231PS.BCST 800(AX), Z10, Z3
+	VFMADD231PS.BCST 1056(AX), Z10, Z4
+	VFMADD231PS.BCST 36(AX), Z6, Z0
+	VFMADD231PS.BCST 292(AX), Z6, Z1
+	VFMADD231PS.BCST 548(AX), Z6, Z2
+	VFMADD231PS.BCST 804(AX), Z6, Z3
+	VFMADD231PS.BCST 1060(AX), Z6, Z4
+	VFMADD231PS.BCST 40(AX), Z9, Z0
+	VFMADD231PS.BCST 296(AX), Z9, Z1
+	VFMADD231PS.BCST 552(AX), Z9, Z2
+	VFMADD231PS.BCST 808(AX), Z9, Z3
+	VFMADD231PS.BCST 1064(AX), Z9, Z4
+	VFMADD231PS.BCST 44(AX), Z7, Z0
+	VFMADD231PS.BCST 300(AX), Z7, Z1
+	VFMADD231PS.BCST 556(AX), Z7, Z2
+	VFMADD231PS.BCST 812(AX), Z7, Z3
+	VFMADD231PS.BCST 1068(AX), Z7, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z8, Z5, Z6
+	VUNPCKHPS        Z8, Z5, Z5
+	VUNPCKLPS        Z16, Z12, Z7
+	VUNPCKHPS        Z16, Z12, Z9
+	VUNPCKLPD        Z7, Z6, Z8
+	VUNPCKHPD        Z7, Z6, Z6
+	VUNPCKLPD        Z9, Z5, Z7
+	VUNPCKHPD        Z9, Z5, Z5
+	VFMADD231PS.BCST 48(AX), Z8, Z0
+	VFMADD231PS.BCST 304(AX), Z8, Z1
+	VFMADD231PS.BCST 560(AX), Z8, Z2
+	VFMADD231PS.BCST 816(AX), Z8, Z3
+	VFMADD231PS.BCST 1072(AX), Z8, Z4
+	VFMADD231PS.BCST 52(AX), Z6, Z0
+	VFMADD231PS.BCST 308(AX), Z6, Z1
+	VFMADD231PS.BCST 564(AX), Z6, Z2
+	VFMADD231PS.BCST 820(AX), Z6, Z3
+	VFMADD231PS.BCST 1076(AX), Z6, Z4
+	VFMADD231PS.BCST 56(AX), Z7, Z0
+	VFMADD231PS.BCST 312(AX), Z7, Z1
+	VFMADD231PS.BCST 568(AX), Z7, Z2
+	VFMADD231PS.BCST 824(AX), Z7, Z3
+	VFMADD231PS.BCST 1080(AX), Z7, Z4
+	VFMADD231PS.BCST 60(AX), Z5, Z0
+	VFMADD231PS.BCST 316(AX), Z5, Z1
+	VFMADD231PS.BCST 572(AX), Z5, Z2
+	VFMADD231PS.BCST 828(AX), Z5, Z3
+	VFMADD231PS.BCST 1084(AX), Z5, Z4
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x20, CX
+	ADDQ             $0x20, SI
+	ADDQ             $0x20, DI
+	ADDQ             $0x20, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000400, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F16_6(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VCVTPH2PS        (CX), Z6
+	VCVTPH2PS        (SI), Z8
+	VCVTPH2PS        (DI), Z9
+	VCVTPH2PS        (R8), Z10
+	VSHUFF32X4       $0x44, Z8, Z6, Z7
+	VSHUFF32X4       $0xee, Z8, Z6, Z6
+	VSHUFF32X4       $0x44, Z10, Z9, Z8
+	VSHUFF32X4       $0xee, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z8, Z7, Z10
+	VSHUFF32X4       $0xdd, Z8, Z7, Z7
+	VSHUFF32X4       $0x88, Z9, Z6, Z8
+	VSHUFF32X4       $0xdd, Z9, Z6, Z6
+	VCVTPH2PS        (CX)(DX*1), Z9
+	VCVTPH2PS        (SI)(DX*1), Z12
+	VCVTPH2PS        (DI)(DX*1), Z13
+	VCVTPH2PS        (R8)(DX*1), Z14
+	VSHUFF32X4       $0x44, Z12, Z9, Z11
+	VSHUFF32X4       $0xee, Z12, Z9, Z9
+	VSHUFF32X4       $0x44, Z14, Z13, Z12
+	VSHUFF32X4       $0xee, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z12, Z11, Z14
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z13, Z9, Z12
+	VSHUFF32X4       $0xdd, Z13, Z9, Z9
+	VCVTPH2PS        (CX)(DX*2), Z13
+	VCVTPH2PS        (SI)(DX*2), Z16
+	VCVTPH2PS        (DI)(DX*2), Z17
+	VCVTPH2PS        (R8)(DX*2), Z18
+	VSHUFF32X4       $0x44, Z16, Z13, Z15
+	VSHUFF32X4       $0xee, Z16, Z13, Z13
+	VSHUFF32X4       $0x44, Z18, Z17, Z16
+	VSHUFF32X4       $0xee, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z16, Z15, Z18
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z17, Z13, Z16
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VCVTPH2PS        (CX)(BX*1), Z17
+	VCVTPH2PS        (SI)(BX*1), Z20
+	VCVTPH2PS        (DI)(BX*1), Z21
+	VCVTPH2PS        (R8)(BX*1), Z22
+	VSHUFF32X4       $0x44, Z20, Z17, Z19
+	VSHUFF32X4       $0xee, Z20, Z17, Z17
+	VSHUFF32X4       $0x44, Z22, Z21, Z20
+	VSHUFF32X4       $0xee, Z22, Z21, Z21
+	VSHUFF32X4       $0x88, Z20, Z19, Z22
+	VSHUFF32X4       $0xdd, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z21, Z17, Z20
+	VSHUFF32X4       $0xdd, Z21, Z17, Z17
+	VUNPCKLPS        Z14, Z10, Z21
+	VUNPCKHPS        Z14, Z10, Z10
+	VUNPCKLPS        Z22, Z18, Z14
+	VUNPCKHPS        Z22, Z18, Z22
+	VUNPCKLPD        Z14, Z21, Z18
+	VUNPCKHPD        Z14, Z21, Z14
+	VUNPCKLPD        Z22, Z10, Z21
+	VUNPCKHPD        Z22, Z10, Z10
+	VFMADD231PS.BCST (AX), Z18, Z0
+	VFMADD231PS.BCST 256(AX), Z18, Z1
+	VFMADD231PS.BCST 512(AX), Z18, Z2
+	VFMADD231PS.BCST 768(AX), Z18, Z3
+	VFMADD231PS.BCST 1024(AX), Z18, Z4
+	VFMADD231PS.BCST 1280(AX), Z18, Z5
+	VFMADD231PS.BCST 4(AX), Z14, Z0
+	VFMADD231PS.BCST 260(AX), Z14, Z1
+	VFMADD231PS.BCST 516(AX), Z14, Z2
+	VFMADD231PS.BCST 772(AX), Z14, Z3
+	VFMADD231PS.BCST 1028(AX), Z14, Z4
+	VFMADD231PS.BCST 1284(AX), Z14, Z5
+	VFMADD231PS.BCST 8(AX), Z21, Z0
+	VFMADD231PS.BCST 264(AX), Z21, Z1
+	VFMADD231PS.BCST 520(AX), Z21, Z2
+	VFMADD231PS.BCST 776(AX), Z21, Z3
+	VFMADD231PS.BCST 1032(AX), Z21, Z4
+	VFMADD231PS.BCST 1288(AX), Z21, Z5
+	VFMADD231PS.BCST 12(AX), Z10, Z0
+	VFMADD231PS.BCST 268(AX), Z10, Z1
+	VFMADD231PS.BCST 524(AX), Z10, Z2
+	VFMADD231PS.BCST 780(AX), Z10, Z3
+	VFMADD231PS.BCST 1036(AX), Z10, Z4
+	VFMADD231PS.BCST 1292(AX), Z10, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z11, Z7, Z10
+	VUNPCKHPS        Z11, Z7, Z7
+	VUNPCKLPS        Z19, Z15, Z11
+	VUNPCKHPS        Z19, Z15, Z15
+	VUNPCKLPD        Z11, Z10, Z14
+	VUNPCKHPD        Z11, Z10, Z10
+	VUNPCKLPD        Z15, Z7, Z11
+	VUNPCKHPD        Z15, Z7, Z7
+	VFMADD231PS.BCST 16(AX), Z14, Z0
+	VFMADD231PS.BCST 272(AX), Z14, Z1
+	VFMADD231PS.BCST 528(AX), Z14, Z2
+	VFMADD231PS.BCST 784(AX), Z14, Z3
+	VFMADD231PS.BCST 1040(AX), Z14, Z4
+	VFMADD231PS.BCST 1296(AX), Z14, Z5
+	VFMADD231PS.BCST 20(AX), Z10, Z0
+	VFMADD231PS.BCST 276(AX), Z10, Z1
+	VFMADD231PS.BCST 532(AX), Z10, Z2
+	VFMADD231PS.BCST 788(AX), Z10, Z3
+	VFMADD231PS.BCST 1044(AX), Z10, Z4
+	VFMADD231PS.BCST 1300(AX), Z10, Z5
+	VFMADD231PS.BCST 24(AX), Z11, Z0
+	VFMADD231PS.BCST 280(AX), Z11, Z1
+	VFMADD231PS.BCST 536(AX), Z11, Z2
+	VFMADD231PS.BCST 792(AX), Z11, Z3
+	VFMADD231PS.BCST 1048(AX), Z11, Z4
+	VFMADD231PS.BCST 1304(AX), Z11, Z5
+	VFMADD231PS.BCST 28(AX), Z7, Z0
+	VFMADD231PS.BCST 284(AX), Z7, Z1
+	VFMADD231PS.BCST 540(AX), Z7, Z2
+	VFMADD231PS.BCST 796(AX), Z7, Z3
+	VFMADD231PS.BCST 1052(AX), Z7, Z4
+	VFMADD231PS.BCST 1308(AX), Z7, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z12, Z8, Z7
+	VUNPCKHPS        Z12, Z8, Z8
+	VUNPCKLPS        Z20, Z16, Z10
+	VUNPCKHPS        Z20, Z16, Z12
+	VUNPCKLPD        Z10, Z7, Z11
+	VUNPCKHPD        Z10, Z7, Z7
+	VUNPCKLPD        Z12, Z8, Z10
+	VUNPCKHPD        Z12, Z8, Z8
+	VFMADD231PS.BCST 32(AX), Z11, Z0
+	VFMADD231PS.BCST 288(AX), Z11, Z1
+	VFMADD231PS.BCST 544(AX), Z11, Z2
+	VFMADD231PS.BCST 800(AX), Z11, Z3
+	VFMADD231PS.BCST 1056(AX), Z11, Z4
+	VFMADD231PS.BCST 1312(AX), Z11, Z5
+	VFMADD231PS.BCST 36(AX), Z7, Z0
+	VFMADD231PS.BCST 292(AX), Z7, Z1
+	VFMADD231PS.BCST 548(AX), Z7, Z2
+	VFMADD231PS.BCST 804(AX), Z7, Z3
+	VFMADD231PS.BCST 1060(AX), Z7, Z4
+	VFMADD231PS.BCST 1316(AX), Z7, Z5
+	VFMADD231PS.BCST 40(AX), Z10, Z0
+	VFMADD231PS.BCST 296(AX), Z10, Z1
+	VFMADD231PS.BCST 552(AX), Z10, Z2
+	VFMADD231PS.BCST 808(AX), Z10, Z3
+	VFMADD231PS.BCST 1064(AX), Z10, Z4
+	VFMADD231PS.BCST 1320(AX), Z10, Z5
+	VFMADD231PS.BCST 44(AX), Z8, Z0
+	VFMADD231PS.BCST 300(AX), Z8, Z1
+	VFMADD231PS.BCST 556(AX), Z8, Z2
+	VFMADD231PS.BCST 812(AX), Z8, Z3
+	VFMADD231PS.BCST 1068(AX), Z8, Z4
+	VFMADD231PS.BCST 1324(AX), Z8, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z9, Z6, Z7
+	VUNPCKHPS        Z9, Z6, Z6
+	VUNPCKLPS        Z17, Z13, Z8
+	VUNPCKHPS        Z17, Z13, Z10
+	VUNPCKLPD        Z8, Z7, Z9
+	VUNPCKHPD        Z8, Z7, Z7
+	VUNPCKLPD        Z10, Z6, Z8
+	VUNPCKHPD        Z10, Z6, Z6
+	VFMADD231PS.BCST 48(AX), Z9, Z0
+	VFMADD231PS.BCST 304(AX), Z9, Z1
+	VFMADD231PS.BCST 560(AX), Z9, Z2
+	VFMADD231PS.BCST 816(AX), Z9, Z3
+	VFMADD231PS.BCST 1072(AX), Z9, Z4
+	VFMADD231PS.BCST 1328(AX), Z9, Z5
+	VFMADD231PS.BCST 52(AX), Z7, Z0
+	VFMADD231PS.BCST 308(AX), Z7, Z1
+	VFMADD231PS.BCST 564(AX), Z7, Z2
+	VFMADD231PS.BCST 820(AX), Z7, Z3
+	VFMADD231PS.BCST 1076(AX), Z7, Z4
+	VFMADD231PS.BCST 1332(AX), Z7, Z5
+	VFMADD231PS.BCST 56(AX), Z8, Z0
+	VFMADD231PS.BCST 312(AX), Z8, Z1
+	VFMADD231PS.BCST 568(AX), Z8, Z2
+	VFMADD231PS.BCST 824(AX), Z8, Z3
+	VFMADD231PS.BCST 1080(AX), Z8, Z4
+	VFMADD231PS.BCST 1336(AX), Z8, Z5
+	VFMADD231PS.BCST 60(AX), Z6, Z0
+	VFMADD231PS.BCST 316(AX), Z6, Z1
+	VFMADD231PS.BCST 572(AX), Z6, Z2
+	VFMADD231PS.BCST 828(AX), Z6, Z3
+	VFMADD231PS.BCST 1084(AX), Z6, Z4
+	VFMADD231PS.BCST 1340(AX), Z6, Z5
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x20, CX
+	ADDQ             $0x20, SI
+	ADDQ             $0x20, DI
+	ADDQ             $0x20, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000500, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F16_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F16_7(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VCVTPH2PS        (CX), Z7
+	VCVTPH2PS        (SI), Z9
+	VCVTPH2PS        (DI), Z10
+	VCVTPH2PS        (R8), Z11
+	VSHUFF32X4       $0x44, Z9, Z7, Z8
+	VSHUFF32X4       $0xee, Z9, Z7, Z7
+	VSHUFF32X4       $0x44, Z11, Z10, Z9
+	VSHUFF32X4       $0xee, Z11, Z10, Z10
+	VSHUFF32X4       $0x88, Z9, Z8, Z11
+	VSHUFF32X4       $0xdd, Z9, Z8, Z8
+	VSHUFF32X4       $0x88, Z10, Z7, Z9
+	VSHUFF32X4       $0xdd, Z10, Z7, Z7
+	VCVTPH2PS        (CX)(DX*1), Z10
+	VCVTPH2PS        (SI)(DX*1), Z13
+	VCVTPH2PS        (DI)(DX*1), Z14
+	VCVTPH2PS        (R8)(DX*1), Z15
+	VSHUFF32X4       $0x44, Z13, Z10, Z12
+	VSHUFF32X4       $0xee, Z13, Z10, Z10
+	VSHUFF32X4       $0x44, Z15, Z14, Z13
+	VSHUFF32X4       $0xee, Z15, Z14, Z14
+	VSHUFF32X4       $0x88, Z13, Z12, Z15
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VSHUFF32X4       $0x88, Z14, Z10, Z13
+	VSHUFF32X4       $0xdd, Z14, Z10, Z10
+	VCVTPH2PS        (CX)(DX*2), Z14
+	VCVTPH2PS        (SI)(DX*2), Z17
+	VCVTPH2PS        (DI)(DX*2), Z18
+	VCVTPH2PS        (R8)(DX*2), Z19
+	VSHUFF32X4       $0x44, Z17, Z14, Z16
+	VSHUFF32X4       $0xee, Z17, Z14, Z14
+	VSHUFF32X4       $0x44, Z19, Z18, Z17
+	VSHUFF32X4       $0xee, Z19, Z18, Z18
+	VSHUFF32X4       $0x88, Z17, Z16, Z19
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VSHUFF32X4       $0x88, Z18, Z14, Z17
+	VSHUFF32X4       $0xdd, Z18, Z14, Z14
+	VCVTPH2PS        (CX)(BX*1), Z18
+	VCVTPH2PS        (SI)(BX*1), Z21
+	VCVTPH2PS        (DI)(BX*1), Z22
+	VCVTPH2PS        (R8)(BX*1), Z23
+	VSHUFF32X4       $0x44, Z21, Z18, Z20
+	VSHUFF32X4       $0xee, Z21, Z18, Z18
+	VSHUFF32X4       $0x44, Z23, Z22, Z21
+	VSHUFF32X4       $0xee, Z23, Z22, Z22
+	VSHUFF32X4       $0x88, Z21, Z20, Z23
+	VSHUFF32X4       $0xdd, Z21, Z20, Z20
+	VSHUFF32X4       $0x88, Z22, Z18, Z21
+	VSHUFF32X4       $0xdd, Z22, Z18, Z18
+	VUNPCKLPS        Z15, Z11, Z22
+	VUNPCKHPS        Z15, Z11, Z11
+	VUNPCKLPS        Z23, Z19, Z15
+	VUNPCKHPS        Z23, Z19, Z23
+	VUNPCKLPD        Z15, Z22, Z19
+	VUNPCKHPD        Z15, Z22, Z15
+	VUNPCKLPD        Z23, Z11, Z22
+	VUNPCKHPD        Z23, Z11, Z11
+	VFMADD231PS.BCST (AX), Z19, Z0
+	VFMADD231PS.BCST 256(AX), Z19, Z1
+	VFMADD231PS.BCST 512(AX), Z19, Z2
+	VFMADD231PS.BCST 768(AX), Z19, Z3
+	VFMADD231PS.BCST 1024(AX), Z19, Z4
+	VFMADD231PS.BCST 1280(AX), Z19, Z5
+	VFMADD231PS.BCST 1536(AX), Z19, Z6
+	VFMADD231PS.BCST 4(AX), Z15, Z0
+	VFMADD231PS.BCST 260(AX), Z15, Z1
+	VFMADD231PS.BCST 516(AX), Z15, Z2
+	VFMADD231PS.BCST 772(AX), Z15, Z3
+	VFMADD231PS.BCST 1028(AX), Z15, Z4
+	VFMADD231PS.BCST 1284(AX), Z15, Z5
+	VFMADD231PS.BCST 1540(AX), Z15, Z6
+	VFMADD231PS.BCST 8(AX), Z22, Z0
+	VFMADD231PS.BCST 264(AX), Z22, Z1
+	VFMADD231PS.BCST 520(AX), Z22, Z2
+	VFMADD231PS.BCST 776(AX), Z22, Z3
+	VFMADD231PS.BCST 1032(AX), Z22, Z4
+	VFMADD231PS.BCST 1288(AX), Z22, Z5
+	VFMADD231PS.BCST 1544(AX), Z22, Z6
+	VFMADD231PS.BCST 12(AX), Z11, Z0
+	VFMADD231PS.BCST 268(AX), Z11, Z1
+	VFMADD231PS.BCST 524(AX), Z11, Z2
+	VFMADD231PS.BCST 780(AX), Z11, Z3
+	VFMADD231PS.BCST 1036(AX), Z11, Z4
+	VFMADD231PS.BCST 1292(AX), Z11, Z5
+	VFMADD231PS.BCST 1548(AX), Z11, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z12, Z8, Z11
+	VUNPCKHPS        Z12, Z8, Z8
+	VUNPCKLPS        Z20, Z16, Z12
+	VUNPCKHPS        Z20, Z16, Z16
+	VUNPCKLPD        Z12, Z11, Z15
+	VUNPCKHPD        Z12, Z11, Z11
+	VUNPCKLPD        Z16, Z8, Z12
+	VUNPCKHPD        Z16, Z8, Z8
+	VFMADD231PS.BCST 16(AX), Z15, Z0
+	VFMADD231PS.BCST 272(AX), Z15, Z1
+	VFMADD231PS.BCST 528(AX), Z15, Z2
+	VFMADD231PS.BCST 784(AX), Z15, Z3
+	VFMADD231PS.BCST 1040(AX), Z15, Z4
+	VFMADD231PS.BCST 1296(AX), Z15, Z5
+	VFMADD231PS.BCST 1552(AX), Z15, Z6
+	VFMADD231PS.BCST 20(AX), Z11, Z0
+	VFMADD231PS.BCST 276(AX), Z11, Z1
+	VFMADD231PS.BCST 532(AX), Z11, Z2
+	VFMADD231PS.BCST 788(AX), Z11, Z3
+	VFMADD231PS.BCST 1044(AX), Z11, Z4
+	VFMADD231PS.BCST 1300(AX), Z11, Z5
+	VFMADD231PS.BCST 1556(AX), Z11, Z6
+	VFMADD231PS.BCST 24(AX), Z12, Z0
+	VFMADD231PS.BCST 280(AX), Z12, Z1
+	VFMADD231PS.BCST 536(AX), Z12, Z2
+	VFMADD231PS.BCST 792(AX), Z12, Z3
+	VFMADD231PS.BCST 1048(AX), Z12, Z4
+	VFMADD231PS.BCST 1304(AX), Z12, Z5
+	VFMADD231PS.BCST 1560(AX), Z12, Z6
+	VFMADD231PS.BCST 28(AX), Z8, Z0
+	VFMADD231PS.BCST 284(AX), Z8, Z1
+	VFMADD231PS.BCST 540(AX), Z8, Z2
+	VFMADD231PS.BCST 796(AX), Z8, Z3
+	VFMADD231PS.BCST 1052(AX), Z8, Z4
+	VFMADD231PS.BCST 1308(AX), Z8, Z5
+	VFMADD231PS.BCST 1564(AX), Z8, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z9, Z8
+	VUNPCKHPS        Z13, Z9, Z9
+	VUNPCKLPS        Z21, Z17, Z11
+	VUNPCKHPS        Z21, Z17, Z13
+	VUNPCKLPD        Z11, Z8, Z12
+	VUNPCKHPD        Z11, Z8, Z8
+	VUNPCKLPD        Z13, Z9, Z11
+	VUNPCKHPD        Z13, Z9, Z9
+	VFMADD231PS.BCST 32(AX), Z12, Z0
+	VFMADD231PS.BCST 288(AX), Z12, Z1
+	VFMADD231PS.BCST 544(AX), Z12, Z2
+	VFMADD231PS.BCST 800(AX), Z12, Z3
+	VFMADD231PS.BCST 1056(AX), Z12, Z4
+	VFMADD231PS.BCST 1312(AX), Z12, Z5
+	VFMADD231PS.BCST 1568(AX), Z12, Z6
+	VFMADD231PS.BCST 36(AX), Z8, Z0
+	VFMADD231PS.BCST 292(AX), Z8, Z1
+	VFMADD231PS.BCST 548(AX), Z8, Z2
+	VFMADD231PS.BCST 804(AX), Z8, Z3
+	VFMADD231PS.BCST 1060(AX), Z8, Z4
+	VFMADD231PS.BCST 1316(AX), Z8, Z5
+	VFMADD231PS.BCST 1572(AX), Z8, Z6
+	VFMADD231PS.BCST 40(AX), Z11, Z0
+	VFMADD231PS.BCST 296(AX), Z11, Z1
+	VFMADD231PS.BCST 552(AX), Z11, Z2
+	VFMADD231PS.BCST 808(AX), Z11, Z3
+	VFMADD231PS.BCST 1064(AX), Z11, Z4
+	VFMADD231PS.BCST 1320(AX), Z11, Z5
+	VFMADD231PS.BCST 1576(AX), Z11, Z6
+	VFMADD231PS.BCST 44(AX), Z9, Z0
+	VFMADD231PS.BCST 300(AX), Z9, Z1
+	VFMADD231PS.BCST 556(AX), Z9, Z2
+	VFMADD231PS.BCST 812(AX), Z9, Z3
+	VFMADD231PS.BCST 1068(AX), Z9, Z4
+	VFMADD231PS.BCST 1324(AX), Z9, Z5
+	VFMADD231PS.BCST 1580(AX), Z9, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z10, Z7, Z8
+	VUNPCKHPS        Z10, Z7, Z7
+	VUNPCKLPS        Z18, Z14, Z9
+	VUNPCKHPS        Z18, Z14, Z11
+	VUNPCKLPD        Z9, Z8, Z10
+	VUNPCKHPD        Z9, Z8, Z8
+	VUNPCKLPD        Z11, Z7, Z9
+	VUNPCKHPD        Z11, Z7, Z7
+	VFMADD231PS.BCST 48(AX), Z10, Z0
+	VFMADD231PS.BCST 304(AX), Z10, Z1
+	VFMADD231PS.BCST 560(AX), Z10, Z2
+	VFMADD231PS.BCST 816(AX), Z10, Z3
+	VFMADD231PS.BCST 1072(AX), Z10, Z4
+	VFMADD231PS.BCST 1328(AX), Z10, Z5
+	VFMADD231PS.BCST 1584(AX), Z10, Z6
+	VFMADD231PS.BCST 52(AX), Z8, Z0
+	VFMADD231PS.BCST 308(AX), Z8, Z1
+	VFMADD231PS.BCST 564(AX), Z8, Z2
+	VFMADD231PS.BCST 820(AX), Z8, Z3
+	VFMADD231PS.BCST 1076(AX), Z8, Z4
+	VFMADD231PS.BCST 1332(AX), Z8, Z5
+	VFMADD231PS.BCST 1588(AX), Z8, Z6
+	VFMADD231PS.BCST 56(AX), Z9, Z0
+	VFMADD231PS.BCST 312(AX), Z9, Z1
+	VFMADD231PS.BCST 568(AX), Z9, Z2
+	VFMADD231PS.BCST 824(AX), Z9, Z3
+	VFMADD231PS.BCST 1080(AX), Z9, Z4
+	VFMADD231PS.BCST 1336(AX), Z9, Z5
+	VFMADD231PS.BCST 1592(AX), Z9, Z6
+	VFMADD231PS.BCST 60(AX), Z7, Z0
+	VFMADD231PS.BCST 316(AX), Z7, Z1
+	VFMADD231PS.BCST 572(AX), Z7, Z2
+	VFMADD231PS.BCST 828(AX), Z7, Z3
+	VFMADD231PS.BCST 1084(AX), Z7, Z4
+	VFMADD231PS.BCST 1340(AX), Z7, Z5
+	VFMADD231PS.BCST 1596(AX), Z7, Z6
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x20, CX
+	ADDQ             $0x20, SI
+	ADDQ             $0x20, DI
+	ADDQ             $0x20, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000600, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F16_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F16_8(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VCVTPH2PS        (CX), Z8
+	VCVTPH2PS        (SI), Z10
+	VCVTPH2PS        (DI), Z11
+	VCVTPH2PS        (R8), Z12
+	VSHUFF32X4       $0x44, Z10, Z8, Z9
+	VSHUFF32X4       $0xee, Z10, Z8, Z8
+	VSHUFF32X4       $0x44, Z12, Z11, Z10
+	VSHUFF32X4       $0xee, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z10, Z9, Z12
+	VSHUFF32X4       $0xdd, Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z11, Z8, Z10
+	VSHUFF32X4       $0xdd, Z11, Z8, Z8
+	VCVTPH2PS        (CX)(DX*1), Z11
+	VCVTPH2PS        (SI)(DX*1), Z14
+	VCVTPH2PS        (DI)(DX*1), Z15
+	VCVTPH2PS        (R8)(DX*1), Z16
+	VSHUFF32X4       $0x44, Z14, Z11, Z13
+	VSHUFF32X4       $0xee, Z14, Z11, Z11
+	VSHUFF32X4       $0x44, Z16, Z15, Z14
+	VSHUFF32X4       $0xee, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z14, Z13, Z16
+	VSHUFF32X4       $0xdd, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z15, Z11, Z14
+	VSHUFF32X4       $0xdd, Z15, Z11, Z11
+	VCVTPH2PS        (CX)(DX*2), Z15
+	VCVTPH2PS        (SI)(DX*2), Z18
+	VCVTPH2PS        (DI)(DX*2), Z19
+	VCVTPH2PS        (R8)(DX*2), Z20
+	VSHUFF32X4       $0x44, Z18, Z15, Z17
+	VSHUFF32X4       $0xee, Z18, Z15, Z15
+	VSHUFF32X4       $0x44, Z20, Z19, Z18
+	VSHUFF32X4       $0xee, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z18, Z17, Z20
+	VSHUFF32X4       $0xdd, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z19, Z15, Z18
+	VSHUFF32X4       $0xdd, Z19, Z15, Z15
+	VCVTPH2PS        (CX)(BX*1), Z19
+	VCVTPH2PS        (SI)(BX*1), Z22
+	VCVTPH2PS        (DI)(BX*1), Z23
+	VCVTPH2PS        (R8)(BX*1), Z24
+	VSHUFF32X4       $0x44, Z22, Z19, Z21
+	VSHUFF32X4       $0xee, Z22, Z19, Z19
+	VSHUFF32X4       $0x44, Z24, Z23, Z22
+	VSHUFF32X4       $0xee, Z24, Z23, Z23
+	VSHUFF32X4       $0x88, Z22, Z21, Z24
+	VSHUFF32X4       $0xdd, Z22, Z21, Z21
+	VSHUFF32X4       $0x88, Z23, Z19, Z22
+	VSHUFF32X4       $0xdd, Z23, Z19, Z19
+	VUNPCKLPS        Z16, Z12, Z23
+	VUNPCKHPS        Z16, Z12, Z12
+	VUNPCKLPS        Z24, Z20, Z16
+	VUNPCKHPS        Z24, Z20, Z24
+	VUNPCKLPD        Z16, Z23, Z20
+	VUNPCKHPD        Z16, Z23, Z16
+	VUNPCKLPD        Z24, Z12, Z23
+	VUNPCKHPD        Z24, Z12, Z12
+	VFMADD231PS.BCST (AX), Z20, Z0
+	VFMADD231PS.BCST 256(AX), Z20, Z1
+	VFMADD231PS.BCST 512(AX), Z20, Z2
+	VFMADD231PS.BCST 768(AX), Z20, Z3
+	VFMADD231PS.BCST 1024(AX), Z20, Z4
+	VFMADD231PS.BCST 1280(AX), Z20, Z5
+	VFMADD231PS.BCST 1536(AX), Z20, Z6
+	VFMADD231PS.BCST 1792(AX), Z20, Z7
+	VFMADD231PS.BCST 4(AX), Z16, Z0
+	VFMADD231PS.BCST 260(AX), Z16, Z1
+	VFMADD231PS.BCST 516(AX), Z16, Z2
+	VFMADD231PS.BCST 772(AX), Z16, Z3
+	VFMADD231PS.BCST 1028(AX), Z16, Z4
+	VFMADD231PS.BCST 1284(AX), Z16, Z5
+	VFMADD231PS.BCST 1540(AX), Z16, Z6
+	VFMADD231PS.BCST 1796(AX), Z16, Z7
+	VFMADD231PS.BCST 8(AX), Z23, Z0
+	VFMADD231PS.BCST 264(AX), Z23, Z1
+	VFMADD231PS.BCST 520(AX), Z23, Z2
+	VFMADD231PS.BCST 776(AX), Z23, Z3
+	VFMADD231PS.BCST 1032(AX), Z23, Z4
+	VFMADD231PS.BCST 1288(AX), Z23, Z5
+	VFMADD231PS.BCST 1544(AX), Z23, Z6
+	VFMADD231PS.BCST 1800(AX), Z23, Z7
+	VFMADD231PS.BCST 12(AX), Z12, Z0
+	VFMADD231PS.BCST 268(AX), Z12, Z1
+	VFMADD231PS.BCST 524(AX), Z12, Z2
+	VFMADD231PS.BCST 780(AX), Z12, Z3
+	VFMADD231PS.BCST 1036(AX), Z12, Z4
+	VFMADD231PS.BCST 1292(AX), Z12, Z5
+	VFMADD231PS.BCST 1548(AX), Z12, Z6
+	VFMADD231PS.BCST 1804(AX), Z12, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z9, Z12
+	VUNPCKHPS        Z13, Z9, Z9
+	VUNPCKLPS        Z21, Z17, Z13
+	VUNPCKHPS        Z21, Z17, Z17
+	VUNPCKLPD        Z13, Z12, Z16
+	VUNPCKHPD        Z13, Z12, Z12
+	VUNPCKLPD        Z17, Z9, Z13
+	VUNPCKHPD        Z17, Z9, Z9
+	VFMADD231PS.BCST 16(AX), Z16, Z0
+	VFMADD231PS.BCST 272(AX), Z16, Z1
+	VFMADD231PS.BCST 528(AX), Z16, Z2
+	VFMADD231PS.BCST 784(AX), Z16, Z3
+	VFMADD231PS.BCST 1040(AX), Z16, Z4
+	VFMADD231PS.BCST 1296(AX), Z16, Z5
+	VFMADD231PS.BCST 1552(AX), Z16, Z6
+	VFMADD231PS.BCST 1808(AX), Z16, Z7
+	VFMADD231PS.BCST 20(AX), Z12, Z0
+	VFMADD231PS.BCST 276(AX), Z12, Z1
+	VFMADD231PS.BCST 532(AX), Z12, Z2
+	VFMADD231PS.BCST 788(AX), Z12, Z3
+	VFMADD231PS.BCST 1044(AX), Z12, Z4
+	VFMADD231PS.BCST 1300(AX), Z12, Z5
+	VFMADD231PS.BCST 1556(AX), Z12, Z6
+	VFMADD231PS.BCST 1812(AX), Z12, Z7
+	VFMADD231PS.BCST 24(AX), Z13, Z0
+	VFMADD231PS.BCST 280(AX), Z13, Z1
+	VFMADD231PS.BCST 536(AX), Z13, Z2
+	VFMADD231PS.BCST 792(AX), Z13, Z3
+	VFMADD231PS.BCST 1048(AX), Z13, Z4
+	VFMADD231PS.BCST 1304(AX), Z13, Z5
+	VFMADD231PS.BCST 1560(AX), Z13, Z6
+	VFMADD231PS.BCST 1816(AX), Z13, Z7
+	VFMADD231PS.BCST 28(AX), Z9, Z0
+	VFMADD231PS.BCST 284(AX), Z9, Z1
+	VFMADD231PS.BCST 540(AX), Z9, Z2
+	VFMADD231PS.BCST 796(AX), Z9, Z3
+	VFMADD231PS.BCST 1052(AX), Z9, Z4
+	VFMADD231PS.BCST 1308(AX), Z9, Z5
+	VFMADD231PS.BCST 1564(AX), Z9, Z6
+	VFMADD231PS.BCST 1820(AX), Z9, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z14, Z10, Z9
+	VUNPCKHPS        Z14, Z10, Z10
+	VUNPCKLPS        Z22, Z18, Z12
+	VUNPCKHPS        Z22, Z18, Z14
+	VUNPCKLPD        Z12, Z9, Z13
+	VUNPCKHPD        Z12, Z9, Z9
+	VUNPCKLPD        Z14, Z10, Z12
+	VUNPCKHPD        Z14, Z10, Z10
+	VFMADD231PS.BCST 32(AX), Z13, Z0
+	VFMADD231PS.BCST 288(AX), Z13, Z1
+	VFMADD231PS.BCST 544(AX), Z13, Z2
+	VFMADD231PS.BCST 800(AX), Z13, Z3
+	VFMADD231PS.BCST 1056(AX), Z13, Z4
+	VFMADD231PS.BCST 1312(AX), Z13, Z5
+	VFMADD231PS.BCST 1568(AX), Z13, Z6
+	VFMADD231PS.BCST 1824(AX), Z13, Z7
+	VFMADD231PS.BCST 36(AX), Z9, Z0
+	VFMADD231PS.BCST 292(AX), Z9, Z1
+	VFMADD231PS.BCST 548(AX), Z9, Z2
+	VFMADD231PS.BCST 804(AX), Z9, Z3
+	VFMADD231PS.BCST 1060(AX), Z9, Z4
+	VFMADD231PS.BCST 1316(AX), Z9, Z5
+	VFMADD231PS.BCST 1572(AX), Z9, Z6
+	VFMADD231PS.BCST 1828(AX), Z9, Z7
+	VFMADD231PS.BCST 40(AX), Z12, Z0
+	VFMADD231PS.BCST 296(AX), Z12, Z1
+	VFMADD231PS.BCST 552(AX), Z12, Z2
+	VFMADD231PS.BCST 808(AX), Z12, Z3
+	VFMADD231PS.BCST 1064(AX), Z12, Z4
+	VFMADD231PS.BCST 1320(AX), Z12, Z5
+	VFMADD231PS.BCST 1576(AX), Z12, Z6
+	VFMADD231PS.BCST 1832(AX), Z12, Z7
+	VFMADD231PS.BCST 44(AX), Z10, Z0
+	VFMADD231PS.BCST 300(AX), Z10, Z1
+	VFMADD231PS.BCST 556(AX), Z10, Z2
+	VFMADD231PS.BCST 812(AX), Z10, Z3
+	VFMADD231PS.BCST 1068(AX), Z10, Z4
+	VFMADD231PS.BCST 1324(AX), Z10, Z5
+	VFMADD231PS.BCST 1580(AX), Z10, Z6
+	VFMADD231PS.BCST 1836(AX), Z10, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z11, Z8, Z9
+	VUNPCKHPS        Z11, Z8, Z8
+	VUNPCKLPS        Z19, Z15, Z10
+	VUNPCKHPS        Z19, Z15, Z12
+	VUNPCKLPD        Z10, Z9, Z11
+	VUNPCKHPD        Z10, Z9, Z9
+	VUNPCKLPD        Z12, Z8, Z10
+	VUNPCKHPD        Z12, Z8, Z8
+	VFMADD231PS.BCST 48(AX), Z11, Z0
+	VFMADD231PS.BCST 304(AX), Z11, Z1
+	VFMADD231PS.BCST 560(AX), Z11, Z2
+	VFMADD231PS.BCST 816(AX), Z11, Z3
+	VFMADD231PS.BCST 1072(AX), Z11, Z4
+	VFMADD231PS.BCST 1328(AX), Z11, Z5
+	VFMADD231PS.BCST 1584(AX), Z11, Z6
+	VFMADD231PS.BCST 1840(AX), Z11, Z7
+	VFMADD231PS.BCST 52(AX), Z9, Z0
+	VFMADD231PS.BCST 308(AX), Z9, Z1
+	VFMADD231PS.BCST 564(AX), Z9, Z2
+	VFMADD231PS.BCST 820(AX), Z9, Z3
+	VFMADD231PS.BCST 1076(AX), Z9, Z4
+	VFMADD231PS.BCST 1332(AX), Z9, Z5
+	VFMADD231PS.BCST 1588(AX), Z9, Z6
+	VFMADD231PS.BCST 1844(AX), Z9, Z7
+	VFMADD231PS.BCST 56(AX), Z10, Z0
+	VFMADD231PS.BCST 312(AX), Z10, Z1
+	VFMADD231PS.BCST 568(AX), Z10, Z2
+	VFMADD231PS.BCST 824(AX), Z10, Z3
+	VFMADD231PS.BCST 1080(AX), Z10, Z4
+	VFMADD231PS.BCST 1336(AX), Z10, Z5
+	VFMADD231PS.BCST 1592(AX), Z10, Z6
+	VFMADD231PS.BCST 1848(AX), Z10, Z7
+	VFMADD231PS.BCST 60(AX), Z8, Z0
+	VFMADD231PS.BCST 316(AX), Z8, Z1
+	VFMADD231PS.BCST 572(AX), Z8, Z2
+	VFMADD231PS.BCST 828(AX), Z8, Z3
+	VFMADD231PS.BCST 1084(AX), Z8, Z4
+	VFMADD231PS.BCST 1340(AX), Z8, Z5
+	VFMADD231PS.BCST 1596(AX), Z8, Z6
+	VFMADD231PS.BCST 1852(AX), Z8, Z7
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x20, CX
+	ADDQ             $0x20, SI
+	ADDQ             $0x20, DI
+	ADDQ             $0x20, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000700, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512F16_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F16_10(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VCVTPH2PS        (CX), Z10
+	VCVTPH2PS        (SI), Z12
+	VCVTPH2PS        (DI), Z13
+	VCVTPH2PS        (R8), Z14
+	VSHUFF32X4       $0x44, Z12, Z10, Z11
+	VSHUFF32X4       $0xee, Z12, Z10, Z10
+	VSHUFF32X4       $0x44, Z14, Z13, Z12
+	VSHUFF32X4       $0xee, Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z12, Z11, Z14
+	VSHUFF32X4       $0xdd, Z12, Z11, Z11
+	VSHUFF32X4       $0x88, Z13, Z10, Z12
+	VSHUFF32X4       $0xdd, Z13, Z10, Z10
+	VCVTPH2PS        (CX)(DX*1), Z13
+	VCVTPH2PS        (SI)(DX*1), Z16
+	VCVTPH2PS        (DI)(DX*1), Z17
+	VCVTPH2PS        (R8)(DX*1), Z18
+	VSHUFF32X4       $0x44, Z16, Z13, Z15
+	VSHUFF32X4       $0xee, Z16, Z13, Z13
+	VSHUFF32X4       $0x44, Z18, Z17, Z16
+	VSHUFF32X4       $0xee, Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z16, Z15, Z18
+	VSHUFF32X4       $0xdd, Z16, Z15, Z15
+	VSHUFF32X4       $0x88, Z17, Z13, Z16
+	VSHUFF32X4       $0xdd, Z17, Z13, Z13
+	VCVTPH2PS        (CX)(DX*2), Z17
+	VCVTPH2PS        (SI)(DX*2), Z20
+	VCVTPH2PS        (DI)(DX*2), Z21
+	VCVTPH2PS        (R8)(DX*2), Z22
+	VSHUFF32X4       $0x44, Z20, Z17, Z19
+	VSHUFF32X4       $0xee, Z20, Z17, Z17
+	VSHUFF32X4       $0x44, Z22, Z21, Z20
+	VSHUFF32X4       $0xee, Z22, Z21, Z21
+	VSHUFF32X4       $0x88, Z20, Z19, Z22
+	VSHUFF32X4       $0xdd, Z20, Z19, Z19
+	VSHUFF32X4       $0x88, Z21, Z17, Z20
+	VSHUFF32X4       $0xdd, Z21, Z17, Z17
+	VCVTPH2PS        (CX)(BX*1), Z21
+	VCVTPH2PS        (SI)(BX*1), Z24
+	VCVTPH2PS        (DI)(BX*1), Z25
+	VCVTPH2PS        (R8)(BX*1), Z26
+	VSHUFF32X4       $0x44, Z24, Z21, Z23
+	VSHUFF32X4       $0xee, Z24, Z21, Z21
+	VSHUFF32X4       $0x44, Z26, Z25, Z24
+	VSHUFF32X4       $0xee, Z26, Z25, Z25
+	VSHUFF32X4       $0x88, Z24, Z23, Z26
+	VSHUFF32X4       $0xdd, Z24, Z23, Z23
+	VSHUFF32X4       $0x88, Z25, Z21, Z24
+	VSHUFF32X4       $0xdd, Z25, Z21, Z21
+	VUNPCKLPS        Z18, Z14, Z25
+	VUNPCKHPS        Z18, Z14, Z14
+	VUNPCKLPS        Z26, Z22, Z18
+	VUNPCKHPS        Z26, Z22, Z26
+	VUNPCKLPD        Z18, Z25, Z22
+	VUNPCKHPD        Z18, Z25, Z18
+	VUNPCKLPD        Z26, Z14, Z25
+	VUNPCKHPD        Z26, Z14, Z14
+	VFMADD231PS.BCST (AX), Z22, Z0
+	VFMADD231PS.BCST 256(AX), Z22, Z1
+	VFMADD231PS.BCST 512(AX), Z22, Z2
+	VFMADD231PS.BCST 768(AX), Z22, Z3
+	VFMADD231PS.BCST 1024(AX), Z22, Z4
+	VFMADD231PS.BCST 1280(AX), Z22, Z5
+	VFMADD231PS.BCST 1536(AX), Z22, Z6
+	VFMADD231PS.BCST 1792(AX), Z22, Z7
+	VFMADD231PS.BCST 2048(AX), Z22, Z8
+	VFMADD231PS.BCST 2304(AX), Z22, Z9
+	VFMADD231PS.BCST 4(AX), Z18, Z0
+	VFMADD231PS.BCST 260(AX), Z18, Z1
+	VFMADD231PS.BCST 516(AX), Z18, Z2
+	VFMADD231PS.BCST 772(AX), Z18, Z3
+	VFMADD231PS.BCST 1028(AX), Z18, Z4
+	VFMADD231PS.BCST 1284(AX), Z18, Z5
+	VFMADD231PS.BCST 1540(AX), Z18, Z6
+	VFMADD231PS.BCST 1796(AX), Z18, Z7
+	VFMADD231PS.BCST 2052(AX), Z18, Z8
+	VFMADD231PS.BCST 2308(AX), Z18, Z9
+	VFMADD231PS.BCST 8(AX), Z25, Z0
+	VFMADD231PS.BCST 264(AX), Z25, Z1
+	VFMADD231PS.BCST 520(AX), Z25, Z2
+	VFMADD231PS.BCST 776(AX), Z25, Z3
+	VFMADD231PS.BCST 1032(AX), Z25, Z4
+	VFMADD231PS.BCST 1288(AX), Z25, Z5
+	VFMADD231PS.BCST 1544(AX), Z25, Z6
+	VFMADD231PS.BCST 1800(AX), Z25, Z7
+	VFMADD231PS.BCST 2056(AX), Z25, Z8
+	VFMADD231PS.BCST 2312(AX), Z25, Z9
+	VFMADD231PS.BCST 12(AX), Z14, Z0
+	VFMADD231PS.BCST 268(AX), Z14, Z1
+	VFMADD231PS.BCST 524(AX), Z14, Z2
+	VFMADD231PS.BCST 780(AX), Z14, Z3
+	VFMADD231PS.BCST 1036(AX), Z14, Z4
+	VFMADD231PS.BCST 1292(AX), Z14, Z5
+	VFMADD231PS.BCST 1548(AX), Z14, Z6
+	VFMADD231PS.BCST 1804(AX), Z14, Z7
+	VFMADD231PS.BCST 2060(AX), Z14, Z8
+	VFMADD231PS.BCST 2316(AX), Z14, Z9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z15, Z11, Z14
+	VUNPCKHPS        Z15, Z11, Z11
+	VUNPCKLPS        Z23, Z19, Z15
+	VUNPCKHPS        Z23, Z19, Z19
+	VUNPCKLPD        Z15, Z14, Z18
+	VUNPCKHPD        Z15, Z14, Z14
+	VUNPCKLPD        Z19, Z11, Z15
+	VUNPCKHPD        Z19, Z11, Z11
+	VFMADD231PS.BCST 16(AX), Z18, Z0
+	VFMADD231PS.BCST 272(AX), Z18, Z1
+	VFMADD231PS.BCST 528(AX), Z18, Z2
+	VFMADD231PS.BCST 784(AX), Z18, Z3
+	VFMADD231PS.BCST 1040(AX), Z18, Z4
+	VFMADD231PS.BCST 1296(AX), Z18, Z5
+	VFMADD231PS.BCST 1552(AX), Z18, Z6
+	VFMADD231PS.BCST 1808(AX), Z18, Z7
+	VFMADD231PS.BCST 2064(AX), Z18, Z8
+	VFMADD231PS.BCST 2320(AX), Z18, Z9
+	VFMADD231PS.BCST 20(AX), Z14, Z0
+	VFMADD231PS.BCST 276(AX), Z14, Z1
+	VFMADD231PS.BCST 532(AX), Z14, Z2
+	VFMADD231PS.BCST 788(AX), Z14, Z3
+	VFMADD231PS.BCST 1044(AX), Z14, Z4
+	VFMADD231PS.BCST 1300(AX), Z14, Z5
+	VFMADD231PS.BCST 1556(AX), Z14, Z6
+	VFMADD231PS.BCST 1812(AX), Z14, Z7
+	VFMADD231PS.BCST 2068(AX), Z14, Z8
+	VFMADD231PS.BCST 2324(AX), Z14, Z9
+	VFMADD231PS.BCST 24(AX), Z15, Z0
+	VFMADD231PS.BCST 280(AX), Z15, Z1
+	VFMADD231PS.BCST 536(AX), Z15, Z2
+	VFMADD231PS.BCST 792(AX), Z15, Z3
+	VFMADD231PS.BCST 1048(AX), Z15, Z4
+	VFMADD231PS.BCST 1304(AX), Z15, Z5
+	VFMADD231PS.BCST 1560(AX), Z15, Z6
+	VFMADD231PS.BCST 1816(AX), Z15, Z7
+	VFMADD231PS.BCST 2072(AX), Z15, Z8
+	VFMADD231PS.BCST 2328(AX), Z15, Z9
+	VFMADD231PS.BCST 28(AX), Z11, Z0
+	VFMADD231PS.BCST 284(AX), Z11, Z1
+	VFMADD231PS.BCST 540(AX), Z11, Z2
+	VFMADD231PS.BCST 796(AX), Z11, Z3
+	VFMADD231PS.BCST 1052(AX), Z11, Z4
+	VFMADD231PS.BCST 1308(AX), Z11, Z5
+	VFMADD231PS.BCST 1564(AX), Z11, Z6
+	VFMADD231PS.BCST 1820(AX), Z11, Z7
+	VFMADD231PS.BCST 2076(AX), Z11, Z8
+	VFMADD231PS.BCST 2332(AX), Z11, Z9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z16, Z12, Z11
+	VUNPCKHPS        Z16, Z12, Z12
+	VUNPCKLPS        Z24, Z20, Z14
+	VUNPCKHPS        Z24, Z20, Z16
+	VUNPCKLPD        Z14, Z11, Z15
+	VUNPCKHPD        Z14, Z11, Z11
+	VUNPCKLPD        Z16, Z12, Z14
+	VUNPCKHPD        Z16, Z12, Z12
+	VFMADD231PS.BCST 32(AX), Z15, Z0
+	VFMADD231PS.BCST 288(AX), Z15, Z1
+	VFMADD231PS.BCST 544(AX), Z15, Z2
+	VFMADD231PS.BCST 800(AX), Z15, Z3
+	VFMADD231PS.BCST 1056(AX), Z15, Z4
+	VFMADD231PS.BCST 1312(AX), Z15, Z5
+	VFMADD231PS.BCST 1568(AX), Z15, Z6
+	VFMADD231PS.BCST 1824(AX), Z15, Z7
+	VFMADD231PS.BCST 2080(AX), Z15, Z8
+	VFMADD231PS.BCST 2336(AX), Z15, Z9
+	VFMADD231PS.BCST 36(AX), Z11, Z0
+	VFMADD231PS.BCST 292(AX), Z11, Z1
+	VFMADD231PS.BCST 548(AX), Z11, Z2
+	VFMADD231PS.BCST 804(AX), Z11, Z3
+	VFMADD231PS.BCST 1060(AX), Z11, Z4
+	VFMADD231PS.BCST 1316(AX), Z11, Z5
+	VFMADD231PS.BCST 1572(AX), Z11, Z6
+	VFMADD231PS.BCST 1828(AX), Z11, Z7
+	VFMADD231PS.BCST 2084(AX), Z11, Z8
+	VFMADD231PS.BCST 2340(AX), Z11, Z9
+	VFMADD231PS.BCST 40(AX), Z14, Z0
+	VFMADD231PS.BCST 296(AX), Z14, Z1
+	VFMADD231PS.BCST 552(AX), Z14, Z2
+	VFMADD231PS.BCST 808(AX), Z14, Z3
+	VFMADD231PS.BCST 1064(AX), Z14, Z4
+	VFMADD231PS.BCST 1320(AX), Z14, Z5
+	VFMADD231PS.BCST 1576(AX), Z14, Z6
+	VFMADD231PS.BCST 1832(AX), Z14, Z7
+	VFMADD231PS.BCST 2088(AX), Z14, Z8
+	VFMADD231PS.BCST 2344(AX), Z14, Z9
+	VFMADD231PS.BCST 44(AX), Z12, Z0
+	VFMADD231PS.BCST 300(AX), Z12, Z1
+	VFMADD231PS.BCST 556(AX), Z12, Z2
+	VFMADD231PS.BCST 812(AX), Z12, Z3
+	VFMADD231PS.BCST 1068(AX), Z12, Z4
+	VFMADD231PS.BCST 1324(AX), Z12, Z5
+	VFMADD231PS.BCST 1580(AX), Z12, Z6
+	VFMADD231PS.BCST 1836(AX), Z12, Z7
+	VFMADD231PS.BCST 2092(AX), Z12, Z8
+	VFMADD231PS.BCST 2348(AX), Z12, Z9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	VUNPCKLPS        Z13, Z10, Z11
+	VUNPCKHPS        Z13, Z10, Z10
+	VUNPCKLPS        Z21, Z17, Z12
+	VUNPCKHPS        Z21, Z17, Z14
+	VUNPCKLPD        Z12, Z11, Z13
+	VUNPCKHPD        Z12, Z11, Z11
+	VUNPCKLPD        Z14, Z10, Z12
+	VUNPCKHPD        Z14, Z10, Z10
+	VFMADD231PS.BCST 48(AX), Z13, Z0
+	VFMADD231PS.BCST 304(AX), Z13, Z1
+	VFMADD231PS.BCST 560(AX), Z13, Z2
+	VFMADD231PS.BCST 816(AX), Z13, Z3
+	VFMADD231PS.BCST 1072(AX), Z13, Z4
+	VFMADD231PS.BCST 1328(AX), Z13, Z5
+	VFMADD231PS.BCST 1584(AX), Z13, Z6
+	VFMADD231PS.BCST 1840(AX), Z13, Z7
+	VFMADD231PS.BCST 2096(AX), Z13, Z8
+	VFMADD231PS.BCST 2352(AX), Z13, Z9
+	VFMADD231PS.BCST 52(AX), Z11, Z0
+	VFMADD231PS.BCST 308(AX), Z11, Z1
+	VFMADD231PS.BCST 564(AX), Z11, Z2
+	VFMADD231PS.BCST 820(AX), Z11, Z3
+	VFMADD231PS.BCST 1076(AX), Z11, Z4
+	VFMADD231PS.BCST 1332(AX), Z11, Z5
+	VFMADD231PS.BCST 1588(AX), Z11, Z6
+	VFMADD231PS.BCST 1844(AX), Z11, Z7
+	VFMADD231PS.BCST 2100(AX), Z11, Z8
+	VFMADD231PS.BCST 2356(AX), Z11, Z9
+	VFMADD231PS.BCST 56(AX), Z12, Z0
+	VFMADD231PS.BCST 312(AX), Z12, Z1
+	VFMADD231PS.BCST 568(AX), Z12, Z2
+	VFMADD231PS.BCST 824(AX), Z12, Z3
+	VFMADD231PS.BCST 1080(AX), Z12, Z4
+	VFMADD231PS.BCST 1336(AX), Z12, Z5
+	VFMADD231PS.BCST 1592(AX), Z12, Z6
+	VFMADD231PS.BCST 1848(AX), Z12, Z7
+	VFMADD231PS.BCST 2104(AX), Z12, Z8
+	VFMADD231PS.BCST 2360(AX), Z12, Z9
+	VFMADD231PS.BCST 60(AX), Z10, Z0
+	VFMADD231PS.BCST 316(AX), Z10, Z1
+	VFMADD231PS.BCST 572(AX), Z10, Z2
+	VFMADD231PS.BCST 828(AX), Z10, Z3
+	VFMADD231PS.BCST 1084(AX), Z10, Z4
+	VFMADD231PS.BCST 1340(AX), Z10, Z5
+	VFMADD231PS.BCST 1596(AX), Z10, Z6
+	VFMADD231PS.BCST 1852(AX), Z10, Z7
+	VFMADD231PS.BCST 2108(AX), Z10, Z8
+	VFMADD231PS.BCST 2364(AX), Z10, Z9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	PREFETCHT1       (R9)
+	ADDQ             $0x40, R9
+	ADDQ             $0x20, CX
+	ADDQ             $0x20, SI
+	ADDQ             $0x20, DI
+	ADDQ             $0x20, R8
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, R10
+	JNZ              block
+	ADDQ             $0x00000900, AX
+	MOVQ             c+32(FP), R10
+	MOVQ             ldc+40(FP), R11
+	SHLQ             $0x02, R11
+	CMPB             add+64(FP), $0x00
+	JEQ              bias
+	VADDPS           (R10), Z0, Z0
+	CMPQ             rows+48(FP), $0x01
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z1, Z1
+	CMPQ             rows+48(FP), $0x02
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z2, Z2
+	CMPQ             rows+48(FP), $0x03
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z3, Z3
+	CMPQ             rows+48(FP), $0x04
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z4, Z4
+	CMPQ             rows+48(FP), $0x05
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z5, Z5
+	CMPQ             rows+48(FP), $0x06
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z6, Z6
+	CMPQ             rows+48(FP), $0x07
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z7, Z7
+	CMPQ             rows+48(FP), $0x08
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z8, Z8
+	CMPQ             rows+48(FP), $0x09
+	JLE              bias
+	ADDQ             R11, R10
+	VADDPS           (R10), Z9, Z9
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_1(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS    (CX), Z1
+	VMOVUPS    (SI), Z3
+	VMOVUPS    (DI), Z4
+	VMOVUPS    (R8), Z5
+	VSHUFF32X4 $0x44, Z3, Z1, Z2
+	VSHUFF32X4 $0xee, Z3, Z1, Z1
+	VSHUFF32X4 $0x44, Z5, Z4, Z3
+	VSHUFF32X4 $0xee, Z5, Z4, Z4
+	VSHUFF32X4 $0x88, Z3, Z2, Z5
+	VSHUFF32X4 $0xdd, Z3, Z2, Z2
+	VSHUFF32X4 $0x88, Z4, Z1, Z3
+	VSHUFF32X4 $0xdd, Z4, Z1, Z1
+	VMOVUPS    (CX)(DX*1), Z4
+	VMOVUPS    (SI)(DX*1), Z7
+	VMOVUPS    (DI)(DX*1), Z8
+	VMOVUPS    (R8)(DX*1), Z9
+	VSHUFF32X4 $0x44, Z7, Z4, Z6
+	VSHUFF32X4 $0xee, Z7, Z4, Z4
+	VSHUFF32X4 $0x44, Z9, Z8, Z7
+	VSHUFF32X4 $0xee, Z9, Z8, Z8
+	VSHUFF32X4 $0x88, Z7, Z6, Z9
+	VSHUFF32X4 $0xdd, Z7, Z6, Z6
+	VSHUFF32X4 $0x88, Z8, Z4, Z7
+	VSHUFF32X4 $0xdd, Z8, Z4, Z4
+	VMOVUPS    (CX)(DX*2), Z8
+	VMOVUPS    (SI)(DX*2), Z11
+	VMOVUPS    (DI)(DX*2), Z12
+	VMOVUPS    (R8)(DX*2), Z13
+	VSHUFF32X4 $0x44, Z11, Z8, Z10
+	VSHUFF32X4 $0xee, Z11, Z8, Z8
+	VSHUFF32X4 $0x44, Z13, Z12, Z11
+	VSHUFF32X4 $0xee, Z13, Z12, Z12
+	VSHUFF32X4 $0x88, Z11, Z10, Z13
+	VSHUFF32X4 $0xdd, Z11, Z10, Z10
+	VSHUFF32X4 $0x88, Z12, Z8, Z11
+	VSHUFF32X4 $0xdd, Z12, Z8, Z8
+	VMOVUPS    (CX)(BX*1), Z12
+	VMOVUPS    (SI)(BX*1), Z15
+	VMOVUPS    (DI)(BX*1), Z16
+	VMOVUPS    (R8)(BX*1), Z17
+	VSHUFF32X4 $0x44, Z15, Z12, Z14
+	VSHUFF32X4 $0xee, Z15, Z12, Z12
+	VSHUFF32X4 $0x44, Z17, Z16, Z15
+	VSHUFF32X4 $0xee, Z17, Z16, Z16
+	VSHUFF32X4 $0x88, Z15, Z14, Z17
+	VSHUFF32X4 $0xdd, Z15, Z14, Z14
+	VSHUFF32X4 $0x88, Z16, Z12, Z15
+	VSHUFF32X4 $0xdd, Z16, Z12, Z12
+	VUNPCKLPS  Z9, Z5, Z16
+	VUNPCKHPS  Z9, Z5, Z5
+	VUNPCKLPS  Z17, Z13, Z9
+	VUNPCKHPS  Z17, Z13, Z17
+	VUNPCKLPD  Z9, Z16, Z13
+	VUNPCKHPD  Z9, Z16, Z9
+	VUNPCKLPD  Z17, Z5, Z16
+	VUNPCKHPD  Z17, Z5, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z5, Z0
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z6, Z2, Z5
+	VUNPCKHPS  Z6, Z2, Z2
+	VUNPCKLPS  Z14, Z10, Z6
+	VUNPCKHPS  Z14, Z10, Z10
+	VUNPCKLPD  Z6, Z5, Z9
+	VUNPCKHPD  Z6, Z5, Z5
+	VUNPCKLPD  Z10, Z2, Z6
+	VUNPCKHPD  Z10, Z2, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z2, Z0
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z7, Z3, Z2
+	VUNPCKHPS  Z7, Z3, Z3
+	VUNPCKLPS  Z15, Z11, Z5
+	VUNPCKHPS  Z15, Z11, Z7
+	VUNPCKLPD  Z5, Z2, Z6
+	VUNPCKHPD  Z5, Z2, Z2
+	VUNPCKLPD  Z7, Z3, Z5
+	VUNPCKHPD  Z7, Z3, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z3, Z0
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z4, Z1, Z2
+	VUNPCKHPS  Z4, Z1, Z1
+	VUNPCKLPS  Z12, Z8, Z3
+	VUNPCKHPS  Z12, Z8, Z5
+	VUNPCKLPD  Z3, Z2, Z4
+	VUNPCKHPD  Z3, Z2, Z2
+	VUNPCKLPD  Z5, Z1, Z3
+	VUNPCKHPD  Z5, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z3, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z1, Z0
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x10, R10
+	JNZ        block
+	MOVQ       c+32(FP), R10
+	MOVQ       ldc+40(FP), R11
+	SHLQ       $0x02, R11
+	CMPB       add+64(FP), $0x00
+	JEQ        bias
+	VADDPS     (R10), Z0, Z0
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    k+0(FP), $0x00
+	JNE     chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_2(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS    (CX), Z2
+	VMOVUPS    (SI), Z4
+	VMOVUPS    (DI), Z5
+	VMOVUPS    (R8), Z6
+	VSHUFF32X4 $0x44, Z4, Z2, Z3
+	VSHUFF32X4 $0xee, Z4, Z2, Z2
+	VSHUFF32X4 $0x44, Z6, Z5, Z4
+	VSHUFF32X4 $0xee, Z6, Z5, Z5
+	VSHUFF32X4 $0x88, Z4, Z3, Z6
+	VSHUFF32X4 $0xdd, Z4, Z3, Z3
+	VSHUFF32X4 $0x88, Z5, Z2, Z4
+	VSHUFF32X4 $0xdd, Z5, Z2, Z2
+	VMOVUPS    (CX)(DX*1), Z5
+	VMOVUPS    (SI)(DX*1), Z8
+	VMOVUPS    (DI)(DX*1), Z9
+	VMOVUPS    (R8)(DX*1), Z10
+	VSHUFF32X4 $0x44, Z8, Z5, Z7
+	VSHUFF32X4 $0xee, Z8, Z5, Z5
+	VSHUFF32X4 $0x44, Z10, Z9, Z8
+	VSHUFF32X4 $0xee, Z10, Z9, Z9
+	VSHUFF32X4 $0x88, Z8, Z7, Z10
+	VSHUFF32X4 $0xdd, Z8, Z7, Z7
+	VSHUFF32X4 $0x88, Z9, Z5, Z8
+	VSHUFF32X4 $0xdd, Z9, Z5, Z5
+	VMOVUPS    (CX)(DX*2), Z9
+	VMOVUPS    (SI)(DX*2), Z12
+	VMOVUPS    (DI)(DX*2), Z13
+	VMOVUPS    (R8)(DX*2), Z14
+	VSHUFF32X4 $0x44, Z12, Z9, Z11
+	VSHUFF32X4 $0xee, Z12, Z9, Z9
+	VSHUFF32X4 $0x44, Z14, Z13, Z12
+	VSHUFF32X4 $0xee, Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z12, Z11, Z14
+	VSHUFF32X4 $0xdd, Z12, Z11, Z11
+	VSHUFF32X4 $0x88, Z13, Z9, Z12
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VMOVUPS    (CX)(BX*1), Z13
+	VMOVUPS    (SI)(BX*1), Z16
+	VMOVUPS    (DI)(BX*1), Z17
+	VMOVUPS    (R8)(BX*1), Z18
+	VSHUFF32X4 $0x44, Z16, Z13, Z15
+	VSHUFF32X4 $0xee, Z16, Z13, Z13
+	VSHUFF32X4 $0x44, Z18, Z17, Z16
+	VSHUFF32X4 $0xee, Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z16, Z15, Z18
+	VSHUFF32X4 $0xdd, Z16, Z15, Z15
+	VSHUFF32X4 $0x88, Z17, Z13, Z16
+	VSHUFF32X4 $0xdd, Z17, Z13, Z13
+	VUNPCKLPS  Z10, Z6, Z17
+	VUNPCKHPS  Z10, Z6, Z6
+	VUNPCKLPS  Z18, Z14, Z10
+	VUNPCKHPS  Z18, Z14, Z18
+	VUNPCKLPD  Z10, Z17, Z14
+	VUNPCKHPD  Z10, Z17, Z10
+	VUNPCKLPD  Z18, Z6, Z17
+	VUNPCKHPD  Z18, Z6, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z17, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z17, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z6, Z1
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z7, Z3, Z6
+	VUNPCKHPS  Z7, Z3, Z3
+	VUNPCKLPS  Z15, Z11, Z7
+	VUNPCKHPS  Z15, Z11, Z11
+	VUNPCKLPD  Z7, Z6, Z10
+	VUNPCKHPD  Z7, Z6, Z6
+	VUNPCKLPD  Z11, Z3, Z7
+	VUNPCKHPD  Z11, Z3, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z3, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z3, Z1
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z8, Z4, Z3
+	VUNPCKHPS  Z8, Z4, Z4
+	VUNPCKLPS  Z16, Z12, Z6
+	VUNPCKHPS  Z16, Z12, Z8
+	VUNPCKLPD  Z6, Z3, Z7
+	VUNPCKHPD  Z6, Z3, Z3
+	VUNPCKLPD  Z8, Z4, Z6
+	VUNPCKHPD  Z8, Z4, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z3, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z3, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z4, Z1
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z5, Z2, Z3
+	VUNPCKHPS  Z5, Z2, Z2
+	VUNPCKLPS  Z13, Z9, Z4
+	VUNPCKHPS  Z13, Z9, Z6
+	VUNPCKLPD  Z4, Z3, Z5
+	VUNPCKHPD  Z4, Z3, Z3
+	VUNPCKLPD  Z6, Z2, Z4
+	VUNPCKHPD  Z6, Z2, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z5, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z3, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z3, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z2, Z1
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x10, R10
+	JNZ        block
+	ADDQ       $0x00000100, AX
+	MOVQ       c+32(FP), R10
+	MOVQ       ldc+40(FP), R11
+	SHLQ       $0x02, R11
+	CMPB       add+64(FP), $0x00
+	JEQ        bias
+	VADDPS     (R10), Z0, Z0
+	CMPQ       rows+48(FP), $0x01
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z1, Z1
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_3(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS    (CX), Z3
+	VMOVUPS    (SI), Z5
+	VMOVUPS    (DI), Z6
+	VMOVUPS    (R8), Z7
+	VSHUFF32X4 $0x44, Z5, Z3, Z4
+	VSHUFF32X4 $0xee, Z5, Z3, Z3
+	VSHUFF32X4 $0x44, Z7, Z6, Z5
+	VSHUFF32X4 $0xee, Z7, Z6, Z6
+	VSHUFF32X4 $0x88, Z5, Z4, Z7
+	VSHUFF32X4 $0xdd, Z5, Z4, Z4
+	VSHUFF32X4 $0x88, Z6, Z3, Z5
+	VSHUFF32X4 $0xdd, Z6, Z3, Z3
+	VMOVUPS    (CX)(DX*1), Z6
+	VMOVUPS    (SI)(DX*1), Z9
+	VMOVUPS    (DI)(DX*1), Z10
+	VMOVUPS    (R8)(DX*1), Z11
+	VSHUFF32X4 $0x44, Z9, Z6, Z8
+	VSHUFF32X4 $0xee, Z9, Z6, Z6
+	VSHUFF32X4 $0x44, Z11, Z10, Z9
+	VSHUFF32X4 $0xee, Z11, Z10, Z10
+	VSHUFF32X4 $0x88, Z9, Z8, Z11
+	VSHUFF32X4 $0xdd, Z9, Z8, Z8
+	VSHUFF32X4 $0x88, Z10, Z6, Z9
+	VSHUFF32X4 $0xdd, Z10, Z6, Z6
+	VMOVUPS    (CX)(DX*2), Z10
+	VMOVUPS    (SI)(DX*2), Z13
+	VMOVUPS    (DI)(DX*2), Z14
+	VMOVUPS    (R8)(DX*2), Z15
+	VSHUFF32X4 $0x44, Z13, Z10, Z12
+	VSHUFF32X4 $0xee, Z13, Z10, Z10
+	VSHUFF32X4 $0x44, Z15, Z14, Z13
+	VSHUFF32X4 $0xee, Z15, Z14, Z14
+	VSHUFF32X4 $0x88, Z13, Z12, Z15
+	VSHUFF32X4 $0xdd, Z13, Z12, Z12
+	VSHUFF32X4 $0x88, Z14, Z10, Z13
+	VSHUFF32X4 $0xdd, Z14, Z10, Z10
+	VMOVUPS    (CX)(BX*1), Z14
+	VMOVUPS    (SI)(BX*1), Z17
+	VMOVUPS    (DI)(BX*1), Z18
+	VMOVUPS    (R8)(BX*1), Z19
+	VSHUFF32X4 $0x44, Z17, Z14, Z16
+	VSHUFF32X4 $0xee, Z17, Z14, Z14
+	VSHUFF32X4 $0x44, Z19, Z18, Z17
+	VSHUFF32X4 $0xee, Z19, Z18, Z18
+	VSHUFF32X4 $0x88, Z17, Z16, Z19
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VSHUFF32X4 $0x88, Z18, Z14, Z17
+	VSHUFF32X4 $0xdd, Z18, Z14, Z14
+	VUNPCKLPS  Z11, Z7, Z18
+	VUNPCKHPS  Z11, Z7, Z7
+	VUNPCKLPS  Z19, Z15, Z11
+	VUNPCKHPS  Z19, Z15, Z19
+	VUNPCKLPD  Z11, Z18, Z15
+	VUNPCKHPD  Z11, Z18, Z11
+	VUNPCKLPD  Z19, Z7, Z18
+	VUNPCKHPD  Z19, Z7, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z15, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z15, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z7, Z2
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z8, Z4, Z7
+	VUNPCKHPS  Z8, Z4, Z4
+	VUNPCKLPS  Z16, Z12, Z8
+	VUNPCKHPS  Z16, Z12, Z12
+	VUNPCKLPD  Z8, Z7, Z11
+	VUNPCKHPD  Z8, Z7, Z7
+	VUNPCKLPD  Z12, Z4, Z8
+	VUNPCKHPD  Z12, Z4, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z4, Z2
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z9, Z5, Z4
+	VUNPCKHPS  Z9, Z5, Z5
+	VUNPCKLPS  Z17, Z13, Z7
+	VUNPCKHPS  Z17, Z13, Z9
+	VUNPCKLPD  Z7, Z4, Z8
+	VUNPCKHPD  Z7, Z4, Z4
+	VUNPCKLPD  Z9, Z5, Z7
+	VUNPCKHPD  Z9, Z5, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z4, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z5, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z5, Z2
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z6, Z3, Z4
+	VUNPCKHPS  Z6, Z3, Z3
+	VUNPCKLPS  Z14, Z10, Z5
+	VUNPCKHPS  Z14, Z10, Z7
+	VUNPCKLPD  Z5, Z4, Z6
+	VUNPCKHPD  Z5, Z4, Z4
+	VUNPCKLPD  Z7, Z3, Z5
+	VUNPCKHPD  Z7, Z3, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z6, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z4, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z5, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z5, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z3, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z3, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z3, Z2
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x10, R10
+	JNZ        block
+	ADDQ       $0x00000200, AX
+	MOVQ       c+32(FP), R10
+	MOVQ       ldc+40(FP), R11
+	SHLQ       $0x02, R11
+	CMPB       add+64(FP), $0x00
+	JEQ        bias
+	VADDPS     (R10), Z0, Z0
+	CMPQ       rows+48(FP), $0x01
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z1, Z1
+	CMPQ       rows+48(FP), $0x02
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z2, Z2
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_4(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS    (CX), Z4
+	VMOVUPS    (SI), Z6
+	VMOVUPS    (DI), Z7
+	VMOVUPS    (R8), Z8
+	VSHUFF32X4 $0x44, Z6, Z4, Z5
+	VSHUFF32X4 $0xee, Z6, Z4, Z4
+	VSHUFF32X4 $0x44, Z8, Z7, Z6
+	VSHUFF32X4 $0xee, Z8, Z7, Z7
+	VSHUFF32X4 $0x88, Z6, Z5, Z8
+	VSHUFF32X4 $0xdd, Z6, Z5, Z5
+	VSHUFF32X4 $0x88, Z7, Z4, Z6
+	VSHUFF32X4 $0xdd, Z7, Z4, Z4
+	VMOVUPS    (CX)(DX*1), Z7
+	VMOVUPS    (SI)(DX*1), Z10
+	VMOVUPS    (DI)(DX*1), Z11
+	VMOVUPS    (R8)(DX*1), Z12
+	VSHUFF32X4 $0x44, Z10, Z7, Z9
+	VSHUFF32X4 $0xee, Z10, Z7, Z7
+	VSHUFF32X4 $0x44, Z12, Z11, Z10
+	VSHUFF32X4 $0xee, Z12, Z11, Z11
+	VSHUFF32X4 $0x88, Z10, Z9, Z12
+	VSHUFF32X4 $0xdd, Z10, Z9, Z9
+	VSHUFF32X4 $0x88, Z11, Z7, Z10
+	VSHUFF32X4 $0xdd, Z11, Z7, Z7
+	VMOVUPS    (CX)(DX*2), Z11
+	VMOVUPS    (SI)(DX*2), Z14
+	VMOVUPS    (DI)(DX*2), Z15
+	VMOVUPS    (R8)(DX*2), Z16
+	VSHUFF32X4 $0x44, Z14, Z11, Z13
+	VSHUFF32X4 $0xee, Z14, Z11, Z11
+	VSHUFF32X4 $0x44, Z16, Z15, Z14
+	VSHUFF32X4 $0xee, Z16, Z15, Z15
+	VSHUFF32X4 $0x88, Z14, Z13, Z16
+	VSHUFF32X4 $0xdd, Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z15, Z11, Z14
+	VSHUFF32X4 $0xdd, Z15, Z11, Z11
+	VMOVUPS    (CX)(BX*1), Z15
+	VMOVUPS    (SI)(BX*1), Z18
+	VMOVUPS    (DI)(BX*1), Z19
+	VMOVUPS    (R8)(BX*1), Z20
+	VSHUFF32X4 $0x44, Z18, Z15, Z17
+	VSHUFF32X4 $0xee, Z18, Z15, Z15
+	VSHUFF32X4 $0x44, Z20, Z19, Z18
+	VSHUFF32X4 $0xee, Z20, Z19, Z19
+	VSHUFF32X4 $0x88, Z18, Z17, Z20
+	VSHUFF32X4 $0xdd, Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z19, Z15, Z18
+	VSHUFF32X4 $0xdd, Z19, Z15, Z15
+	VUNPCKLPS  Z12, Z8, Z19
+	VUNPCKHPS  Z12, Z8, Z8
+	VUNPCKLPS  Z20, Z16, Z12
+	VUNPCKHPS  Z20, Z16, Z20
+	VUNPCKLPD  Z12, Z19, Z16
+	VUNPCKHPD  Z12, Z19, Z12
+	VUNPCKLPD  Z20, Z8, Z19
+	VUNPCKHPD  Z20, Z8, Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 768(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 772(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z19, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z19, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z19, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 776(AX), Z19, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z8, Z3
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z9, Z5, Z8
+	VUNPCKHPS  Z9, Z5, Z5
+	VUNPCKLPS  Z17, Z13, Z9
+	VUNPCKHPS  Z17, Z13, Z13
+	VUNPCKLPD  Z9, Z8, Z12
+	VUNPCKHPD  Z9, Z8, Z8
+	VUNPCKLPD  Z13, Z5, Z9
+	VUNPCKHPD  Z13, Z5, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 784(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 788(AX), Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 792(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z5, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z5, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z5, Z3
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z10, Z6, Z5
+	VUNPCKHPS  Z10, Z6, Z6
+	VUNPCKLPS  Z18, Z14, Z8
+	VUNPCKHPS  Z18, Z14, Z10
+	VUNPCKLPD  Z8, Z5, Z9
+	VUNPCKHPD  Z8, Z5, Z5
+	VUNPCKLPD  Z10, Z6, Z8
+	VUNPCKHPD  Z10, Z6, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 800(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z5, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z5, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 804(AX), Z5, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 808(AX), Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z6, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z6, Z3
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z7, Z4, Z5
+	VUNPCKHPS  Z7, Z4, Z4
+	VUNPCKLPS  Z15, Z11, Z6
+	VUNPCKHPS  Z15, Z11, Z8
+	VUNPCKLPD  Z6, Z5, Z7
+	VUNPCKHPD  Z6, Z5, Z5
+	VUNPCKLPD  Z8, Z4, Z6
+	VUNPCKHPD  Z8, Z4, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 816(AX), Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z5, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z5, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 820(AX), Z5, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z6, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 824(AX), Z6, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z4, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z4, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z4, Z3
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x10, R10
+	JNZ        block
+	ADDQ       $0x00000300, AX
+	MOVQ       c+32(FP), R10
+	MOVQ       ldc+40(FP), R11
+	SHLQ       $0x02, R11
+	CMPB       add+64(FP), $0x00
+	JEQ        bias
+	VADDPS     (R10), Z0, Z0
+	CMPQ       rows+48(FP), $0x01
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z1, Z1
+	CMPQ       rows+48(FP), $0x02
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z2, Z2
+	CMPQ       rows+48(FP), $0x03
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z3, Z3
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_5(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS    (CX), Z5
+	VMOVUPS    (SI), Z7
+	VMOVUPS    (DI), Z8
+	VMOVUPS    (R8), Z9
+	VSHUFF32X4 $0x44, Z7, Z5, Z6
+	VSHUFF32X4 $0xee, Z7, Z5, Z5
+	VSHUFF32X4 $0x44, Z9, Z8, Z7
+	VSHUFF32X4 $0xee, Z9, Z8, Z8
+	VSHUFF32X4 $0x88, Z7, Z6, Z9
+	VSHUFF32X4 $0xdd, Z7, Z6, Z6
+	VSHUFF32X4 $0x88, Z8, Z5, Z7
+	VSHUFF32X4 $0xdd, Z8, Z5, Z5
+	VMOVUPS    (CX)(DX*1), Z8
+	VMOVUPS    (SI)(DX*1), Z11
+	VMOVUPS    (DI)(DX*1), Z12
+	VMOVUPS    (R8)(DX*1), Z13
+	VSHUFF32X4 $0x44, Z11, Z8, Z10
+	VSHUFF32X4 $0xee, Z11, Z8, Z8
+	VSHUFF32X4 $0x44, Z13, Z12, Z11
+	VSHUFF32X4 $0xee, Z13, Z12, Z12
+	VSHUFF32X4 $0x88, Z11, Z10, Z13
+	VSHUFF32X4 $0xdd, Z11, Z10, Z10
+	VSHUFF32X4 $0x88, Z12, Z8, Z11
+	VSHUFF32X4 $0xdd, Z12, Z8, Z8
+	VMOVUPS    (CX)(DX*2), Z12
+	VMOVUPS    (SI)(DX*2), Z15
+	VMOVUPS    (DI)(DX*2), Z16
+	VMOVUPS    (R8)(DX*2), Z17
+	VSHUFF32X4 $0x44, Z15, Z12, Z14
+	VSHUFF32X4 $0xee, Z15, Z12, Z12
+	VSHUFF32X4 $0x44, Z17, Z16, Z15
+	VSHUFF32X4 $0xee, Z17, Z16, Z16
+	VSHUFF32X4 $0x88, Z15, Z14, Z17
+	VSHUFF32X4 $0xdd, Z15, Z14, Z14
+	VSHUFF32X4 $0x88, Z16, Z12, Z15
+	VSHUFF32X4 $0xdd, Z16, Z12, Z12
+	VMOVUPS    (CX)(BX*1), Z16
+	VMOVUPS    (SI)(BX*1), Z19
+	VMOVUPS    (DI)(BX*1), Z20
+	VMOVUPS    (R8)(BX*1), Z21
+	VSHUFF32X4 $0x44, Z19, Z16, Z18
+	VSHUFF32X4 $0xee, Z19, Z16, Z16
+	VSHUFF32X4 $0x44, Z21, Z20, Z19
+	VSHUFF32X4 $0xee, Z21, Z20, Z20
+	VSHUFF32X4 $0x88, Z19, Z18, Z21
+	VSHUFF32X4 $0xdd, Z19, Z18, Z18
+	VSHUFF32X4 $0x88, Z20, Z16, Z19
+	VSHUFF32X4 $0xdd, Z20, Z16, Z16
+	VUNPCKLPS  Z13, Z9, Z20
+	VUNPCKHPS  Z13, Z9, Z9
+	VUNPCKLPS  Z21, Z17, Z13
+	VUNPCKHPS  Z21, Z17, Z21
+	VUNPCKLPD  Z13, Z20, Z17
+	VUNPCKHPD  Z13, Z20, Z13
+	VUNPCKLPD  Z21, Z9, Z20
+	VUNPCKHPD  Z21, Z9, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z17, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z17, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z17, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 768(AX), Z17, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1024(AX), Z17, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z13, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z13, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 772(AX), Z13, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1028(AX), Z13, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z20, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z20, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z20, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 776(AX), Z20, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1032(AX), Z20, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z9, Z4
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z10, Z6, Z9
+	VUNPCKHPS  Z10, Z6, Z6
+	VUNPCKLPS  Z18, Z14, Z10
+	VUNPCKHPS  Z18, Z14, Z14
+	VUNPCKLPD  Z10, Z9, Z13
+	VUNPCKHPD  Z10, Z9, Z9
+	VUNPCKLPD  Z14, Z6, Z10
+	VUNPCKHPD  Z14, Z6, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z13, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z13, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 784(AX), Z13, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1040(AX), Z13, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 788(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1044(AX), Z9, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z10, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 792(AX), Z10, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1048(AX), Z10, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z6, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z6, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z6, Z4
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z11, Z7, Z6
+	VUNPCKHPS  Z11, Z7, Z7
+	VUNPCKLPS  Z19, Z15, Z9
+	VUNPCKHPS  Z19, Z15, Z11
+	VUNPCKLPD  Z9, Z6, Z10
+	VUNPCKHPD  Z9, Z6, Z6
+	VUNPCKLPD  Z11, Z7, Z9
+	VUNPCKHPD  Z11, Z7, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z10, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 800(AX), Z10, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1056(AX), Z10, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z6, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 804(AX), Z6, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1060(AX), Z6, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 808(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1064(AX), Z9, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z7, Z4
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z8, Z5, Z6
+	VUNPCKHPS  Z8, Z5, Z5
+	VUNPCKLPS  Z16, Z12, Z7
+	VUNPCKHPS  Z16, Z12, Z9
+	VUNPCKLPD  Z7, Z6, Z8
+	VUNPCKHPD  Z7, Z6, Z6
+	VUNPCKLPD  Z9, Z5, Z7
+	VUNPCKHPD  Z9, Z5, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 816(AX), Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1072(AX), Z8, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z6, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 820(AX), Z6, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1076(AX), Z6, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 824(AX), Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1080(AX), Z7, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z5, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z5, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z5, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z5, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z5, Z4
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x10, R10
+	JNZ        block
+	ADDQ       $0x00000400, AX
+	MOVQ       c+32(FP), R10
+	MOVQ       ldc+40(FP), R11
+	SHLQ       $0x02, R11
+	CMPB       add+64(FP), $0x00
+	JEQ        bias
+	VADDPS     (R10), Z0, Z0
+	CMPQ       rows+48(FP), $0x01
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z1, Z1
+	CMPQ       rows+48(FP), $0x02
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z2, Z2
+	CMPQ       rows+48(FP), $0x03
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z3, Z3
+	CMPQ       rows+48(FP), $0x04
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z4, Z4
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_6(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS    (CX), Z6
+	VMOVUPS    (SI), Z8
+	VMOVUPS    (DI), Z9
+	VMOVUPS    (R8), Z10
+	VSHUFF32X4 $0x44, Z8, Z6, Z7
+	VSHUFF32X4 $0xee, Z8, Z6, Z6
+	VSHUFF32X4 $0x44, Z10, Z9, Z8
+	VSHUFF32X4 $0xee, Z10, Z9, Z9
+	VSHUFF32X4 $0x88, Z8, Z7, Z10
+	VSHUFF32X4 $0xdd, Z8, Z7, Z7
+	VSHUFF32X4 $0x88, Z9, Z6, Z8
+	VSHUFF32X4 $0xdd, Z9, Z6, Z6
+	VMOVUPS    (CX)(DX*1), Z9
+	VMOVUPS    (SI)(DX*1), Z12
+	VMOVUPS    (DI)(DX*1), Z13
+	VMOVUPS    (R8)(DX*1), Z14
+	VSHUFF32X4 $0x44, Z12, Z9, Z11
+	VSHUFF32X4 $0xee, Z12, Z9, Z9
+	VSHUFF32X4 $0x44, Z14, Z13, Z12
+	VSHUFF32X4 $0xee, Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z12, Z11, Z14
+	VSHUFF32X4 $0xdd, Z12, Z11, Z11
+	VSHUFF32X4 $0x88, Z13, Z9, Z12
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VMOVUPS    (CX)(DX*2), Z13
+	VMOVUPS    (SI)(DX*2), Z16
+	VMOVUPS    (DI)(DX*2), Z17
+	VMOVUPS    (R8)(DX*2), Z18
+	VSHUFF32X4 $0x44, Z16, Z13, Z15
+	VSHUFF32X4 $0xee, Z16, Z13, Z13
+	VSHUFF32X4 $0x44, Z18, Z17, Z16
+	VSHUFF32X4 $0xee, Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z16, Z15, Z18
+	VSHUFF32X4 $0xdd, Z16, Z15, Z15
+	VSHUFF32X4 $0x88, Z17, Z13, Z16
+	VSHUFF32X4 $0xdd, Z17, Z13, Z13
+	VMOVUPS    (CX)(BX*1), Z17
+	VMOVUPS    (SI)(BX*1), Z20
+	VMOVUPS    (DI)(BX*1), Z21
+	VMOVUPS    (R8)(BX*1), Z22
+	VSHUFF32X4 $0x44, Z20, Z17, Z19
+	VSHUFF32X4 $0xee, Z20, Z17, Z17
+	VSHUFF32X4 $0x44, Z22, Z21, Z20
+	VSHUFF32X4 $0xee, Z22, Z21, Z21
+	VSHUFF32X4 $0x88, Z20, Z19, Z22
+	VSHUFF32X4 $0xdd, Z20, Z19, Z19
+	VSHUFF32X4 $0x88, Z21, Z17, Z20
+	VSHUFF32X4 $0xdd, Z21, Z17, Z17
+	VUNPCKLPS  Z14, Z10, Z21
+	VUNPCKHPS  Z14, Z10, Z10
+	VUNPCKLPS  Z22, Z18, Z14
+	VUNPCKHPS  Z22, Z18, Z22
+	VUNPCKLPD  Z14, Z21, Z18
+	VUNPCKHPD  Z14, Z21, Z14
+	VUNPCKLPD  Z22, Z10, Z21
+	VUNPCKHPD  Z22, Z10, Z10
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 768(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1024(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x00; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1280(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 772(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1028(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x04; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1284(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z21, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z21, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z21, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 776(AX), Z21, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1032(AX), Z21, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x08; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1288(AX), Z21, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z10, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z10, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z10, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1292(AX), Z10, Z5
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z11, Z7, Z10
+	VUNPCKHPS  Z11, Z7, Z7
+	VUNPCKLPS  Z19, Z15, Z11
+	VUNPCKHPS  Z19, Z15, Z15
+	VUNPCKLPD  Z11, Z10, Z14
+	VUNPCKHPD  Z11, Z10, Z10
+	VUNPCKLPD  Z15, Z7, Z11
+	VUNPCKHPD  Z15, Z7, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 784(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1040(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x10; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1296(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z10, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 788(AX), Z10, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1044(AX), Z10, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x14; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1300(AX), Z10, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 792(AX), Z11, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1048(AX), Z11, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x18; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1304(AX), Z11, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z7, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1308(AX), Z7, Z5
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z12, Z8, Z7
+	VUNPCKHPS  Z12, Z8, Z8
+	VUNPCKLPS  Z20, Z16, Z10
+	VUNPCKHPS  Z20, Z16, Z12
+	VUNPCKLPD  Z10, Z7, Z11
+	VUNPCKHPD  Z10, Z7, Z7
+	VUNPCKLPD  Z12, Z8, Z10
+	VUNPCKHPD  Z12, Z8, Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 800(AX), Z11, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1056(AX), Z11, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x20; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1312(AX), Z11, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 804(AX), Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1060(AX), Z7, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x24; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1316(AX), Z7, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z10, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 808(AX), Z10, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1064(AX), Z10, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x28; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1320(AX), Z10, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z8, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1324(AX), Z8, Z5
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z9, Z6, Z7
+	VUNPCKHPS  Z9, Z6, Z6
+	VUNPCKLPS  Z17, Z13, Z8
+	VUNPCKHPS  Z17, Z13, Z10
+	VUNPCKLPD  Z8, Z7, Z9
+	VUNPCKHPD  Z8, Z7, Z7
+	VUNPCKLPD  Z10, Z6, Z8
+	VUNPCKHPD  Z10, Z6, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 816(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1072(AX), Z9, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x30; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1328(AX), Z9, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 820(AX), Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1076(AX), Z7, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x34; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1332(AX), Z7, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 824(AX), Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1080(AX), Z8, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x38; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1336(AX), Z8, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z6, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z6, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z6, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z6, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1340(AX), Z6, Z5
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x10, R10
+	JNZ        block
+	ADDQ       $0x00000500, AX
+	MOVQ       c+32(FP), R10
+	MOVQ       ldc+40(FP), R11
+	SHLQ       $0x02, R11
+	CMPB       add+64(FP), $0x00
+	JEQ        bias
+	VADDPS     (R10), Z0, Z0
+	CMPQ       rows+48(FP), $0x01
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z1, Z1
+	CMPQ       rows+48(FP), $0x02
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z2, Z2
+	CMPQ       rows+48(FP), $0x03
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z3, Z3
+	CMPQ       rows+48(FP), $0x04
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z4, Z4
+	CMPQ       rows+48(FP), $0x05
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z5, Z5
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_7(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS    (CX), Z7
+	VMOVUPS    (SI), Z9
+	VMOVUPS    (DI), Z10
+	VMOVUPS    (R8), Z11
+	VSHUFF32X4 $0x44, Z9, Z7, Z8
+	VSHUFF32X4 $0xee, Z9, Z7, Z7
+	VSHUFF32X4 $0x44, Z11, Z10, Z9
+	VSHUFF32X4 $0xee, Z11, Z10, Z10
+	VSHUFF32X4 $0x88, Z9, Z8, Z11
+	VSHUFF32X4 $0xdd, Z9, Z8, Z8
+	VSHUFF32X4 $0x88, Z10, Z7, Z9
+	VSHUFF32X4 $0xdd, Z10, Z7, Z7
+	VMOVUPS    (CX)(DX*1), Z10
+	VMOVUPS    (SI)(DX*1), Z13
+	VMOVUPS    (DI)(DX*1), Z14
+	VMOVUPS    (R8)(DX*1), Z15
+	VSHUFF32X4 $0x44, Z13, Z10, Z12
+	VSHUFF32X4 $0xee, Z13, Z10, Z10
+	VSHUFF32X4 $0x44, Z15, Z14, Z13
+	VSHUFF32X4 $0xee, Z15, Z14, Z14
+	VSHUFF32X4 $0x88, Z13, Z12, Z15
+	VSHUFF32X4 $0xdd, Z13, Z12, Z12
+	VSHUFF32X4 $0x88, Z14, Z10, Z13
+	VSHUFF32X4 $0xdd, Z14, Z10, Z10
+	VMOVUPS    (CX)(DX*2), Z14
+	VMOVUPS    (SI)(DX*2), Z17
+	VMOVUPS    (DI)(DX*2), Z18
+	VMOVUPS    (R8)(DX*2), Z19
+	VSHUFF32X4 $0x44, Z17, Z14, Z16
+	VSHUFF32X4 $0xee, Z17, Z14, Z14
+	VSHUFF32X4 $0x44, Z19, Z18, Z17
+	VSHUFF32X4 $0xee, Z19, Z18, Z18
+	VSHUFF32X4 $0x88, Z17, Z16, Z19
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VSHUFF32X4 $0x88, Z18, Z14, Z17
+	VSHUFF32X4 $0xdd, Z18, Z14, Z14
+	VMOVUPS    (CX)(BX*1), Z18
+	VMOVUPS    (SI)(BX*1), Z21
+	VMOVUPS    (DI)(BX*1), Z22
+	VMOVUPS    (R8)(BX*1), Z23
+	VSHUFF32X4 $0x44, Z21, Z18, Z20
+	VSHUFF32X4 $0xee, Z21, Z18, Z18
+	VSHUFF32X4 $0x44, Z23, Z22, Z21
+	VSHUFF32X4 $0xee, Z23, Z22, Z22
+	VSHUFF32X4 $0x88, Z21, Z20, Z23
+	VSHUFF32X4 $0xdd, Z21, Z20, Z20
+	VSHUFF32X4 $0x88, Z22, Z18, Z21
+	VSHUFF32X4 $0xdd, Z22, Z18, Z18
+	VUNPCKLPS  Z15, Z11, Z22
+	VUNPCKHPS  Z15, Z11, Z11
+	VUNPCKLPS  Z23, Z19, Z15
+	VUNPCKHPS  Z23, Z19, Z23
+	VUNPCKLPD  Z15, Z22, Z19
+	VUNPCKHPD  Z15, Z22, Z15
+	VUNPCKLPD  Z23, Z11, Z22
+	VUNPCKHPD  Z23, Z11, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z19, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z19, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z19, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 768(AX), Z19, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1024(AX), Z19, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x00; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1280(AX), Z19, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x00; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1536(AX), Z19, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z15, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z15, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 772(AX), Z15, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1028(AX), Z15, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x04; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1284(AX), Z15, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x04; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1540(AX), Z15, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z22, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z22, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z22, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 776(AX), Z22, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1032(AX), Z22, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x08; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1288(AX), Z22, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x08; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1544(AX), Z22, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z11, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z11, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1292(AX), Z11, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1548(AX), Z11, Z6
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z12, Z8, Z11
+	VUNPCKHPS  Z12, Z8, Z8
+	VUNPCKLPS  Z20, Z16, Z12
+	VUNPCKHPS  Z20, Z16, Z16
+	VUNPCKLPD  Z12, Z11, Z15
+	VUNPCKHPD  Z12, Z11, Z11
+	VUNPCKLPD  Z16, Z8, Z12
+	VUNPCKHPD  Z16, Z8, Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z15, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z15, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 784(AX), Z15, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1040(AX), Z15, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x10; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1296(AX), Z15, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x10; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1552(AX), Z15, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 788(AX), Z11, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1044(AX), Z11, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x14; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1300(AX), Z11, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x14; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1556(AX), Z11, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 792(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1048(AX), Z12, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x18; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1304(AX), Z12, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x18; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1560(AX), Z12, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z8, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1308(AX), Z8, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1564(AX), Z8, Z6
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z13, Z9, Z8
+	VUNPCKHPS  Z13, Z9, Z9
+	VUNPCKLPS  Z21, Z17, Z11
+	VUNPCKHPS  Z21, Z17, Z13
+	VUNPCKLPD  Z11, Z8, Z12
+	VUNPCKHPD  Z11, Z8, Z8
+	VUNPCKLPD  Z13, Z9, Z11
+	VUNPCKHPD  Z13, Z9, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 800(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1056(AX), Z12, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x20; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1312(AX), Z12, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x20; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1568(AX), Z12, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 804(AX), Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1060(AX), Z8, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x24; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1316(AX), Z8, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x24; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1572(AX), Z8, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 808(AX), Z11, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1064(AX), Z11, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x28; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1320(AX), Z11, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x28; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1576(AX), Z11, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z9, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1324(AX), Z9, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1580(AX), Z9, Z6
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z10, Z7, Z8
+	VUNPCKHPS  Z10, Z7, Z7
+	VUNPCKLPS  Z18, Z14, Z9
+	VUNPCKHPS  Z18, Z14, Z11
+	VUNPCKLPD  Z9, Z8, Z10
+	VUNPCKHPD  Z9, Z8, Z8
+	VUNPCKLPD  Z11, Z7, Z9
+	VUNPCKHPD  Z11, Z7, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z10, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 816(AX), Z10, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1072(AX), Z10, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x30; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1328(AX), Z10, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x30; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1584(AX), Z10, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 820(AX), Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1076(AX), Z8, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x34; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1332(AX), Z8, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x34; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1588(AX), Z8, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 824(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1080(AX), Z9, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x38; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1336(AX), Z9, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x38; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1592(AX), Z9, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z7, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z7, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z7, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z7, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z7, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1340(AX), Z7, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1596(AX), Z7, Z6
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x10, R10
+	JNZ        block
+	ADDQ       $0x00000600, AX
+	MOVQ       c+32(FP), R10
+	MOVQ       ldc+40(FP), R11
+	SHLQ       $0x02, R11
+	CMPB       add+64(FP), $0x00
+	JEQ        bias
+	VADDPS     (R10), Z0, Z0
+	CMPQ       rows+48(FP), $0x01
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z1, Z1
+	CMPQ       rows+48(FP), $0x02
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z2, Z2
+	CMPQ       rows+48(FP), $0x03
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z3, Z3
+	CMPQ       rows+48(FP), $0x04
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z4, Z4
+	CMPQ       rows+48(FP), $0x05
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z5, Z5
+	CMPQ       rows+48(FP), $0x06
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z6, Z6
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_8(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS    (CX), Z8
+	VMOVUPS    (SI), Z10
+	VMOVUPS    (DI), Z11
+	VMOVUPS    (R8), Z12
+	VSHUFF32X4 $0x44, Z10, Z8, Z9
+	VSHUFF32X4 $0xee, Z10, Z8, Z8
+	VSHUFF32X4 $0x44, Z12, Z11, Z10
+	VSHUFF32X4 $0xee, Z12, Z11, Z11
+	VSHUFF32X4 $0x88, Z10, Z9, Z12
+	VSHUFF32X4 $0xdd, Z10, Z9, Z9
+	VSHUFF32X4 $0x88, Z11, Z8, Z10
+	VSHUFF32X4 $0xdd, Z11, Z8, Z8
+	VMOVUPS    (CX)(DX*1), Z11
+	VMOVUPS    (SI)(DX*1), Z14
+	VMOVUPS    (DI)(DX*1), Z15
+	VMOVUPS    (R8)(DX*1), Z16
+	VSHUFF32X4 $0x44, Z14, Z11, Z13
+	VSHUFF32X4 $0xee, Z14, Z11, Z11
+	VSHUFF32X4 $0x44, Z16, Z15, Z14
+	VSHUFF32X4 $0xee, Z16, Z15, Z15
+	VSHUFF32X4 $0x88, Z14, Z13, Z16
+	VSHUFF32X4 $0xdd, Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z15, Z11, Z14
+	VSHUFF32X4 $0xdd, Z15, Z11, Z11
+	VMOVUPS    (CX)(DX*2), Z15
+	VMOVUPS    (SI)(DX*2), Z18
+	VMOVUPS    (DI)(DX*2), Z19
+	VMOVUPS    (R8)(DX*2), Z20
+	VSHUFF32X4 $0x44, Z18, Z15, Z17
+	VSHUFF32X4 $0xee, Z18, Z15, Z15
+	VSHUFF32X4 $0x44, Z20, Z19, Z18
+	VSHUFF32X4 $0xee, Z20, Z19, Z19
+	VSHUFF32X4 $0x88, Z18, Z17, Z20
+	VSHUFF32X4 $0xdd, Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z19, Z15, Z18
+	VSHUFF32X4 $0xdd, Z19, Z15, Z15
+	VMOVUPS    (CX)(BX*1), Z19
+	VMOVUPS    (SI)(BX*1), Z22
+	VMOVUPS    (DI)(BX*1), Z23
+	VMOVUPS    (R8)(BX*1), Z24
+	VSHUFF32X4 $0x44, Z22, Z19, Z21
+	VSHUFF32X4 $0xee, Z22, Z19, Z19
+	VSHUFF32X4 $0x44, Z24, Z23, Z22
+	VSHUFF32X4 $0xee, Z24, Z23, Z23
+	VSHUFF32X4 $0x88, Z22, Z21, Z24
+	VSHUFF32X4 $0xdd, Z22, Z21, Z21
+	VSHUFF32X4 $0x88, Z23, Z19, Z22
+	VSHUFF32X4 $0xdd, Z23, Z19, Z19
+	VUNPCKLPS  Z16, Z12, Z23
+	VUNPCKHPS  Z16, Z12, Z12
+	VUNPCKLPS  Z24, Z20, Z16
+	VUNPCKHPS  Z24, Z20, Z24
+	VUNPCKLPD  Z16, Z23, Z20
+	VUNPCKHPD  Z16, Z23, Z16
+	VUNPCKLPD  Z24, Z12, Z23
+	VUNPCKHPD  Z24, Z12, Z12
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z20, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z20, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z20, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 768(AX), Z20, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1024(AX), Z20, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x00; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1280(AX), Z20, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x00; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1536(AX), Z20, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x00; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1792(AX), Z20, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 772(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1028(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x04; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1284(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x04; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1540(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x04; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1796(AX), Z16, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z23, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z23, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z23, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 776(AX), Z23, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1032(AX), Z23, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x08; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1288(AX), Z23, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x08; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1544(AX), Z23, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x08; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1800(AX), Z23, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z12, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1292(AX), Z12, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1548(AX), Z12, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x0c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1804(AX), Z12, Z7
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z13, Z9, Z12
+	VUNPCKHPS  Z13, Z9, Z9
+	VUNPCKLPS  Z21, Z17, Z13
+	VUNPCKHPS  Z21, Z17, Z17
+	VUNPCKLPD  Z13, Z12, Z16
+	VUNPCKHPD  Z13, Z12, Z12
+	VUNPCKLPD  Z17, Z9, Z13
+	VUNPCKHPD  Z17, Z9, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 784(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1040(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x10; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1296(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x10; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1552(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x10; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1808(AX), Z16, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 788(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1044(AX), Z12, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x14; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1300(AX), Z12, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x14; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1556(AX), Z12, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x14; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1812(AX), Z12, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z13, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z13, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 792(AX), Z13, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1048(AX), Z13, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x18; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1304(AX), Z13, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x18; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1560(AX), Z13, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x18; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1816(AX), Z13, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z9, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1308(AX), Z9, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1564(AX), Z9, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x1c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1820(AX), Z9, Z7
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z14, Z10, Z9
+	VUNPCKHPS  Z14, Z10, Z10
+	VUNPCKLPS  Z22, Z18, Z12
+	VUNPCKHPS  Z22, Z18, Z14
+	VUNPCKLPD  Z12, Z9, Z13
+	VUNPCKHPD  Z12, Z9, Z9
+	VUNPCKLPD  Z14, Z10, Z12
+	VUNPCKHPD  Z14, Z10, Z10
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z13, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z13, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 800(AX), Z13, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1056(AX), Z13, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x20; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1312(AX), Z13, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x20; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1568(AX), Z13, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x20; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1824(AX), Z13, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 804(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1060(AX), Z9, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x24; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1316(AX), Z9, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x24; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1572(AX), Z9, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x24; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1828(AX), Z9, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 808(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1064(AX), Z12, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x28; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1320(AX), Z12, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x28; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1576(AX), Z12, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x28; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1832(AX), Z12, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z10, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z10, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z10, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1324(AX), Z10, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1580(AX), Z10, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x2c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1836(AX), Z10, Z7
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z11, Z8, Z9
+	VUNPCKHPS  Z11, Z8, Z8
+	VUNPCKLPS  Z19, Z15, Z10
+	VUNPCKHPS  Z19, Z15, Z12
+	VUNPCKLPD  Z10, Z9, Z11
+	VUNPCKHPD  Z10, Z9, Z9
+	VUNPCKLPD  Z12, Z8, Z10
+	VUNPCKHPD  Z12, Z8, Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 816(AX), Z11, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1072(AX), Z11, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x30; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1328(AX), Z11, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x30; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1584(AX), Z11, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x30; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1840(AX), Z11, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z9, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z9, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z9, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 820(AX), Z9, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1076(AX), Z9, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x34; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1332(AX), Z9, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x34; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1588(AX), Z9, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x34; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1844(AX), Z9, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z10, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 824(AX), Z10, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1080(AX), Z10, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x38; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1336(AX), Z10, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x38; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1592(AX), Z10, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x38; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1848(AX), Z10, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z8, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z8, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z8, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z8, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z8, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1340(AX), Z8, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1596(AX), Z8, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x3c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1852(AX), Z8, Z7
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x10, R10
+	JNZ        block
+	ADDQ       $0x00000700, AX
+	MOVQ       c+32(FP), R10
+	MOVQ       ldc+40(FP), R11
+	SHLQ       $0x02, R11
+	CMPB       add+64(FP), $0x00
+	JEQ        bias
+	VADDPS     (R10), Z0, Z0
+	CMPQ       rows+48(FP), $0x01
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z1, Z1
+	CMPQ       rows+48(FP), $0x02
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z2, Z2
+	CMPQ       rows+48(FP), $0x03
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z3, Z3
+	CMPQ       rows+48(FP), $0x04
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z4, Z4
+	CMPQ       rows+48(FP), $0x05
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z5, Z5
+	CMPQ       rows+48(FP), $0x06
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z6, Z6
+	CMPQ       rows+48(FP), $0x07
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z7, Z7
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_10(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VMOVUPS    (CX), Z10
+	VMOVUPS    (SI), Z12
+	VMOVUPS    (DI), Z13
+	VMOVUPS    (R8), Z14
+	VSHUFF32X4 $0x44, Z12, Z10, Z11
+	VSHUFF32X4 $0xee, Z12, Z10, Z10
+	VSHUFF32X4 $0x44, Z14, Z13, Z12
+	VSHUFF32X4 $0xee, Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z12, Z11, Z14
+	VSHUFF32X4 $0xdd, Z12, Z11, Z11
+	VSHUFF32X4 $0x88, Z13, Z10, Z12
+	VSHUFF32X4 $0xdd, Z13, Z10, Z10
+	VMOVUPS    (CX)(DX*1), Z13
+	VMOVUPS    (SI)(DX*1), Z16
+	VMOVUPS    (DI)(DX*1), Z17
+	VMOVUPS    (R8)(DX*1), Z18
+	VSHUFF32X4 $0x44, Z16, Z13, Z15
+	VSHUFF32X4 $0xee, Z16, Z13, Z13
+	VSHUFF32X4 $0x44, Z18, Z17, Z16
+	VSHUFF32X4 $0xee, Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z16, Z15, Z18
+	VSHUFF32X4 $0xdd, Z16, Z15, Z15
+	VSHUFF32X4 $0x88, Z17, Z13, Z16
+	VSHUFF32X4 $0xdd, Z17, Z13, Z13
+	VMOVUPS    (CX)(DX*2), Z17
+	VMOVUPS    (SI)(DX*2), Z20
+	VMOVUPS    (DI)(DX*2), Z21
+	VMOVUPS    (R8)(DX*2), Z22
+	VSHUFF32X4 $0x44, Z20, Z17, Z19
+	VSHUFF32X4 $0xee, Z20, Z17, Z17
+	VSHUFF32X4 $0x44, Z22, Z21, Z20
+	VSHUFF32X4 $0xee, Z22, Z21, Z21
+	VSHUFF32X4 $0x88, Z20, Z19, Z22
+	VSHUFF32X4 $0xdd, Z20, Z19, Z19
+	VSHUFF32X4 $0x88, Z21, Z17, Z20
+	VSHUFF32X4 $0xdd, Z21, Z17, Z17
+	VMOVUPS    (CX)(BX*1), Z21
+	VMOVUPS    (SI)(BX*1), Z24
+	VMOVUPS    (DI)(BX*1), Z25
+	VMOVUPS    (R8)(BX*1), Z26
+	VSHUFF32X4 $0x44, Z24, Z21, Z23
+	VSHUFF32X4 $0xee, Z24, Z21, Z21
+	VSHUFF32X4 $0x44, Z26, Z25, Z24
+	VSHUFF32X4 $0xee, Z26, Z25, Z25
+	VSHUFF32X4 $0x88, Z24, Z23, Z26
+	VSHUFF32X4 $0xdd, Z24, Z23, Z23
+	VSHUFF32X4 $0x88, Z25, Z21, Z24
+	VSHUFF32X4 $0xdd, Z25, Z21, Z21
+	VUNPCKLPS  Z18, Z14, Z25
+	VUNPCKHPS  Z18, Z14, Z14
+	VUNPCKLPS  Z26, Z22, Z18
+	VUNPCKHPS  Z26, Z22, Z26
+	VUNPCKLPD  Z18, Z25, Z22
+	VUNPCKHPD  Z18, Z25, Z18
+	VUNPCKLPD  Z26, Z14, Z25
+	VUNPCKHPD  Z26, Z14, Z14
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z22, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z22, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z22, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 768(AX), Z22, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1024(AX), Z22, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x00; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1280(AX), Z22, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x00; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1536(AX), Z22, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x00; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1792(AX), Z22, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2048(AX), Z22, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x00; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2304(AX), Z22, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 772(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1028(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x04; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1284(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x04; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1540(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x04; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1796(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x04; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2052(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x04; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2308(AX), Z18, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z25, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z25, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z25, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 776(AX), Z25, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1032(AX), Z25, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x08; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1288(AX), Z25, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x08; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1544(AX), Z25, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x08; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1800(AX), Z25, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x08; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2056(AX), Z25, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x36; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x08; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2312(AX), Z25, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1292(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1548(AX), Z14, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x0c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1804(AX), Z14, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x0c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2060(AX), Z14, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x0c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2316(AX), Z14, Z9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z15, Z11, Z14
+	VUNPCKHPS  Z15, Z11, Z11
+	VUNPCKLPS  Z23, Z19, Z15
+	VUNPCKHPS  Z23, Z19, Z19
+	VUNPCKLPD  Z15, Z14, Z18
+	VUNPCKHPD  Z15, Z14, Z14
+	VUNPCKLPD  Z19, Z11, Z15
+	VUNPCKHPD  Z19, Z11, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 784(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1040(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x10; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1296(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x10; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1552(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x10; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1808(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x10; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2064(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x10; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2320(AX), Z18, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 788(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1044(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x14; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1300(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x14; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1556(AX), Z14, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x14; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1812(AX), Z14, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x14; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2068(AX), Z14, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x14; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2324(AX), Z14, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z15, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z15, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 792(AX), Z15, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1048(AX), Z15, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x18; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1304(AX), Z15, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x18; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1560(AX), Z15, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x18; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1816(AX), Z15, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x18; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2072(AX), Z15, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x18; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2328(AX), Z15, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z11, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z11, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1308(AX), Z11, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1564(AX), Z11, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x1c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1820(AX), Z11, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x1c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2076(AX), Z11, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x1c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2332(AX), Z11, Z9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z16, Z12, Z11
+	VUNPCKHPS  Z16, Z12, Z12
+	VUNPCKLPS  Z24, Z20, Z14
+	VUNPCKHPS  Z24, Z20, Z16
+	VUNPCKLPD  Z14, Z11, Z15
+	VUNPCKHPD  Z14, Z11, Z11
+	VUNPCKLPD  Z16, Z12, Z14
+	VUNPCKHPD  Z16, Z12, Z12
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z15, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z15, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 800(AX), Z15, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1056(AX), Z15, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x20; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1312(AX), Z15, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x20; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1568(AX), Z15, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x20; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1824(AX), Z15, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x20; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2080(AX), Z15, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x20; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2336(AX), Z15, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 804(AX), Z11, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1060(AX), Z11, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x24; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1316(AX), Z11, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x24; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1572(AX), Z11, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x24; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1828(AX), Z11, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x24; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2084(AX), Z11, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x24; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2340(AX), Z11, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 808(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1064(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x28; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1320(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x28; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1576(AX), Z14, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x28; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1832(AX), Z14, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x28; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2088(AX), Z14, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x28; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2344(AX), Z14, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z12, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1324(AX), Z12, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1580(AX), Z12, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x2c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1836(AX), Z12, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x2c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2092(AX), Z12, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x2c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2348(AX), Z12, Z9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	VUNPCKLPS  Z13, Z10, Z11
+	VUNPCKHPS  Z13, Z10, Z10
+	VUNPCKLPS  Z21, Z17, Z12
+	VUNPCKHPS  Z21, Z17, Z14
+	VUNPCKLPD  Z12, Z11, Z13
+	VUNPCKHPD  Z12, Z11, Z11
+	VUNPCKLPD  Z14, Z10, Z12
+	VUNPCKHPD  Z14, Z10, Z10
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z13, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z13, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 816(AX), Z13, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1072(AX), Z13, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x30; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1328(AX), Z13, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x30; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1584(AX), Z13, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x30; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1840(AX), Z13, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x30; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2096(AX), Z13, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x30; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2352(AX), Z13, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z11, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z11, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z11, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 820(AX), Z11, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1076(AX), Z11, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x34; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1332(AX), Z11, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x34; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1588(AX), Z11, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x34; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1844(AX), Z11, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x34; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2100(AX), Z11, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x34; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2356(AX), Z11, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 824(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1080(AX), Z12, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x38; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1336(AX), Z12, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x38; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1592(AX), Z12, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x38; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1848(AX), Z12, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x38; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2104(AX), Z12, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x38; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2360(AX), Z12, Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z10, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z10, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z10, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z10, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z10, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1340(AX), Z10, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1596(AX), Z10, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x3c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1852(AX), Z10, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x3c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2108(AX), Z10, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x3c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2364(AX), Z10, Z9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x00000040, AX
+	SUBQ       $0x10, R10
+	JNZ        block
+	ADDQ       $0x00000900, AX
+	MOVQ       c+32(FP), R10
+	MOVQ       ldc+40(FP), R11
+	SHLQ       $0x02, R11
+	CMPB       add+64(FP), $0x00
+	JEQ        bias
+	VADDPS     (R10), Z0, Z0
+	CMPQ       rows+48(FP), $0x01
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z1, Z1
+	CMPQ       rows+48(FP), $0x02
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z2, Z2
+	CMPQ       rows+48(FP), $0x03
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z3, Z3
+	CMPQ       rows+48(FP), $0x04
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z4, Z4
+	CMPQ       rows+48(FP), $0x05
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z5, Z5
+	CMPQ       rows+48(FP), $0x06
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z6, Z6
+	CMPQ       rows+48(FP), $0x07
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z7, Z7
+	CMPQ       rows+48(FP), $0x08
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z8, Z8
+	CMPQ       rows+48(FP), $0x09
+	JLE        bias
+	ADDQ       R11, R10
+	VADDPS     (R10), Z9, Z9
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_12(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_12(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VBROADCASTF64X4 (CX), Z12
+	VINSERTF64X4    $0x01, (SI), Z12, Z12
+	VBROADCASTF64X4 (DI), Z13
+	VINSERTF64X4    $0x01, (R8), Z13, Z13
+	VSHUFF32X4      $0x88, Z13, Z12, Z14
+	VSHUFF32X4      $0xdd, Z13, Z12, Z12
+	VBROADCASTF64X4 (CX)(DX*1), Z13
+	VINSERTF64X4    $0x01, (SI)(DX*1), Z13, Z13
+	VBROADCASTF64X4 (DI)(DX*1), Z15
+	VINSERTF64X4    $0x01, (R8)(DX*1), Z15, Z15
+	VSHUFF32X4      $0x88, Z15, Z13, Z16
+	VSHUFF32X4      $0xdd, Z15, Z13, Z13
+	VBROADCASTF64X4 (CX)(DX*2), Z15
+	VINSERTF64X4    $0x01, (SI)(DX*2), Z15, Z15
+	VBROADCASTF64X4 (DI)(DX*2), Z17
+	VINSERTF64X4    $0x01, (R8)(DX*2), Z17, Z17
+	VSHUFF32X4      $0x88, Z17, Z15, Z18
+	VSHUFF32X4      $0xdd, Z17, Z15, Z15
+	VBROADCASTF64X4 (CX)(BX*1), Z17
+	VINSERTF64X4    $0x01, (SI)(BX*1), Z17, Z17
+	VBROADCASTF64X4 (DI)(BX*1), Z19
+	VINSERTF64X4    $0x01, (R8)(BX*1), Z19, Z19
+	VSHUFF32X4      $0x88, Z19, Z17, Z20
+	VSHUFF32X4      $0xdd, Z19, Z17, Z17
+	VUNPCKLPS       Z16, Z14, Z19
+	VUNPCKHPS       Z16, Z14, Z14
+	VUNPCKLPS       Z20, Z18, Z16
+	VUNPCKHPS       Z20, Z18, Z20
+	VUNPCKLPD       Z16, Z19, Z18
+	VUNPCKHPD       Z16, Z19, Z16
+	VUNPCKLPD       Z20, Z14, Z19
+	VUNPCKHPD       Z20, Z14, Z14
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 768(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1024(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x00; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1280(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x00; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1536(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x00; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1792(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2048(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x00; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2304(AX), Z18, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2560(AX), Z18, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2816(AX), Z18, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 772(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1028(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x04; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1284(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x04; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1540(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x04; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1796(AX), Z16, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x04; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2052(AX), Z16, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x04; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2308(AX), Z16, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2564(AX), Z16, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2820(AX), Z16, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z19, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z19, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z19, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 776(AX), Z19, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1032(AX), Z19, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x08; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1288(AX), Z19, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x08; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1544(AX), Z19, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x08; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1800(AX), Z19, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x08; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2056(AX), Z19, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x08; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2312(AX), Z19, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2568(AX), Z19, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2824(AX), Z19, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1292(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1548(AX), Z14, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x0c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1804(AX), Z14, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x0c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2060(AX), Z14, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x0c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2316(AX), Z14, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2572(AX), Z14, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2828(AX), Z14, Z11
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	VUNPCKLPS       Z13, Z12, Z14
+	VUNPCKHPS       Z13, Z12, Z12
+	VUNPCKLPS       Z17, Z15, Z13
+	VUNPCKHPS       Z17, Z15, Z16
+	VUNPCKLPD       Z13, Z14, Z15
+	VUNPCKHPD       Z13, Z14, Z13
+	VUNPCKLPD       Z16, Z12, Z14
+	VUNPCKHPD       Z16, Z12, Z12
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z15, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z15, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 784(AX), Z15, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1040(AX), Z15, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x10; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1296(AX), Z15, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x10; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1552(AX), Z15, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x10; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1808(AX), Z15, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x10; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2064(AX), Z15, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x10; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2320(AX), Z15, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2576(AX), Z15, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2832(AX), Z15, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z13, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z13, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 788(AX), Z13, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1044(AX), Z13, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x14; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1300(AX), Z13, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x14; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1556(AX), Z13, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x14; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1812(AX), Z13, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x14; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2068(AX), Z13, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x14; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2324(AX), Z13, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2580(AX), Z13, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2836(AX), Z13, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 792(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1048(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x18; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1304(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x18; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1560(AX), Z14, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x18; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1816(AX), Z14, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x18; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2072(AX), Z14, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x18; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2328(AX), Z14, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2584(AX), Z14, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2840(AX), Z14, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z12, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1308(AX), Z12, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1564(AX), Z12, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x1c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1820(AX), Z12, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x1c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2076(AX), Z12, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x1c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2332(AX), Z12, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2588(AX), Z12, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2844(AX), Z12, Z11
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	VBROADCASTF64X4 32(CX), Z12
+	VINSERTF64X4    $0x01, 32(SI), Z12, Z12
+	VBROADCASTF64X4 32(DI), Z13
+	VINSERTF64X4    $0x01, 32(R8), Z13, Z13
+	VSHUFF32X4      $0x88, Z13, Z12, Z14
+	VSHUFF32X4      $0xdd, Z13, Z12, Z12
+	VBROADCASTF64X4 32(CX)(DX*1), Z13
+	VINSERTF64X4    $0x01, 32(SI)(DX*1), Z13, Z13
+	VBROADCASTF64X4 32(DI)(DX*1), Z15
+	VINSERTF64X4    $0x01, 32(R8)(DX*1), Z15, Z15
+	VSHUFF32X4      $0x88, Z15, Z13, Z16
+	VSHUFF32X4      $0xdd, Z15, Z13, Z13
+	VBROADCASTF64X4 32(CX)(DX*2), Z15
+	VINSERTF64X4    $0x01, 32(SI)(DX*2), Z15, Z15
+	VBROADCASTF64X4 32(DI)(DX*2), Z17
+	VINSERTF64X4    $0x01, 32(R8)(DX*2), Z17, Z17
+	VSHUFF32X4      $0x88, Z17, Z15, Z18
+	VSHUFF32X4      $0xdd, Z17, Z15, Z15
+	VBROADCASTF64X4 32(CX)(BX*1), Z17
+	VINSERTF64X4    $0x01, 32(SI)(BX*1), Z17, Z17
+	VBROADCASTF64X4 32(DI)(BX*1), Z19
+	VINSERTF64X4    $0x01, 32(R8)(BX*1), Z19, Z19
+	VSHUFF32X4      $0x88, Z19, Z17, Z20
+	VSHUFF32X4      $0xdd, Z19, Z17, Z17
+	VUNPCKLPS       Z16, Z14, Z19
+	VUNPCKHPS       Z16, Z14, Z14
+	VUNPCKLPS       Z20, Z18, Z16
+	VUNPCKHPS       Z20, Z18, Z20
+	VUNPCKLPD       Z16, Z19, Z18
+	VUNPCKHPD       Z16, Z19, Z16
+	VUNPCKLPD       Z20, Z14, Z19
+	VUNPCKHPD       Z20, Z14, Z14
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 800(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1056(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x20; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1312(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x20; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1568(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x20; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1824(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x20; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2080(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x20; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2336(AX), Z18, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2592(AX), Z18, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2848(AX), Z18, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 804(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1060(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x24; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1316(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x24; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1572(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x24; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1828(AX), Z16, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x24; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2084(AX), Z16, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x24; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2340(AX), Z16, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2596(AX), Z16, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2852(AX), Z16, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z19, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z19, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z19, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 808(AX), Z19, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1064(AX), Z19, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x28; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1320(AX), Z19, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x28; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1576(AX), Z19, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x28; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1832(AX), Z19, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x28; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2088(AX), Z19, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x28; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2344(AX), Z19, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2600(AX), Z19, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2856(AX), Z19, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1324(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1580(AX), Z14, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x2c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1836(AX), Z14, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x2c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2092(AX), Z14, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x2c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2348(AX), Z14, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2604(AX), Z14, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2860(AX), Z14, Z11
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	VUNPCKLPS       Z13, Z12, Z14
+	VUNPCKHPS       Z13, Z12, Z12
+	VUNPCKLPS       Z17, Z15, Z13
+	VUNPCKHPS       Z17, Z15, Z16
+	VUNPCKLPD       Z13, Z14, Z15
+	VUNPCKHPD       Z13, Z14, Z13
+	VUNPCKLPD       Z16, Z12, Z14
+	VUNPCKHPD       Z16, Z12, Z12
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z15, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z15, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 816(AX), Z15, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1072(AX), Z15, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x30; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1328(AX), Z15, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x30; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1584(AX), Z15, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x30; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1840(AX), Z15, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x30; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2096(AX), Z15, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x30; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2352(AX), Z15, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2608(AX), Z15, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2864(AX), Z15, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z13, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z13, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 820(AX), Z13, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1076(AX), Z13, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x34; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1332(AX), Z13, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x34; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1588(AX), Z13, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x34; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1844(AX), Z13, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x34; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2100(AX), Z13, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x34; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2356(AX), Z13, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2612(AX), Z13, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x16; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2868(AX), Z13, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 824(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1080(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x38; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1336(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x38; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1592(AX), Z14, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x38; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1848(AX), Z14, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x38; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2104(AX), Z14, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x38; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2360(AX), Z14, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2616(AX), Z14, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2872(AX), Z14, Z11
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z12, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z12, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z12, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z12, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z12, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1340(AX), Z12, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1596(AX), Z12, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x3c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1852(AX), Z12, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x3c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2108(AX), Z12, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x3c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2364(AX), Z12, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2620(AX), Z12, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2876(AX), Z12, Z11
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	ADDQ            $0x40, CX
+	ADDQ            $0x40, SI
+	ADDQ            $0x40, DI
+	ADDQ            $0x40, R8
+	ADDQ            $0x00000040, AX
+	SUBQ            $0x10, R10
+	JNZ             block
+	ADDQ            $0x00000b00, AX
+	MOVQ            c+32(FP), R10
+	MOVQ            ldc+40(FP), R11
+	SHLQ            $0x02, R11
+	CMPB            add+64(FP), $0x00
+	JEQ             bias
+	VADDPS          (R10), Z0, Z0
+	CMPQ            rows+48(FP), $0x01
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z1, Z1
+	CMPQ            rows+48(FP), $0x02
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z2, Z2
+	CMPQ            rows+48(FP), $0x03
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z3, Z3
+	CMPQ            rows+48(FP), $0x04
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z4, Z4
+	CMPQ            rows+48(FP), $0x05
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z5, Z5
+	CMPQ            rows+48(FP), $0x06
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z6, Z6
+	CMPQ            rows+48(FP), $0x07
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z7, Z7
+	CMPQ            rows+48(FP), $0x08
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z8, Z8
+	CMPQ            rows+48(FP), $0x09
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z9, Z9
+	CMPQ            rows+48(FP), $0x0a
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z10, Z10
+	CMPQ            rows+48(FP), $0x0b
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z11, Z11
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+	VADDPS (R10), Z11, Z11
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x0a
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+	CMPQ    rows+48(FP), $0x0b
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z11, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_14(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_14(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VBROADCASTF64X4 (CX), Z14
+	VINSERTF64X4    $0x01, (SI), Z14, Z14
+	VBROADCASTF64X4 (DI), Z15
+	VINSERTF64X4    $0x01, (R8), Z15, Z15
+	VSHUFF32X4      $0x88, Z15, Z14, Z16
+	VSHUFF32X4      $0xdd, Z15, Z14, Z14
+	VBROADCASTF64X4 (CX)(DX*1), Z15
+	VINSERTF64X4    $0x01, (SI)(DX*1), Z15, Z15
+	VBROADCASTF64X4 (DI)(DX*1), Z17
+	VINSERTF64X4    $0x01, (R8)(DX*1), Z17, Z17
+	VSHUFF32X4      $0x88, Z17, Z15, Z18
+	VSHUFF32X4      $0xdd, Z17, Z15, Z15
+	VBROADCASTF64X4 (CX)(DX*2), Z17
+	VINSERTF64X4    $0x01, (SI)(DX*2), Z17, Z17
+	VBROADCASTF64X4 (DI)(DX*2), Z19
+	VINSERTF64X4    $0x01, (R8)(DX*2), Z19, Z19
+	VSHUFF32X4      $0x88, Z19, Z17, Z20
+	VSHUFF32X4      $0xdd, Z19, Z17, Z17
+	VBROADCASTF64X4 (CX)(BX*1), Z19
+	VINSERTF64X4    $0x01, (SI)(BX*1), Z19, Z19
+	VBROADCASTF64X4 (DI)(BX*1), Z21
+	VINSERTF64X4    $0x01, (R8)(BX*1), Z21, Z21
+	VSHUFF32X4      $0x88, Z21, Z19, Z22
+	VSHUFF32X4      $0xdd, Z21, Z19, Z19
+	VUNPCKLPS       Z18, Z16, Z21
+	VUNPCKHPS       Z18, Z16, Z16
+	VUNPCKLPS       Z22, Z20, Z18
+	VUNPCKHPS       Z22, Z20, Z22
+	VUNPCKLPD       Z18, Z21, Z20
+	VUNPCKHPD       Z18, Z21, Z18
+	VUNPCKLPD       Z22, Z16, Z21
+	VUNPCKHPD       Z22, Z16, Z16
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z20, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z20, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z20, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 768(AX), Z20, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1024(AX), Z20, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x00; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1280(AX), Z20, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x00; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1536(AX), Z20, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x00; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1792(AX), Z20, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2048(AX), Z20, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x00; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2304(AX), Z20, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2560(AX), Z20, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2816(AX), Z20, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3072(AX), Z20, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x00; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3328(AX), Z20, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 772(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1028(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x04; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1284(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x04; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1540(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x04; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1796(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x04; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2052(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x04; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2308(AX), Z18, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2564(AX), Z18, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2820(AX), Z18, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3076(AX), Z18, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x04; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3332(AX), Z18, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z21, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z21, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z21, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 776(AX), Z21, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1032(AX), Z21, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x08; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1288(AX), Z21, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x08; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1544(AX), Z21, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x08; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1800(AX), Z21, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x08; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2056(AX), Z21, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x08; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2312(AX), Z21, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2568(AX), Z21, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2824(AX), Z21, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3080(AX), Z21, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x08; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3336(AX), Z21, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1292(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1548(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x0c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1804(AX), Z16, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x0c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2060(AX), Z16, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x0c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2316(AX), Z16, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2572(AX), Z16, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2828(AX), Z16, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3084(AX), Z16, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3340(AX), Z16, Z13
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	VUNPCKLPS       Z15, Z14, Z16
+	VUNPCKHPS       Z15, Z14, Z14
+	VUNPCKLPS       Z19, Z17, Z15
+	VUNPCKHPS       Z19, Z17, Z18
+	VUNPCKLPD       Z15, Z16, Z17
+	VUNPCKHPD       Z15, Z16, Z15
+	VUNPCKLPD       Z18, Z14, Z16
+	VUNPCKHPD       Z18, Z14, Z14
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z17, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z17, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z17, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 784(AX), Z17, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1040(AX), Z17, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x10; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1296(AX), Z17, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x10; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1552(AX), Z17, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x10; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1808(AX), Z17, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x10; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2064(AX), Z17, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x10; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2320(AX), Z17, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2576(AX), Z17, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2832(AX), Z17, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3088(AX), Z17, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x10; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3344(AX), Z17, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z15, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z15, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 788(AX), Z15, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1044(AX), Z15, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x14; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1300(AX), Z15, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x14; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1556(AX), Z15, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x14; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1812(AX), Z15, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x14; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2068(AX), Z15, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x14; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2324(AX), Z15, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2580(AX), Z15, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2836(AX), Z15, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3092(AX), Z15, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x14; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3348(AX), Z15, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 792(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1048(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x18; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1304(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x18; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1560(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x18; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1816(AX), Z16, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x18; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2072(AX), Z16, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x18; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2328(AX), Z16, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2584(AX), Z16, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2840(AX), Z16, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3096(AX), Z16, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x18; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3352(AX), Z16, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1308(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1564(AX), Z14, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x1c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1820(AX), Z14, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x1c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2076(AX), Z14, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x1c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2332(AX), Z14, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2588(AX), Z14, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2844(AX), Z14, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3100(AX), Z14, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3356(AX), Z14, Z13
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	VBROADCASTF64X4 32(CX), Z14
+	VINSERTF64X4    $0x01, 32(SI), Z14, Z14
+	VBROADCASTF64X4 32(DI), Z15
+	VINSERTF64X4    $0x01, 32(R8), Z15, Z15
+	VSHUFF32X4      $0x88, Z15, Z14, Z16
+	VSHUFF32X4      $0xdd, Z15, Z14, Z14
+	VBROADCASTF64X4 32(CX)(DX*1), Z15
+	VINSERTF64X4    $0x01, 32(SI)(DX*1), Z15, Z15
+	VBROADCASTF64X4 32(DI)(DX*1), Z17
+	VINSERTF64X4    $0x01, 32(R8)(DX*1), Z17, Z17
+	VSHUFF32X4      $0x88, Z17, Z15, Z18
+	VSHUFF32X4      $0xdd, Z17, Z15, Z15
+	VBROADCASTF64X4 32(CX)(DX*2), Z17
+	VINSERTF64X4    $0x01, 32(SI)(DX*2), Z17, Z17
+	VBROADCASTF64X4 32(DI)(DX*2), Z19
+	VINSERTF64X4    $0x01, 32(R8)(DX*2), Z19, Z19
+	VSHUFF32X4      $0x88, Z19, Z17, Z20
+	VSHUFF32X4      $0xdd, Z19, Z17, Z17
+	VBROADCASTF64X4 32(CX)(BX*1), Z19
+	VINSERTF64X4    $0x01, 32(SI)(BX*1), Z19, Z19
+	VBROADCASTF64X4 32(DI)(BX*1), Z21
+	VINSERTF64X4    $0x01, 32(R8)(BX*1), Z21, Z21
+	VSHUFF32X4      $0x88, Z21, Z19, Z22
+	VSHUFF32X4      $0xdd, Z21, Z19, Z19
+	VUNPCKLPS       Z18, Z16, Z21
+	VUNPCKHPS       Z18, Z16, Z16
+	VUNPCKLPS       Z22, Z20, Z18
+	VUNPCKHPS       Z22, Z20, Z22
+	VUNPCKLPD       Z18, Z21, Z20
+	VUNPCKHPD       Z18, Z21, Z18
+	VUNPCKLPD       Z22, Z16, Z21
+	VUNPCKHPD       Z22, Z16, Z16
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z20, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z20, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z20, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 800(AX), Z20, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1056(AX), Z20, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x20; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1312(AX), Z20, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x20; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1568(AX), Z20, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x20; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1824(AX), Z20, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x20; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2080(AX), Z20, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x20; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2336(AX), Z20, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2592(AX), Z20, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2848(AX), Z20, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3104(AX), Z20, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x20; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3360(AX), Z20, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 804(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1060(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x24; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1316(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x24; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1572(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x24; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1828(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x24; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2084(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x24; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2340(AX), Z18, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2596(AX), Z18, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2852(AX), Z18, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3108(AX), Z18, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x24; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3364(AX), Z18, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z21, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z21, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z21, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 808(AX), Z21, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1064(AX), Z21, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x28; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1320(AX), Z21, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x28; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1576(AX), Z21, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x28; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1832(AX), Z21, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x28; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2088(AX), Z21, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x28; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2344(AX), Z21, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2600(AX), Z21, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2856(AX), Z21, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3112(AX), Z21, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x56; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x28; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3368(AX), Z21, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1324(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1580(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x2c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1836(AX), Z16, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x2c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2092(AX), Z16, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x2c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2348(AX), Z16, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2604(AX), Z16, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2860(AX), Z16, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3116(AX), Z16, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3372(AX), Z16, Z13
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	VUNPCKLPS       Z15, Z14, Z16
+	VUNPCKHPS       Z15, Z14, Z14
+	VUNPCKLPS       Z19, Z17, Z15
+	VUNPCKHPS       Z19, Z17, Z18
+	VUNPCKLPD       Z15, Z16, Z17
+	VUNPCKHPD       Z15, Z16, Z15
+	VUNPCKLPD       Z18, Z14, Z16
+	VUNPCKHPD       Z18, Z14, Z14
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z17, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z17, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z17, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 816(AX), Z17, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1072(AX), Z17, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x30; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1328(AX), Z17, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x30; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1584(AX), Z17, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x30; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1840(AX), Z17, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x30; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2096(AX), Z17, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x30; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2352(AX), Z17, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2608(AX), Z17, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2864(AX), Z17, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3120(AX), Z17, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x30; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3376(AX), Z17, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z15, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z15, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 820(AX), Z15, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1076(AX), Z15, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x34; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1332(AX), Z15, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x34; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1588(AX), Z15, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x34; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1844(AX), Z15, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x34; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2100(AX), Z15, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x34; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2356(AX), Z15, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2612(AX), Z15, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2868(AX), Z15, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3124(AX), Z15, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x06; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x34; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3380(AX), Z15, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 824(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1080(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x38; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1336(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x38; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1592(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x38; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1848(AX), Z16, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x38; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2104(AX), Z16, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x38; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2360(AX), Z16, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2616(AX), Z16, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2872(AX), Z16, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3128(AX), Z16, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x38; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3384(AX), Z16, Z13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z14, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z14, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z14, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z14, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z14, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1340(AX), Z14, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1596(AX), Z14, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x3c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1852(AX), Z14, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x3c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2108(AX), Z14, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x3c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2364(AX), Z14, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2620(AX), Z14, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2876(AX), Z14, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3132(AX), Z14, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3388(AX), Z14, Z13
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	ADDQ            $0x40, CX
+	ADDQ            $0x40, SI
+	ADDQ            $0x40, DI
+	ADDQ            $0x40, R8
+	ADDQ            $0x00000040, AX
+	SUBQ            $0x10, R10
+	JNZ             block
+	ADDQ            $0x00000d00, AX
+	MOVQ            c+32(FP), R10
+	MOVQ            ldc+40(FP), R11
+	SHLQ            $0x02, R11
+	CMPB            add+64(FP), $0x00
+	JEQ             bias
+	VADDPS          (R10), Z0, Z0
+	CMPQ            rows+48(FP), $0x01
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z1, Z1
+	CMPQ            rows+48(FP), $0x02
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z2, Z2
+	CMPQ            rows+48(FP), $0x03
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z3, Z3
+	CMPQ            rows+48(FP), $0x04
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z4, Z4
+	CMPQ            rows+48(FP), $0x05
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z5, Z5
+	CMPQ            rows+48(FP), $0x06
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z6, Z6
+	CMPQ            rows+48(FP), $0x07
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z7, Z7
+	CMPQ            rows+48(FP), $0x08
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z8, Z8
+	CMPQ            rows+48(FP), $0x09
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z9, Z9
+	CMPQ            rows+48(FP), $0x0a
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z10, Z10
+	CMPQ            rows+48(FP), $0x0b
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z11, Z11
+	CMPQ            rows+48(FP), $0x0c
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z12, Z12
+	CMPQ            rows+48(FP), $0x0d
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z13, Z13
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+	VADDPS (R10), Z11, Z11
+	VADDPS (R10), Z12, Z12
+	VADDPS (R10), Z13, Z13
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x0a
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+	CMPQ    rows+48(FP), $0x0b
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z11, (R10)
+	CMPQ    rows+48(FP), $0x0c
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z12, (R10)
+	CMPQ    rows+48(FP), $0x0d
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z13, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET
+
+// func fewAVX512Pairs_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
+TEXT ·fewAVX512Pairs_16(SB), NOSPLIT, $0-80
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), CX
+	MOVQ ldb+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (CX)(DX*4), SI
+	LEAQ (SI)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	MOVQ ahead+72(FP), R9
+	ADDQ CX, R9
+
+chunk:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	MOVQ    $0x00000040, R10
+	CMPQ    R10, k+0(FP)
+	CMOVQGT k+0(FP), R10
+	SUBQ    R10, k+0(FP)
+
+block:
+	VBROADCASTF64X4 (CX), Z16
+	VINSERTF64X4    $0x01, (SI), Z16, Z16
+	VBROADCASTF64X4 (DI), Z17
+	VINSERTF64X4    $0x01, (R8), Z17, Z17
+	VSHUFF32X4      $0x88, Z17, Z16, Z18
+	VSHUFF32X4      $0xdd, Z17, Z16, Z16
+	VBROADCASTF64X4 (CX)(DX*1), Z17
+	VINSERTF64X4    $0x01, (SI)(DX*1), Z17, Z17
+	VBROADCASTF64X4 (DI)(DX*1), Z19
+	VINSERTF64X4    $0x01, (R8)(DX*1), Z19, Z19
+	VSHUFF32X4      $0x88, Z19, Z17, Z20
+	VSHUFF32X4      $0xdd, Z19, Z17, Z17
+	VBROADCASTF64X4 (CX)(DX*2), Z19
+	VINSERTF64X4    $0x01, (SI)(DX*2), Z19, Z19
+	VBROADCASTF64X4 (DI)(DX*2), Z21
+	VINSERTF64X4    $0x01, (R8)(DX*2), Z21, Z21
+	VSHUFF32X4      $0x88, Z21, Z19, Z22
+	VSHUFF32X4      $0xdd, Z21, Z19, Z19
+	VBROADCASTF64X4 (CX)(BX*1), Z21
+	VINSERTF64X4    $0x01, (SI)(BX*1), Z21, Z21
+	VBROADCASTF64X4 (DI)(BX*1), Z23
+	VINSERTF64X4    $0x01, (R8)(BX*1), Z23, Z23
+	VSHUFF32X4      $0x88, Z23, Z21, Z24
+	VSHUFF32X4      $0xdd, Z23, Z21, Z21
+	VUNPCKLPS       Z20, Z18, Z23
+	VUNPCKHPS       Z20, Z18, Z18
+	VUNPCKLPS       Z24, Z22, Z20
+	VUNPCKHPS       Z24, Z22, Z24
+	VUNPCKLPD       Z20, Z23, Z22
+	VUNPCKHPD       Z20, Z23, Z20
+	VUNPCKLPD       Z24, Z18, Z23
+	VUNPCKHPD       Z24, Z18, Z18
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x00 // VDPBF16PS.BCST (AX), Z22, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x40 // VDPBF16PS.BCST 256(AX), Z22, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 512(AX), Z22, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 768(AX), Z22, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1024(AX), Z22, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x00; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1280(AX), Z22, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x00; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1536(AX), Z22, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x00; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1792(AX), Z22, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2048(AX), Z22, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x00; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2304(AX), Z22, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x00; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2560(AX), Z22, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x00; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2816(AX), Z22, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3072(AX), Z22, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x00; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3328(AX), Z22, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x00; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3584(AX), Z22, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x00; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3840(AX), Z22, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x01 // VDPBF16PS.BCST 4(AX), Z20, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x41 // VDPBF16PS.BCST 260(AX), Z20, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 516(AX), Z20, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 772(AX), Z20, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1028(AX), Z20, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x04; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1284(AX), Z20, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x04; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1540(AX), Z20, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x04; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1796(AX), Z20, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x04; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2052(AX), Z20, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x04; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2308(AX), Z20, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x04; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2564(AX), Z20, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x04; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2820(AX), Z20, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x04; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3076(AX), Z20, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x04; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3332(AX), Z20, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x04; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3588(AX), Z20, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x04; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3844(AX), Z20, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z23, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x42 // VDPBF16PS.BCST 264(AX), Z23, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 520(AX), Z23, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 776(AX), Z23, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1032(AX), Z23, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x08; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1288(AX), Z23, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x08; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1544(AX), Z23, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x08; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1800(AX), Z23, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x08; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2056(AX), Z23, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x08; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2312(AX), Z23, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x08; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2568(AX), Z23, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x08; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2824(AX), Z23, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x08; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3080(AX), Z23, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x08; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3336(AX), Z23, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x08; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3592(AX), Z23, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x08; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3848(AX), Z23, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1292(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1548(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x0c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1804(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x0c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2060(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x0c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2316(AX), Z18, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2572(AX), Z18, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2828(AX), Z18, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3084(AX), Z18, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3340(AX), Z18, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3596(AX), Z18, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x0c; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3852(AX), Z18, Z15
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	VUNPCKLPS       Z17, Z16, Z18
+	VUNPCKHPS       Z17, Z16, Z16
+	VUNPCKLPS       Z21, Z19, Z17
+	VUNPCKHPS       Z21, Z19, Z20
+	VUNPCKLPD       Z17, Z18, Z19
+	VUNPCKHPD       Z17, Z18, Z17
+	VUNPCKLPD       Z20, Z16, Z18
+	VUNPCKHPD       Z20, Z16, Z16
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x04 // VDPBF16PS.BCST 16(AX), Z19, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x44 // VDPBF16PS.BCST 272(AX), Z19, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 528(AX), Z19, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 784(AX), Z19, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1040(AX), Z19, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x10; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1296(AX), Z19, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x10; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1552(AX), Z19, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x10; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1808(AX), Z19, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x10; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2064(AX), Z19, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x10; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2320(AX), Z19, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x10; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2576(AX), Z19, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x10; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2832(AX), Z19, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x10; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3088(AX), Z19, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x10; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3344(AX), Z19, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x10; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3600(AX), Z19, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x10; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3856(AX), Z19, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x05 // VDPBF16PS.BCST 20(AX), Z17, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x45 // VDPBF16PS.BCST 276(AX), Z17, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 532(AX), Z17, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 788(AX), Z17, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1044(AX), Z17, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x14; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1300(AX), Z17, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x14; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1556(AX), Z17, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x14; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1812(AX), Z17, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x14; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2068(AX), Z17, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x14; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2324(AX), Z17, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x14; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2580(AX), Z17, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x14; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2836(AX), Z17, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x14; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3092(AX), Z17, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x14; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3348(AX), Z17, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x14; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3604(AX), Z17, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x14; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3860(AX), Z17, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x46 // VDPBF16PS.BCST 280(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 536(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 792(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1048(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x18; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1304(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x18; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1560(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x18; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1816(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x18; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2072(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x18; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2328(AX), Z18, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x18; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2584(AX), Z18, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x18; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2840(AX), Z18, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x18; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3096(AX), Z18, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x18; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3352(AX), Z18, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x18; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3608(AX), Z18, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x18; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3864(AX), Z18, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1308(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1564(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x1c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1820(AX), Z16, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x1c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2076(AX), Z16, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x1c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2332(AX), Z16, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2588(AX), Z16, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2844(AX), Z16, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3100(AX), Z16, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3356(AX), Z16, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3612(AX), Z16, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x1c; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3868(AX), Z16, Z15
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	VBROADCASTF64X4 32(CX), Z16
+	VINSERTF64X4    $0x01, 32(SI), Z16, Z16
+	VBROADCASTF64X4 32(DI), Z17
+	VINSERTF64X4    $0x01, 32(R8), Z17, Z17
+	VSHUFF32X4      $0x88, Z17, Z16, Z18
+	VSHUFF32X4      $0xdd, Z17, Z16, Z16
+	VBROADCASTF64X4 32(CX)(DX*1), Z17
+	VINSERTF64X4    $0x01, 32(SI)(DX*1), Z17, Z17
+	VBROADCASTF64X4 32(DI)(DX*1), Z19
+	VINSERTF64X4    $0x01, 32(R8)(DX*1), Z19, Z19
+	VSHUFF32X4      $0x88, Z19, Z17, Z20
+	VSHUFF32X4      $0xdd, Z19, Z17, Z17
+	VBROADCASTF64X4 32(CX)(DX*2), Z19
+	VINSERTF64X4    $0x01, 32(SI)(DX*2), Z19, Z19
+	VBROADCASTF64X4 32(DI)(DX*2), Z21
+	VINSERTF64X4    $0x01, 32(R8)(DX*2), Z21, Z21
+	VSHUFF32X4      $0x88, Z21, Z19, Z22
+	VSHUFF32X4      $0xdd, Z21, Z19, Z19
+	VBROADCASTF64X4 32(CX)(BX*1), Z21
+	VINSERTF64X4    $0x01, 32(SI)(BX*1), Z21, Z21
+	VBROADCASTF64X4 32(DI)(BX*1), Z23
+	VINSERTF64X4    $0x01, 32(R8)(BX*1), Z23, Z23
+	VSHUFF32X4      $0x88, Z23, Z21, Z24
+	VSHUFF32X4      $0xdd, Z23, Z21, Z21
+	VUNPCKLPS       Z20, Z18, Z23
+	VUNPCKHPS       Z20, Z18, Z18
+	VUNPCKLPS       Z24, Z22, Z20
+	VUNPCKHPS       Z24, Z22, Z24
+	VUNPCKLPD       Z20, Z23, Z22
+	VUNPCKHPD       Z20, Z23, Z20
+	VUNPCKLPD       Z24, Z18, Z23
+	VUNPCKHPD       Z24, Z18, Z18
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x08 // VDPBF16PS.BCST 32(AX), Z22, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x48 // VDPBF16PS.BCST 288(AX), Z22, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 544(AX), Z22, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 800(AX), Z22, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1056(AX), Z22, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x20; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1312(AX), Z22, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x20; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1568(AX), Z22, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x20; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1824(AX), Z22, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x20; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2080(AX), Z22, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x20; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2336(AX), Z22, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x20; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2592(AX), Z22, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x20; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2848(AX), Z22, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x20; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3104(AX), Z22, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x20; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3360(AX), Z22, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x20; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3616(AX), Z22, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x4e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x20; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3872(AX), Z22, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x09 // VDPBF16PS.BCST 36(AX), Z20, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x49 // VDPBF16PS.BCST 292(AX), Z20, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 548(AX), Z20, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 804(AX), Z20, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1060(AX), Z20, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x24; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1316(AX), Z20, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x24; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1572(AX), Z20, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x24; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1828(AX), Z20, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x24; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2084(AX), Z20, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x24; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2340(AX), Z20, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x24; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2596(AX), Z20, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x24; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2852(AX), Z20, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x24; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3108(AX), Z20, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x24; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3364(AX), Z20, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x24; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3620(AX), Z20, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x5e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x24; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3876(AX), Z20, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z23, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4a // VDPBF16PS.BCST 296(AX), Z23, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 552(AX), Z23, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 808(AX), Z23, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1064(AX), Z23, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x28; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1320(AX), Z23, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x28; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1576(AX), Z23, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x28; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1832(AX), Z23, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x28; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2088(AX), Z23, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x28; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2344(AX), Z23, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x28; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2600(AX), Z23, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x28; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2856(AX), Z23, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x28; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3112(AX), Z23, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x28; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3368(AX), Z23, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x28; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3624(AX), Z23, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x46; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x28; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3880(AX), Z23, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1324(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1580(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x2c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1836(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x2c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2092(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x2c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2348(AX), Z18, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2604(AX), Z18, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2860(AX), Z18, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3116(AX), Z18, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3372(AX), Z18, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3628(AX), Z18, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x2c; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3884(AX), Z18, Z15
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	VUNPCKLPS       Z17, Z16, Z18
+	VUNPCKHPS       Z17, Z16, Z16
+	VUNPCKLPS       Z21, Z19, Z17
+	VUNPCKHPS       Z21, Z19, Z20
+	VUNPCKLPD       Z17, Z18, Z19
+	VUNPCKHPD       Z17, Z18, Z17
+	VUNPCKLPD       Z20, Z16, Z18
+	VUNPCKHPD       Z20, Z16, Z16
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0c // VDPBF16PS.BCST 48(AX), Z19, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4c // VDPBF16PS.BCST 304(AX), Z19, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 560(AX), Z19, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 816(AX), Z19, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1072(AX), Z19, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x30; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1328(AX), Z19, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x30; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1584(AX), Z19, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x30; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1840(AX), Z19, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x30; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2096(AX), Z19, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x30; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2352(AX), Z19, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x30; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2608(AX), Z19, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x30; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2864(AX), Z19, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x30; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3120(AX), Z19, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x30; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3376(AX), Z19, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x30; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3632(AX), Z19, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x66; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x30; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3888(AX), Z19, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0d // VDPBF16PS.BCST 52(AX), Z17, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4d // VDPBF16PS.BCST 308(AX), Z17, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 564(AX), Z17, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 820(AX), Z17, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1076(AX), Z17, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x34; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1332(AX), Z17, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x34; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1588(AX), Z17, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x34; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1844(AX), Z17, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x34; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2100(AX), Z17, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x34; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2356(AX), Z17, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x34; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2612(AX), Z17, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x34; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2868(AX), Z17, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x34; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3124(AX), Z17, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x34; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3380(AX), Z17, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x34; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3636(AX), Z17, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x76; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x34; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3892(AX), Z17, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z18, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4e // VDPBF16PS.BCST 312(AX), Z18, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 568(AX), Z18, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 824(AX), Z18, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1080(AX), Z18, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x38; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1336(AX), Z18, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x38; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1592(AX), Z18, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x38; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1848(AX), Z18, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x38; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2104(AX), Z18, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x38; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2360(AX), Z18, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x38; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2616(AX), Z18, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x38; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2872(AX), Z18, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x38; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3128(AX), Z18, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x38; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3384(AX), Z18, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x38; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3640(AX), Z18, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x38; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3896(AX), Z18, Z15
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z16, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z16, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z16, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z16, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1340(AX), Z16, Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1596(AX), Z16, Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x3c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1852(AX), Z16, Z7
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x80; BYTE $0x3c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2108(AX), Z16, Z8
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x88; BYTE $0x3c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2364(AX), Z16, Z9
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2620(AX), Z16, Z10
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2876(AX), Z16, Z11
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3132(AX), Z16, Z12
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3388(AX), Z16, Z13
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3644(AX), Z16, Z14
+	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x3c; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3900(AX), Z16, Z15
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	PREFETCHT1      (R9)
+	ADDQ            $0x40, R9
+	ADDQ            $0x40, CX
+	ADDQ            $0x40, SI
+	ADDQ            $0x40, DI
+	ADDQ            $0x40, R8
+	ADDQ            $0x00000040, AX
+	SUBQ            $0x10, R10
+	JNZ             block
+	ADDQ            $0x00000f00, AX
+	MOVQ            c+32(FP), R10
+	MOVQ            ldc+40(FP), R11
+	SHLQ            $0x02, R11
+	CMPB            add+64(FP), $0x00
+	JEQ             bias
+	VADDPS          (R10), Z0, Z0
+	CMPQ            rows+48(FP), $0x01
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z1, Z1
+	CMPQ            rows+48(FP), $0x02
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z2, Z2
+	CMPQ            rows+48(FP), $0x03
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z3, Z3
+	CMPQ            rows+48(FP), $0x04
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z4, Z4
+	CMPQ            rows+48(FP), $0x05
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z5, Z5
+	CMPQ            rows+48(FP), $0x06
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z6, Z6
+	CMPQ            rows+48(FP), $0x07
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z7, Z7
+	CMPQ            rows+48(FP), $0x08
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z8, Z8
+	CMPQ            rows+48(FP), $0x09
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z9, Z9
+	CMPQ            rows+48(FP), $0x0a
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z10, Z10
+	CMPQ            rows+48(FP), $0x0b
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z11, Z11
+	CMPQ            rows+48(FP), $0x0c
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z12, Z12
+	CMPQ            rows+48(FP), $0x0d
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z13, Z13
+	CMPQ            rows+48(FP), $0x0e
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z14, Z14
+	CMPQ            rows+48(FP), $0x0f
+	JLE             bias
+	ADDQ            R11, R10
+	VADDPS          (R10), Z15, Z15
+
+bias:
+	MOVB   $0x01, add+64(FP)
+	CMPQ   k+0(FP), $0x00
+	JNE    store
+	MOVQ   bias+56(FP), R10
+	TESTQ  R10, R10
+	JZ     store
+	VADDPS (R10), Z0, Z0
+	VADDPS (R10), Z1, Z1
+	VADDPS (R10), Z2, Z2
+	VADDPS (R10), Z3, Z3
+	VADDPS (R10), Z4, Z4
+	VADDPS (R10), Z5, Z5
+	VADDPS (R10), Z6, Z6
+	VADDPS (R10), Z7, Z7
+	VADDPS (R10), Z8, Z8
+	VADDPS (R10), Z9, Z9
+	VADDPS (R10), Z10, Z10
+	VADDPS (R10), Z11, Z11
+	VADDPS (R10), Z12, Z12
+	VADDPS (R10), Z13, Z13
+	VADDPS (R10), Z14, Z14
+	VADDPS (R10), Z15, Z15
+
+store:
+	MOVQ    c+32(FP), R10
+	VMOVUPS Z0, (R10)
+	CMPQ    rows+48(FP), $0x01
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z1, (R10)
+	CMPQ    rows+48(FP), $0x02
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z2, (R10)
+	CMPQ    rows+48(FP), $0x03
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z3, (R10)
+	CMPQ    rows+48(FP), $0x04
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z4, (R10)
+	CMPQ    rows+48(FP), $0x05
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z5, (R10)
+	CMPQ    rows+48(FP), $0x06
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z6, (R10)
+	CMPQ    rows+48(FP), $0x07
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z7, (R10)
+	CMPQ    rows+48(FP), $0x08
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z8, (R10)
+	CMPQ    rows+48(FP), $0x09
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z9, (R10)
+	CMPQ    rows+48(FP), $0x0a
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z10, (R10)
+	CMPQ    rows+48(FP), $0x0b
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z11, (R10)
+	CMPQ    rows+48(FP), $0x0c
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z12, (R10)
+	CMPQ    rows+48(FP), $0x0d
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z13, (R10)
+	CMPQ    rows+48(FP), $0x0e
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z14, (R10)
+	CMPQ    rows+48(FP), $0x0f
+	JLE     stored
+	ADDQ    R11, R10
+	VMOVUPS Z15, (R10)
+
+stored:
+	CMPQ k+0(FP), $0x00
+	JNE  chunk
+	VZEROUPPER
+	RET

@@ -25,6 +25,7 @@ func main() {
 		}
 	}
 	streamTiles()
+	fewAll()
 	pass.Compile = pass.Concat(pass.Compile, pass.InstructionPass(encodeBF16))
 	Generate()
 }
