@@ -5,6 +5,7 @@ import (
 
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cpu"
+	"github.com/selkie-ml/selkie/kernels/dry"
 	"github.com/selkie-ml/selkie/kernels/ref"
 )
 
@@ -50,6 +51,10 @@ func Open(name string, opt Options) (*Device, error) {
 	}
 	return nil, fmt.Errorf("device %q: want cpu, ref or auto", name)
 }
+
+// Dry returns a device that only counts the memory that work would take on d, in
+// its Stats. It computes nothing: everything read from it is zero.
+func (d *Device) Dry() *Device { return &Device{backend: dry.New(d.backend)} }
 
 // Backend returns what the device computes with.
 func (d *Device) Backend() kernels.Backend { return d.backend }

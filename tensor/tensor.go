@@ -181,6 +181,9 @@ func (t *Tensor) SetGrad(g *Tensor) {
 // its memory is neither a mapped file nor shared with another owner.
 func (t *Tensor) Exclusive() bool { return !t.store.mapped && t.store.refs == 1 }
 
+// Mapped reports whether t lies in a mapped file, which cannot be written to.
+func (t *Tensor) Mapped() bool { return t.store.mapped }
+
 // Float32s copies the elements of a float tensor to the host.
 func (t *Tensor) Float32s() ([]float32, error) {
 	if t.DType() != F32 {
