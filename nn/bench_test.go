@@ -169,3 +169,22 @@ func decodeStep(t fataler, g *Generator) {
 		t.Fatal(err)
 	}
 }
+
+// BenchmarkPrefill is prompts of 100 tokens until each has its first token.
+func BenchmarkPrefill(b *testing.B) {
+	m := benchModel(b, 0, benchMini, tensor.F32)
+	g := NewGenerator(m, nil, GeneratorOptions{})
+	defer g.Close()
+	const texts, length = 16, 100
+	key := uint64(0)
+	benchSteps(b, m, texts*length, func() {
+		var requests []Request
+		for range texts {
+			key++ // no prompt is found in the cache
+			requests = append(requests, Request{Prompt: textOf(m.Config, length, key), MaxNew: 1, Adapter: NoAdapter})
+		}
+		if _, err := g.Run(b.Context(), requests); err != nil {
+			b.Fatal(err)
+		}
+	})
+}

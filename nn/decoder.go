@@ -9,7 +9,15 @@ type pass struct {
 	adapters *adapterBatch // nil: base model
 	cache    *tensor.PagedCache
 	rows     tensor.PagedRows // with cache
+	wanted   *wanted          // nil: all rows
 	blocks   []func(tp *tensor.Tape, x *tensor.Tensor) *tensor.Tensor
+}
+
+// wanted are the rows of a pass whose hidden state is asked for. Of the last
+// layer the others need keys and values only.
+type wanted struct {
+	index *tensor.Tensor // i32: their numbers
+	pass  *pass          // with the adapters, sequences and positions of these rows
 }
 
 // newPass prepares passes with the adapters of a pool, which may be nil.
@@ -22,7 +30,7 @@ func (m *Model) newPass(pool *AdapterPool) *pass {
 }
 
 // hidden runs the decoder over token ids [rows] and returns the normed hidden
-// state [rows, hidden] that the output projection reads.
+// state [rows, hidden], of the wanted rows, that the output projection reads.
 func (m *Model) hidden(tp *tensor.Tape, ids *tensor.Tensor, ps *pass) *tensor.Tensor {
 	x := tensor.Embedding(tp, m.embed.Tensor, ids)
 	for _, block := range ps.blocks {
@@ -42,7 +50,11 @@ func (m *Model) hidden(tp *tensor.Tape, ids *tensor.Tensor, ps *pass) *tensor.Te
 func (m *Model) block(tp *tensor.Tape, x *tensor.Tensor, i int, ps *pass) *tensor.Tensor {
 	x = tp.Scope(func() *tensor.Tensor {
 		h := tensor.RMSNorm(tp, x, m.layers[i].inputNorm.Tensor, m.Config.NormEps)
-		return tensor.Add(tp, x, m.attention(tp, h, i, ps))
+		k, v := m.keysValues(tp, h, i, ps)
+		if w := ps.wanted; w != nil && i == len(m.layers)-1 {
+			x, h, ps = tensor.Gather(tp, x, w.index), tensor.Gather(tp, h, w.index), w.pass
+		}
+		return tensor.Add(tp, x, m.attention(tp, h, k, v, i, ps))
 	})
 	h := tensor.RMSNorm(tp, x, m.layers[i].postNorm.Tensor, m.Config.NormEps)
 	gate := m.project(tp, h, i, GateProj, ps)

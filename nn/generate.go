@@ -85,7 +85,8 @@ type Generator struct {
 
 	// Of the step in work; the arrays serve every step.
 	tape  *tensor.Tape
-	pass  *pass
+	pass  *pass  // of all rows
+	last  wanted // of those that a token is drawn from
 	byAge []*running
 	parts []part
 	rows  stepRows
@@ -110,7 +111,10 @@ func NewGenerator(m *Model, pool *AdapterPool, opt GeneratorOptions) *Generator 
 		opt.MaxTokens = 2048
 	}
 	opt.MaxTokens = max(opt.MaxTokens, opt.MaxSequences)
-	return &Generator{model: m, pool: pool, opt: opt, tape: tensor.NewTape(m.dev, m.Compute, false), pass: m.newPass(pool)}
+	return &Generator{
+		model: m, pool: pool, opt: opt,
+		tape: tensor.NewTape(m.dev, m.Compute, false), pass: m.newPass(pool), last: wanted{pass: m.newPass(pool)},
+	}
 }
 
 // Close frees the KV cache.
@@ -382,18 +386,22 @@ func (g *Generator) compute(parts []part) (err error) {
 	defer tensor.Recover(&err)
 	defer tp.Free()
 	tp.Compute = m.Compute
-	ps.cache = &g.cache.PagedCache
+	ps.cache, ps.wanted = &g.cache.PagedCache, nil
 	ps.rows = rows.begin(tp)
 	if ps.rope, err = m.ropeFor(rows.longest); err != nil {
 		return err
 	}
 	ps.adapters.bind(tp, rows.runs)
+	if n := len(draws.texts); n > 0 && n < len(rows.tokens) {
+		last := g.last.pass
+		last.cache, last.rope, last.rows = ps.cache, ps.rope, draws.begin(tp, ps.rows.PageTable)
+		last.adapters.bind(tp, draws.runs)
+		g.last.index = tp.FromInt32s(draws.last, n)
+		ps.wanted = &g.last
+	}
 	hidden := m.hidden(tp, tp.FromInt32s(rows.tokens, len(rows.tokens)), ps)
 	if len(draws.texts) == 0 {
 		return m.dev.Sync()
-	}
-	if len(draws.last) < len(rows.tokens) {
-		hidden = tensor.Gather(tp, hidden, tp.FromInt32s(draws.last, len(draws.last)))
 	}
 	return draws.draw(tp, tensor.Logits(tp, hidden, m.head.Tensor))
 }

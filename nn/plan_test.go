@@ -21,6 +21,9 @@ func TestPlanStep(t *testing.T) {
 	for _, device := range []string{"cpu", "ref"} {
 		for kind, c := range kinds {
 			for _, stored := range []tensor.DType{tensor.F32, tensor.BF16} {
+				if device == "ref" && stored != tensor.F32 {
+					continue
+				}
 				c.DType = stored
 				dir := t.TempDir()
 				if err := WriteRandom(dir, c, 1); err != nil {

@@ -19,13 +19,13 @@ func steadySteps(t *testing.T, threads int, compute tensor.DType, f func(t *test
 	}
 	for adapters, name := range map[int]string{0: "all parameters", 3: "three adapters"} {
 		run(name, "qwen2", func(t *testing.T, m *Model) {
-			step, done := trainStep(t, m, adapters, 70)
+			step, done := trainStep(t, m, adapters, 20)
 			defer done()
 			f(t, step)
 		})
 		run(name+", recomputing", "llama", func(t *testing.T, m *Model) {
 			m.Recompute = true
-			step, done := trainStep(t, m, adapters, 70)
+			step, done := trainStep(t, m, adapters, 20)
 			defer done()
 			f(t, step)
 		})
@@ -47,7 +47,7 @@ func selfEdits(t *testing.T, m *Model, f func(t *testing.T, step func())) {
 	for j := range 3 {
 		var examples []Example
 		for i := range 6 {
-			examples = append(examples, Example{Tokens: textOf(m.Config, 20+17*i, uint64(10*j+i)), Masked: i})
+			examples = append(examples, Example{Tokens: textOf(m.Config, 10+7*i, uint64(10*j+i)), Masked: i})
 		}
 		jobs = append(jobs, Job{
 			LoRA: LoRAConfig{Rank: 4, Alpha: 8, Targets: AllProjections()}, Init: Key{uint32(j)}, Examples: examples, Epochs: 1000, Batch: 2,

@@ -53,6 +53,8 @@ func (r *stepRows) begin(tp *tensor.Tape) tensor.PagedRows {
 type stepDraws struct {
 	texts    []*running
 	last     []int32 // the row of each one's last token
+	seq, pos []int32 // of that row
+	runs     []rowRun
 	settings []float32
 	counters []int32
 	ids      []int32
@@ -60,9 +62,12 @@ type stepDraws struct {
 }
 
 func (d *stepDraws) fill(parts []part) {
-	d.texts, d.last, d.settings, d.counters = d.texts[:0], d.last[:0], d.settings[:0], d.counters[:0]
+	*d = stepDraws{
+		texts: d.texts[:0], last: d.last[:0], seq: d.seq[:0], pos: d.pos[:0], runs: d.runs[:0],
+		settings: d.settings[:0], counters: d.counters[:0], ids: d.ids, logprobs: d.logprobs,
+	}
 	row := 0
-	for _, p := range parts {
+	for i, p := range parts {
 		row += p.n
 		if p.cached+p.n < len(p.tokens) {
 			continue
@@ -72,10 +77,17 @@ func (d *stepDraws) fill(parts []part) {
 			topP = 1
 		}
 		d.texts = append(d.texts, p.running)
+		d.runs = append(d.runs, rowRun{start: len(d.last), end: len(d.last) + 1, adapter: p.req.Adapter})
 		d.last = append(d.last, int32(row-1))
+		d.seq, d.pos = append(d.seq, int32(i)), append(d.pos, int32(len(p.tokens)-1))
 		d.settings = append(d.settings, float32(p.req.Temperature), topP, float32(p.req.TopK))
 		d.counters = append(d.counters, int32(p.req.Key[0]), int32(p.req.Key[1]), int32(len(p.tokens)))
 	}
+}
+
+// begin puts the rows' tables on a tape; the page table is that of all rows.
+func (d *stepDraws) begin(tp *tensor.Tape, pages *tensor.Tensor) tensor.PagedRows {
+	return tensor.PagedRows{Seq: tp.FromInt32s(d.seq, len(d.seq)), Pos: tp.FromInt32s(d.pos, len(d.pos)), PageTable: pages}
 }
 
 // draw samples a token for every text from its row of logits.

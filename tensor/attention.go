@@ -71,24 +71,38 @@ func (c *PagedCache) PageElements() int {
 	return c.Layers * 2 * c.KVHeads * kernels.PageSize * c.HeadDim
 }
 
-// AttentionPaged stores k and v [rows, kvHeads, headDim] in the cache and
-// returns the attention of q [rows, heads, headDim] over each row's sequence up
-// to its own position, with the bits of Attention. It records no gradient.
-func AttentionPaged(tp *Tape, q, k, v *Tensor, cache *PagedCache, layer int, r PagedRows, scale float32) *Tensor {
-	if q.shape.n != 3 || k.shape.n != 3 || k.shape != v.shape || q.Dim(0) != k.Dim(0) ||
-		k.Dim(1) != cache.KVHeads || k.Dim(2) != cache.HeadDim || q.Dim(2) != cache.HeadDim {
-		panic(fmt.Sprintf("attention: q %v, k %v, v %v, cache of %d KV heads × %d", q.shape, k.shape, v.shape, cache.KVHeads, cache.HeadDim))
+// KVStore writes k and v [rows, kvHeads, headDim] to a layer of the cache, at each
+// row's sequence and position.
+func KVStore(tp *Tape, k, v *Tensor, cache *PagedCache, layer int, r PagedRows) {
+	if k.shape.n != 3 || k.shape != v.shape || k.Dim(1) != cache.KVHeads || k.Dim(2) != cache.HeadDim {
+		panic(fmt.Sprintf("kvstore: k %v, v %v, cache of %d KV heads × %d", k.shape, v.shape, cache.KVHeads, cache.HeadDim))
 	}
-	if r.Seq.Len() != q.Dim(0) || r.Pos.Len() != q.Dim(0) || r.PageTable.shape.n != 2 {
-		panic(fmt.Sprintf("attention: q %v, sequences %v, positions %v, page table %v", q.shape, r.Seq.shape, r.Pos.shape, r.PageTable.shape))
+	mustContiguous("kvstore", k, v, cache.Data)
+	r.mustFit("kvstore", k)
+	tp.dev.backend.KVStore(kernels.KVStoreArgs{
+		PagedShape: cache.shape(layer, r), K: k.buf, V: v.buf, RowSeq: r.Seq.buf, RowPos: r.Pos.buf, Rows: k.Dim(0),
+	})
+}
+
+// AttentionPaged returns the attention of q [rows, heads, headDim] over what the
+// cache holds of each row's sequence up to its own position, with the bits of
+// Attention. It records no gradient.
+func AttentionPaged(tp *Tape, q *Tensor, cache *PagedCache, layer int, r PagedRows, scale float32) *Tensor {
+	if q.shape.n != 3 || q.Dim(2) != cache.HeadDim || q.Dim(1)%cache.KVHeads != 0 {
+		panic(fmt.Sprintf("attention: q %v, cache of %d KV heads × %d", q.shape, cache.KVHeads, cache.HeadDim))
 	}
-	mustContiguous("attention", q, k, v)
-	shape := cache.shape(layer, r)
-	rows := q.Dim(0)
-	tp.dev.backend.KVStore(kernels.KVStoreArgs{PagedShape: shape, K: k.buf, V: v.buf, RowSeq: r.Seq.buf, RowPos: r.Pos.buf, Rows: rows})
+	mustContiguous("attention", q, cache.Data)
+	r.mustFit("attention", q)
 	o := tp.like(q, tp.Compute)
 	tp.dev.backend.AttentionPaged(kernels.AttentionPagedArgs{
-		PagedShape: shape, O: o.buf, Q: q.buf, RowSeq: r.Seq.buf, RowPos: r.Pos.buf, Rows: rows, Heads: q.Dim(1), Scale: scale,
+		PagedShape: cache.shape(layer, r), O: o.buf, Q: q.buf, RowSeq: r.Seq.buf, RowPos: r.Pos.buf, Rows: q.Dim(0), Heads: q.Dim(1), Scale: scale,
 	})
 	return o
+}
+
+// mustFit checks that the rows are those of x.
+func (r PagedRows) mustFit(op string, x *Tensor) {
+	if r.Seq.Len() != x.Dim(0) || r.Pos.Len() != x.Dim(0) || r.PageTable.shape.n != 2 {
+		panic(fmt.Sprintf("%s: rows of %v, sequences %v, positions %v, page table %v", op, x.shape, r.Seq.shape, r.Pos.shape, r.PageTable.shape))
+	}
 }
