@@ -27,7 +27,7 @@ func BF16FromFloat32(f float32) uint16 {
 func RoundBF16(f float32) float32 { return BF16ToFloat32(BF16FromFloat32(f)) }
 
 // F16ToFloat32 widens the binary16 with bits h. It is exact, subnormals and NaN
-// payloads included.
+// payloads included, but that a signalling NaN becomes quiet, as in hardware.
 func F16ToFloat32(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exp := uint32(h >> 10 & 0x1f)
@@ -37,6 +37,9 @@ func F16ToFloat32(h uint16) float32 {
 		f := float32(frac) * 0x1p-24
 		return math.Float32frombits(sign | math.Float32bits(f))
 	case 0x1f:
+		if frac != 0 {
+			frac |= 0x200
+		}
 		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
 	}
 	return math.Float32frombits(sign | (exp+127-15)<<23 | frac<<13)

@@ -126,7 +126,6 @@ func (b *Backend) AdamW(a kernels.AdamWArgs) {
 
 func (t *adamwTask) do(lo, hi int, _ *worker) {
 	t.each(lo, hi, runChunk, func(_ int, p *kernels.Param, from, to int) {
-		grad := t.grad[from:to]
 		s := t.settings[int(p.Group)*kernels.AdamColumns:][:kernels.AdamColumns]
 		squares := float64(t.squares[p.Group])
 		if s[kernels.AdamActive] != 0 && squares-squares == 0 {
@@ -137,9 +136,10 @@ func (t *adamwTask) do(lo, hi int, _ *worker) {
 			if p.Decay {
 				decay = s[kernels.AdamDecay]
 			}
-			vec.AdamW(t.p[from:to], grad, t.m[from:to], t.v[from:to], s[kernels.AdamLR], s[kernels.AdamRate1], s[kernels.AdamRate2],
+			vec.AdamW(t.p[from:to], t.grad[from:to], t.m[from:to], t.v[from:to], s[kernels.AdamLR], s[kernels.AdamRate1], s[kernels.AdamRate2],
 				s[kernels.AdamEps], decay, float32(clip), s[kernels.AdamBias1], s[kernels.AdamBias2])
+			return
 		}
-		clear(grad)
+		clear(t.grad[from:to])
 	})
 }

@@ -11,12 +11,17 @@ type addTask struct{ dst, a, b elems }
 func (b *Backend) Add(a kernels.AddArgs) {
 	t := &b.ops.add
 	*t = addTask{floats("Add", "Dst", a.Dst, a.N), floats("Add", "A", a.A, a.N), floats("Add", "B", a.B, a.N)}
+	t.dst = t.dst.output(t.a, t.b)
 	b.pool.run("Add", t, a.N, elemGrain)
 }
 
 func (t *addTask) do(lo, hi int, w *worker) {
-	n := hi - lo
-	x, y, dst := t.a.load(w, lo, n), t.b.load(w, lo, n), t.dst.out(w, lo, n)
-	vec.Add(dst, x, y)
-	t.dst.flush(dst, lo)
+	for block := blockOf(hi-lo, t.dst, t.a, t.b); lo < hi; lo += block {
+		w.used = 0
+		n := min(block, hi-lo)
+		x, y, dst := t.a.load(w, lo, n), t.b.load(w, lo, n), t.dst.out(w, lo, n)
+		vec.Add(dst, x, y)
+		t.dst.flush(dst, lo)
+	}
+	t.dst.fence()
 }

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
 type copyTask struct {
@@ -27,31 +28,43 @@ func (b *Backend) Copy(a kernels.CopyArgs) {
 	if a.Dst.DType == kernels.I32 {
 		t.dstInt, t.srcInt = i32s("Copy", "Dst", a.Dst, nDst), i32s("Copy", "Src", a.Src, nSrc)
 	} else {
-		t.dst, t.src = floats("Copy", "Dst", a.Dst, nDst), floats("Copy", "Src", a.Src, nSrc)
+		t.dst, t.src = floats("Copy", "Dst", a.Dst, nDst).output(), floats("Copy", "Src", a.Src, nSrc)
 	}
 	b.pool.run("Copy", t, rows, grain)
 }
 
 func (t *copyTask) do(lo, hi int, w *worker) {
+	defer t.dst.fence()
 	if t.cols == t.dstStride && t.cols == t.srcStride {
 		t.span(lo*t.cols, lo*t.cols, (hi-lo)*t.cols, w)
 		return
 	}
 	for r := lo; r < hi; r++ {
-		w.used = 0
 		t.span(r*t.dstStride, r*t.srcStride, t.cols, w)
 	}
 }
 
+// span copies n elements. The caller owes the fence.
 func (t *copyTask) span(dst, src, n int, w *worker) {
 	switch {
 	case t.dstInt != nil:
 		copy(t.dstInt[dst:dst+n], t.srcInt[src:src+n])
 	case t.dst.dtype == t.src.dtype && t.dst.dtype != kernels.F32:
-		copy(t.dst.u16[dst:dst+n], t.src.u16[src:src+n])
-	case t.dst.dtype == kernels.F32:
+		if t.dst.past {
+			vec.Stream(t.dst.u16[dst:dst+n], t.src.u16[src:src+n])
+		} else {
+			copy(t.dst.u16[dst:dst+n], t.src.u16[src:src+n])
+		}
+	case t.dst.dtype == kernels.F32 && !t.dst.past:
 		t.src.widen(t.dst.f32[dst:dst+n], src)
+	case t.src.dtype == kernels.F32:
+		t.dst.flush(t.src.f32[src:src+n], dst)
 	default:
-		t.dst.narrow(t.src.load(w, src, n), dst)
+		for ; n > 0; n -= blockLen {
+			w.used = 0
+			m := min(n, blockLen)
+			t.dst.flush(t.src.load(w, src, m), dst)
+			src, dst = src+m, dst+m
+		}
 	}
 }

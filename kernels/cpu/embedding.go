@@ -9,7 +9,7 @@ import (
 func (b *Backend) Embedding(a kernels.EmbeddingArgs) {
 	t := &b.ops.gather
 	*t = gatherTask{
-		dst:   floats("Embedding", "Y", a.Y, a.Rows, a.Dim),
+		dst:   floats("Embedding", "Y", a.Y, a.Rows, a.Dim).output(),
 		src:   floats("Embedding", "Table", a.Table, a.Vocab, a.Dim),
 		index: i32s("Embedding", "IDs", a.IDs, a.Rows),
 		cols:  a.Dim,
@@ -82,12 +82,12 @@ func (t *embeddingBackwardTask) do(lo, hi int, w *worker) {
 	for _, row := range t.first[lo:hi] {
 		grad := t.dtable[int(t.ids[row])*t.dim:][:t.dim]
 		for i := row; i >= 0; {
-			seq := t.seq[i]
-			copy(sum, t.dy[int(i)*t.dim:])
+			seq, of := t.seq[i], t.dy[int(i)*t.dim:][:t.dim] // the sequence's sum: often of one row
 			for i = t.next[i]; i >= 0 && t.seq[i] == seq; i = t.next[i] {
-				vec.Add(sum, sum, t.dy[int(i)*t.dim:][:t.dim])
+				vec.Add(sum, of, t.dy[int(i)*t.dim:][:t.dim])
+				of = sum
 			}
-			vec.Add(grad, grad, sum)
+			vec.Add(grad, grad, of)
 		}
 	}
 }

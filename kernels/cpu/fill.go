@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"math"
+
 	"github.com/selkie-ml/selkie/internal/half"
 	"github.com/selkie-ml/selkie/kernels"
 )
@@ -35,6 +37,8 @@ func (t *fillTask) do(lo, hi int, _ *worker) {
 	switch {
 	case t.ints != nil:
 		fill(t.ints[lo:hi], t.intVal)
+	case t.dst.dtype == kernels.F32 && math.Float32bits(t.value) == 0:
+		clear(t.dst.f32[lo:hi])
 	case t.dst.dtype == kernels.F32:
 		fill(t.dst.f32[lo:hi], t.value)
 	default:
@@ -42,8 +46,12 @@ func (t *fillTask) do(lo, hi int, _ *worker) {
 	}
 }
 
+// fill writes a block and copies it over the rest.
 func fill[T any](x []T, v T) {
-	for i := range x {
+	for i := range min(len(x), blockLen) {
 		x[i] = v
+	}
+	for n := blockLen; n < len(x); n += blockLen {
+		copy(x[n:], x[:blockLen])
 	}
 }

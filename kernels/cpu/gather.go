@@ -15,7 +15,7 @@ type gatherTask struct {
 func (b *Backend) Gather(a kernels.GatherArgs) {
 	t := &b.ops.gather
 	*t = gatherTask{
-		dst:   floats("Gather", "Dst", a.Dst, a.Rows, a.Cols),
+		dst:   floats("Gather", "Dst", a.Dst, a.Rows, a.Cols).output(),
 		src:   floats("Gather", "Src", a.Src, a.SrcRows, a.Cols),
 		index: i32s("Gather", "Index", a.Index, a.Rows),
 		cols:  a.Cols,
@@ -32,7 +32,7 @@ func (b *Backend) Gather(a kernels.GatherArgs) {
 func (t *gatherTask) do(lo, hi int, w *worker) {
 	c := copyTask{dst: t.dst, src: t.src}
 	for i := lo; i < hi; i++ {
-		w.used = 0
 		c.span(i*t.cols, int(t.index[i])*t.cols, t.cols, w)
 	}
+	c.dst.fence()
 }

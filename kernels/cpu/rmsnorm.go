@@ -21,12 +21,13 @@ func (b *Backend) RMSNorm(a kernels.RMSNormArgs) {
 		y: floats("RMSNorm", "Y", a.Y, a.Rows, a.Dim), x: f32s("RMSNorm", "X", a.X, a.Rows, a.Dim),
 		w: floats("RMSNorm", "W", a.W, a.Dim), dim: a.Dim, eps: a.Eps,
 	}
+	t.y = t.y.output(elems{f32: t.x})
 	b.pool.run("RMSNorm", t, a.Rows, rowGrain(a.Dim))
 }
 
-// inverseRMS returns 1/√(mean square + eps).
-func inverseRMS(x []float32, eps float32) float32 {
-	return float32(1 / math.Sqrt(vec.SumSquares(x)/float64(len(x))+float64(eps)))
+// inverseRMS returns 1/√(mean square + eps) of a row of dim elements.
+func inverseRMS(squares float64, dim int, eps float32) float32 {
+	return float32(1 / math.Sqrt(squares/float64(dim)+float64(eps)))
 }
 
 func (t *rmsnormTask) do(lo, hi int, w *worker) {
@@ -36,16 +37,15 @@ func (t *rmsnormTask) do(lo, hi int, w *worker) {
 		w.used = kept
 		x := t.x[i*t.dim:][:t.dim]
 		y := t.y.out(w, i*t.dim, t.dim)
-		vec.RMSNormRow(y, x, weight, inverseRMS(x, t.eps))
+		vec.RMSNormRow(y, x, weight, inverseRMS(vec.SumSquares(x), t.dim, t.eps))
 		t.y.flush(y, i*t.dim)
 	}
+	t.y.fence()
 }
 
-// columnGrain is how many columns of a sum over rows a worker takes at a time.
-const columnGrain = 64
-
 type rmsnormBackwardTask struct {
-	dx, dy, x  []float32
+	dx         elems
+	dy, x      []float32
 	w          elems
 	dim        int
 	eps        float32
@@ -58,12 +58,16 @@ func (b *Backend) RMSNormBackward(a kernels.RMSNormBackwardArgs) {
 	const op = "RMSNormBackward"
 	t := &b.ops.rmsnormBackward
 	*t = rmsnormBackwardTask{
-		dx: f32s(op, "DX", a.DX, a.Rows, a.Dim), dy: f32s(op, "DY", a.DY, a.Rows, a.Dim), x: f32s(op, "X", a.X, a.Rows, a.Dim),
+		dx: elems{f32: f32s(op, "DX", a.DX, a.Rows, a.Dim), dtype: kernels.F32},
+		dy: f32s(op, "DY", a.DY, a.Rows, a.Dim), x: f32s(op, "X", a.X, a.Rows, a.Dim),
 		w: floats(op, "W", a.W, a.Dim), dim: a.Dim, eps: a.Eps, accumulate: a.Accumulate,
 		inv: resize(t.inv, a.Rows),
 	}
+	if !t.accumulate {
+		t.dx = t.dx.output(elems{f32: t.dy}, elems{f32: t.x})
+	}
 	if a.DW.IsNil() {
-		b.pool.run(op, t, a.Rows, rowGrain(2*a.Dim))
+		b.pool.run(op, t, a.Rows, rowGrain(a.Dim))
 		return
 	}
 	from, ok := b.starts(op, a.Starts, a.NSeq, a.Rows)
@@ -72,26 +76,34 @@ func (b *Backend) RMSNormBackward(a kernels.RMSNormBackwardArgs) {
 	}
 	u := &b.ops.rmsnormBackwardWeight
 	*u = rmsnormBackwardWeightTask{t, f32s(op, "DW", a.DW, a.Dim), from}
-	b.pool.run(op, t, a.Rows, rowGrain(2*a.Dim))
-	b.pool.run(op, u, a.Dim, columnGrain)
+	b.pool.run(op, t, a.Rows, rowGrain(a.Dim))
+	b.pool.run(op, u, a.Dim, b.columns(a.Dim))
 }
 
 func (t *rmsnormBackwardTask) do(lo, hi int, w *worker) {
 	weight := t.w.load(w, 0, t.dim)
-	g := w.floats(t.dim)
+	kept := w.used
 	for i := lo; i < hi; i++ {
-		x, dx := t.x[i*t.dim:][:t.dim], t.dx[i*t.dim:][:t.dim]
-		inv := inverseRMS(x, t.eps)
+		w.used = kept
+		x, dy := t.x[i*t.dim:][:t.dim], t.dy[i*t.dim:][:t.dim]
+		squares, dot := vec.RMSNormSums(x, dy, weight)
+		inv := inverseRMS(squares, t.dim, t.eps)
 		t.inv[i] = inv
-		vec.RMSNormRow(g, t.dy[i*t.dim:][:t.dim], weight, 1)
-		slope := -inv * inv * inv * (vec.Dot(g, x) / float32(t.dim))
-		if t.accumulate {
-			vec.Axpy(inv, g, dx)
-		} else {
-			vec.Scale(dx, inv, g)
-		}
-		vec.Axpy(slope, x, dx)
+		slope := -inv * inv * inv * (dot / float32(t.dim))
+		dx := t.dx.out(w, i*t.dim, t.dim)
+		vec.RMSNormGrad(dx, dy, x, weight, inv, slope, t.accumulate)
+		t.dx.flush(dx, i*t.dim)
 	}
+	t.dx.fence()
+}
+
+// columnGrain is how many columns of a sum over rows are worth a worker's while.
+const columnGrain = 64
+
+// columns is how many of them a worker takes at a time where it should be long
+// stretches of a row, which memory likes: an equal part for every worker.
+func (b *Backend) columns(dim int) int {
+	return max(columnGrain, ((dim+len(b.pool.workers)-1)/len(b.pool.workers)+15)&^15)
 }
 
 // rmsnormBackwardWeightTask's items are the columns: every worker walks all
@@ -103,12 +115,14 @@ type rmsnormBackwardWeightTask struct {
 }
 
 func (t *rmsnormBackwardWeightTask) do(lo, hi int, w *worker) {
-	sum, term := w.floats(hi-lo), w.floats(hi-lo)
+	const rows = 8 // at a time: they stay in the first-level cache
+	sum := w.floats(hi - lo)
 	for s := range len(t.starts) - 1 {
 		clear(sum)
-		for i := int(t.starts[s]); i < int(t.starts[s+1]); i++ {
-			vec.RMSNormRow(term, t.x[i*t.dim+lo:i*t.dim+hi], t.dy[i*t.dim+lo:i*t.dim+hi], t.inv[i])
-			vec.Add(sum, sum, term)
+		end := int(t.starts[s+1])
+		for i := int(t.starts[s]); i < end; i += rows {
+			to := min(i+rows, end)
+			vec.RMSNormWeightRows(sum, t.x[i*t.dim+lo:], t.dy[i*t.dim+lo:], t.inv[i:to], t.dim)
 		}
 		vec.Add(t.dw[lo:hi], t.dw[lo:hi], sum)
 	}

@@ -1,6 +1,9 @@
 package cpu
 
-import "github.com/selkie-ml/selkie/kernels"
+import (
+	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
+)
 
 type ropeTask struct {
 	y, x           elems
@@ -27,6 +30,7 @@ func (b *Backend) rotate(op string, a kernels.RopeArgs, sign float32) {
 		cos:       f32s(op, "Cos", a.Cos, a.MaxPos, a.HeadDim/2), sin: f32s(op, "Sin", a.Sin, a.MaxPos, a.HeadDim/2),
 		heads: a.Heads, headDim: a.HeadDim, sign: sign,
 	}
+	t.y = t.y.output(t.x)
 	for i, p := range t.positions {
 		if p < 0 || int(p) >= a.MaxPos {
 			b.Fail(op, "row %d has position %d, outside 0…%d", i, p, a.MaxPos-1)
@@ -42,20 +46,9 @@ func (t *ropeTask) do(lo, hi int, w *worker) {
 	for i := lo; i < hi; i++ {
 		w.used = 0
 		p := int(t.positions[i])
-		cos, sin := t.cos[p*h:][:h], t.sin[p*h:][:h]
-		xs := t.x.load(w, i*dim, dim)
-		ys := t.y.out(w, i*dim, dim)
-		for head := 0; head < dim; head += t.headDim {
-			x1, x2 := xs[head:][:h], xs[head+h:][:h]
-			y1, y2 := ys[head:][:h], ys[head+h:][:h]
-			for j, c := range cos {
-				s := t.sign * sin[j]
-				x, y := x1[j], x2[j]
-				// The conversions forbid fusing, so that all platforms agree.
-				y1[j] = float32(x*c) - float32(y*s)
-				y2[j] = float32(y*c) + float32(x*s)
-			}
-		}
-		t.y.flush(ys, i*dim)
+		x, y := t.x.load(w, i*dim, dim), t.y.out(w, i*dim, dim)
+		vec.Rope(y, x, t.cos[p*h:][:h], t.sin[p*h:][:h], t.heads, t.sign)
+		t.y.flush(y, i*dim)
 	}
+	t.y.fence()
 }

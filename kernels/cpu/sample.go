@@ -40,64 +40,85 @@ func (b *Backend) Sample(a kernels.SampleArgs) {
 	b.pool.run(op, t, a.Rows, rowGrain(8*a.Vocab))
 }
 
+// sumBlock is how many logits a partial sum takes: of exponentials by the
+// log-probability's definition, of weights to find the drawn one sooner.
+const sumBlock = 4096
+
 func (t *sampleTask) do(lo, hi int, w *worker) {
 	c := &w.choice
 	for i := lo; i < hi; i++ {
 		w.used = 0
 		z := t.logits[i*t.vocab:][:t.vocab]
-		top, m := greedy(z)
-		id := top
-		if s := t.settings[i*kernels.SampleColumns:][:kernels.SampleColumns]; id >= 0 && s[kernels.SampleTemperature] != 0 {
-			d := t.draws[i*kernels.DrawColumns:]
-			key := philox.Key{uint32(d[kernels.DrawKey0]), uint32(d[kernels.DrawKey1])}
-			u := philox.Block(key, philox.Counter{uint32(d[kernels.DrawCounter])})[0]
-			id = c.draw(z, m, s, u, w)
+		id := -1
+		if m, ok := c.scan(z, w); ok {
+			if s := t.settings[i*kernels.SampleColumns:][:kernels.SampleColumns]; s[kernels.SampleTemperature] == 0 {
+				id = c.greedy(z, m)
+			} else {
+				d := t.draws[i*kernels.DrawColumns:]
+				key := philox.Key{uint32(d[kernels.DrawKey0]), uint32(d[kernels.DrawKey1])}
+				u := philox.Block(key, philox.Counter{uint32(d[kernels.DrawCounter])})[0]
+				id = c.draw(z, m, s, u)
+			}
+			if t.logProb != nil {
+				t.logProb[i] = logProb(z, id, m, w)
+			}
+		} else if t.logProb != nil {
+			t.logProb[i] = float32(math.NaN())
 		}
 		t.ids[i] = int32(id)
-		if t.logProb == nil {
-			continue
-		}
-		if id < 0 {
-			t.logProb[i] = float32(math.NaN())
-			continue
-		}
-		e := w.floats(t.vocab)
-		sum := 0.0
-		const block = 4096
-		for v := 0; v < t.vocab; v += block {
-			end := min(v+block, t.vocab)
-			sum += float64(vec.ExpSub(e[v:end], z[v:end], m))
-		}
-		t.logProb[i] = float32(float64(z[id]-m) - math.Log(sum))
 	}
 }
 
-// greedy returns the lowest id of the largest logit, and that logit; −1 where
-// there is a NaN or no finite largest.
-func greedy(z []float32) (id int, m float32) {
-	m = vec.Max(z)
-	if m-m != 0 { // ±Inf, or no logits at all
-		return -1, m
+// logProb is the log-softmax of z, whose largest element is m, at id.
+func logProb(z []float32, id int, m float32, w *worker) float32 {
+	e := w.floats(min(len(z), sumBlock))
+	sum, of := 0.0, z
+	for len(of) > 0 {
+		n := min(len(of), sumBlock)
+		sum += float64(vec.ExpSub(e[:n], of[:n], m))
+		of = of[n:]
 	}
-	id = -1
-	for v, x := range z {
-		if x != x {
-			return -1, m
-		}
-		if id < 0 && x == m {
-			id = v
-		}
-	}
-	return id, m
+	return float32(float64(z[id]-m) - math.Log(sum))
 }
 
 // choice draws from rows, with scratch of its own. A candidate is the order of
 // its logit in the upper 32 bits and its weight, up to 2^30, in the lower.
+//
+// One pass finds the largest logit of every group of sixteen; what comes after
+// looks only into groups that can hold what it seeks.
 type choice struct {
-	candidates []uint64 // ascending by id
-	ids        []uint32 // of the candidates, where some were left out
+	peaks      []float32 // per group, its largest logit
+	logits     []float32 // some of them
+	weights    []uint32  // of all ids, or of the candidates
+	candidates []uint64  // ascending by id
+	ids        []uint32  // of the candidates
 	list       []uint64
 	bins       [2048]uint64
+}
+
+// scan finds the groups' peaks and the largest of them. It reports false where
+// there is a NaN or no finite largest.
+func (c *choice) scan(z []float32, w *worker) (m float32, ok bool) {
+	c.peaks = w.floats(vec.Groups(len(z)))
+	if vec.GroupMax(c.peaks, z) {
+		return 0, false
+	}
+	m = vec.Max(c.peaks)
+	return m, m-m == 0
+}
+
+// greedy returns the lowest id of the logit m.
+func (c *choice) greedy(z []float32, m float32) int {
+	for g, peak := range c.peaks {
+		if peak == m { // its span is the first with m, but perhaps another group's m comes sooner
+			for v := g / 16 * vec.GroupSpan; ; v++ {
+				if z[v] == m {
+					return v
+				}
+			}
+		}
+	}
+	panic("kernels/cpu: Sample: the largest logit is not found")
 }
 
 // order maps a float to an integer of the same order; +0 and −0 are one.
@@ -107,57 +128,190 @@ func order(x float32) uint32 {
 }
 
 // draw returns an id of z, whose largest element is m, by the uniform word u.
-func (c *choice) draw(z []float32, m float32, s []float32, u uint32, w *worker) int {
+func (c *choice) draw(z []float32, m float32, s []float32, u uint32) int {
 	temperature, topP, topK := s[kernels.SampleTemperature], s[kernels.SampleTopP], s[kernels.SampleTopK]
-	e := w.floats(len(z))
-	for v, x := range z {
-		e[v] = (x - m) / temperature
-	}
-	vec.Exp(e, e)
-	c.candidates, c.ids = resize(c.candidates, len(z)), c.ids[:0]
-	restrictK := topK >= 1 && topK < float32(len(z))
-	if !restrictK && topP >= 1 {
-		for v, x := range e {
-			c.candidates[v] = weight(x)
-		}
-		return pick(c.candidates, u)
-	}
-	for v, x := range e {
-		c.candidates[v] = uint64(order(z[v]))<<32 | weight(x)
-		c.ids = append(c.ids, uint32(v))
-	}
-	if restrictK {
+	few := topK >= 1 && topK < float32(len(z))
+	var total uint64
+	if few {
+		c.gather(z, c.boundOfLargest(int(topK)))
 		c.keep(c.largest(uint64(topK), false))
+		total = c.weighCandidates(z, m, temperature)
+	} else {
+		total = c.weighAll(z, m, temperature)
 	}
 	if topP < 1 {
-		sum := uint64(0)
-		for _, x := range c.candidates {
-			sum += uint64(uint32(x))
+		target := max(1, share(total, uint64(math.Ceil(float64(topP)*(1<<24))), 24))
+		if !few {
+			c.gather(z, c.boundOfHeaviest(len(z), m, temperature, total, target))
+			for i, v := range c.ids {
+				c.candidates[i] |= uint64(c.weights[v])
+			}
 		}
-		hi, lo := bits.Mul64(uint64(math.Ceil(float64(topP)*(1<<24))), sum)
-		c.keep(c.largest(max(1, hi<<40|lo>>24), true))
+		total = c.keep(c.largest(target, true))
+	} else if !few {
+		return c.pickOfAll(share(total, uint64(u), 32))
 	}
-	return int(c.ids[pick(c.candidates, u)])
-}
-
-// weight is e^x in units of 2^-30, rounded down.
-func weight(e float32) uint64 { return uint64(int64(e * (1 << 30))) }
-
-// pick returns the first place whose running sum of weights exceeds the share
-// u/2^32 of their total.
-func pick(candidates []uint64, u uint32) int {
-	total := uint64(0)
-	for _, x := range candidates {
-		total += uint64(uint32(x))
-	}
-	hi, lo := bits.Mul64(total, uint64(u))
-	limit, sum := hi<<32|lo>>32, uint64(0)
-	for i, x := range candidates {
-		if sum += uint64(uint32(x)); sum > limit {
-			return i
+	left := share(total, uint64(u), 32)
+	for i, x := range c.candidates {
+		weight := uint64(uint32(x))
+		if weight > left {
+			return int(c.ids[i])
 		}
+		left -= weight
 	}
 	panic("kernels/cpu: Sample: no weight above zero")
+}
+
+// share returns x·f >> shift, by a product of 128 bits.
+func share(x, f uint64, shift uint) uint64 {
+	hi, lo := bits.Mul64(x, f)
+	return hi<<(64-shift) | lo>>shift
+}
+
+// weighAll sets the weights of all ids and returns their sum; the list gets
+// the sums of blocks.
+func (c *choice) weighAll(z []float32, m, temperature float32) (total uint64) {
+	c.weights, c.list = resize(c.weights, len(z)), c.list[:0]
+	for lo := 0; lo < len(z); lo += sumBlock {
+		block := c.weights[lo:min(lo+sumBlock, len(z))]
+		vec.Weights(block, z[lo:][:len(block)], m, temperature)
+		sum := vec.SumAtLeast(block, 0)
+		c.list = append(c.list, sum)
+		total += sum
+	}
+	return total
+}
+
+// pickOfAll returns the first id whose running sum of weights exceeds limit.
+func (c *choice) pickOfAll(limit uint64) int {
+	block := 0
+	for ; c.list[block] <= limit; block++ {
+		limit -= c.list[block]
+	}
+	id := block * sumBlock
+	for uint64(c.weights[id]) <= limit {
+		limit -= uint64(c.weights[id])
+		id++
+	}
+	return id
+}
+
+// weighCandidates adds their weights to the candidates and returns the sum.
+func (c *choice) weighCandidates(z []float32, m, temperature float32) (total uint64) {
+	c.logits, c.weights = resize(c.logits, len(c.ids)), resize(c.weights, len(c.ids))
+	for i, v := range c.ids {
+		c.logits[i] = z[v]
+	}
+	vec.Weights(c.weights, c.logits, m, temperature)
+	for i, weight := range c.weights {
+		c.candidates[i] |= uint64(weight)
+		total += uint64(weight)
+	}
+	return total
+}
+
+// boundOfLargest returns a number that at least k logits reach and, where k is
+// no large part of the vocabulary, not many more: the k-th largest of groups' peaks.
+func (c *choice) boundOfLargest(k int) float32 {
+	c.logits = resize(c.logits, vec.Groups(len(c.peaks)))
+	vec.GroupMax(c.logits, c.peaks)
+	if k > len(c.logits)/2 {
+		c.logits = append(c.logits[:0], c.peaks...)
+	}
+	if k > len(c.logits) {
+		return float32(math.Inf(-1))
+	}
+	return kthLargest(c.logits, k)
+}
+
+// kthLargest finds it by partitioning x.
+func kthLargest(x []float32, k int) float32 {
+	for len(x) > 1 {
+		pivot := x[len(x)/2]
+		i, j := 0, len(x)-1
+		for i <= j {
+			for x[i] > pivot {
+				i++
+			}
+			for x[j] < pivot {
+				j--
+			}
+			if i <= j {
+				x[i], x[j] = x[j], x[i]
+				i, j = i+1, j-1
+			}
+		}
+		switch {
+		case k <= j+1:
+			x = x[:j+1]
+		case k > i:
+			x, k = x[i:], k-i
+		default:
+			return pivot
+		}
+	}
+	return x[0]
+}
+
+// boundOfHeaviest returns a logit such that the weights of it and all larger
+// ones reach target. What weighs less than 1/n of all that may be left out can be left out
+// altogether; if that leaves many groups, a few sums tell more.
+func (c *choice) boundOfHeaviest(n int, m, temperature float32, total, target uint64) float32 {
+	// The logit that weighs least, a little lower for what rounding may do.
+	bound := func(least uint64) float32 {
+		return float32(float64(m) + float64(temperature)*(math.Log(float64(least)/(1<<30))-1e-4))
+	}
+	least := (total - target) / uint64(n)
+	b, many := bound(least), 0
+	for _, peak := range c.peaks {
+		if peak >= b {
+			many++
+		}
+	}
+	if many < 512 {
+		return b
+	}
+	// The largest power of two whose sum suffices.
+	lo, hi := bits.Len64(least), 31 // 2^(lo-1) is at most least, 2^hi above every weight
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if vec.SumAtLeast(c.weights, 1<<mid) >= target {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return bound(max(least, 1<<lo>>1))
+}
+
+// gather makes all logits from bound on the candidates, without weights.
+func (c *choice) gather(z []float32, bound float32) {
+	c.candidates, c.ids = resize(c.candidates, len(z)), resize(c.ids, len(z))
+	n, least := 0, order(bound)
+	for at := 0; at < len(z); at += vec.GroupSpan {
+		lanes := uint(0)
+		for l, peak := range c.peaks[at/vec.GroupSize:][:16] {
+			if peak >= bound {
+				lanes |= 1 << l
+			}
+		}
+		if lanes == 0 {
+			continue
+		}
+		for row := at; row < min(at+vec.GroupSpan, len(z)); row += 16 {
+			for left := lanes; left != 0; left &= left - 1 {
+				v := row + bits.TrailingZeros(left)
+				if v >= len(z) {
+					break
+				}
+				// Written always and counted if it is one: no guess goes wrong.
+				key := order(z[v])
+				c.candidates[n], c.ids[n] = uint64(key)<<32, uint32(v)
+				n += 1 - int((uint64(key)-uint64(least))>>63)
+			}
+		}
+	}
+	c.candidates, c.ids = c.candidates[:n], c.ids[:n]
 }
 
 // largest finds the smallest set of largest candidates whose weights (or whose
@@ -213,22 +367,21 @@ func (c *choice) largest(target uint64, weighted bool) (threshold uint32, equal 
 }
 
 // keep reduces the candidates to those above the threshold and the first equal
-// of those at it.
-func (c *choice) keep(threshold uint32, equal int) {
-	n := 0
+// of those at it, and returns the sum of their weights.
+func (c *choice) keep(threshold uint32, equal int) (sum uint64) {
+	n, least := 0, uint64(threshold)
 	for i, x := range c.candidates {
-		key := uint32(x >> 32)
-		if key < threshold {
-			continue
-		}
-		if key == threshold {
+		if uint32(x>>32) == threshold {
 			if equal == 0 {
 				continue
 			}
 			equal--
 		}
+		kept := 1 - int((x>>32-least)>>63) // 1 from the threshold on
 		c.candidates[n], c.ids[n] = x, c.ids[i]
-		n++
+		sum += uint64(uint32(x)) * uint64(kept)
+		n += kept
 	}
 	c.candidates, c.ids = c.candidates[:n], c.ids[:n]
+	return sum
 }

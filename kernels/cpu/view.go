@@ -5,8 +5,10 @@ import (
 	"slices"
 	"unsafe"
 
-	"github.com/selkie-ml/selkie/internal/half"
+	"github.com/klauspost/cpuid/v2"
+
 	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 	"github.com/selkie-ml/selkie/kernels/host"
 )
 
@@ -16,6 +18,37 @@ type elems struct {
 	f32   []float32
 	u16   []uint16
 	dtype kernels.DType
+	past  bool // an output that goes to memory past the caches, by way of scratch
+}
+
+// pastFrom is the size in bytes from which an output goes past the caches. A
+// smaller one will be read from there.
+var pastFrom = max(8<<20, cpuid.CPU.Cache.L3/2)
+
+// output marks e as an op's output, whose inputs are in: large ones go past the
+// caches, unless they take an input's place.
+func (e elems) output(in ...elems) elems {
+	e.past = len(e.f32)*4+len(e.u16)*2 >= pastFrom
+	for _, x := range in {
+		if unsafe.SliceData(e.f32) == unsafe.SliceData(x.f32) && unsafe.SliceData(e.u16) == unsafe.SliceData(x.u16) {
+			e.past = false
+		}
+	}
+	return e
+}
+
+// blockLen is how many elements of every operand are in a worker's scratch at
+// once: few enough for a first-level cache.
+const blockLen = 1024
+
+// blockOf returns n, or blockLen if less where an operand passes through scratch.
+func blockOf(n int, operands ...elems) int {
+	for _, e := range operands {
+		if e.dtype != kernels.F32 || e.past {
+			return min(n, blockLen)
+		}
+	}
+	return n
 }
 
 // product returns the number of elements of a shape. It panics on a negative
@@ -119,29 +152,46 @@ func (e elems) widen(x []float32, at int) {
 	case kernels.F32:
 		copy(x, e.f32[at:at+len(x)])
 	case kernels.BF16:
-		for i, h := range e.u16[at : at+len(x)] {
-			x[i] = half.BF16ToFloat32(h)
-		}
+		vec.WidenBF16(x, e.u16[at:at+len(x)])
 	default:
-		for i, h := range e.u16[at : at+len(x)] {
-			x[i] = half.F16ToFloat32(h)
-		}
+		vec.WidenF16(x, e.u16[at:at+len(x)])
 	}
 }
 
 // out returns a place for n elements that belong at at: their own for f32,
-// scratch otherwise. flush must follow.
+// scratch otherwise, and for what goes past the caches. flush must follow.
 func (e elems) out(w *worker, at, n int) []float32 {
-	if e.dtype == kernels.F32 {
+	if e.dtype == kernels.F32 && !e.past {
 		return e.f32[at : at+n : at+n]
 	}
 	return w.floats(n)
 }
 
-// flush rounds what was computed in the place that out gave to its storage.
+// flush brings what was computed in the place that out gave to its storage.
+// A worker's last is followed by fence.
 func (e elems) flush(x []float32, at int) {
-	if e.dtype != kernels.F32 {
-		e.narrow(x, at)
+	switch {
+	case !e.past:
+		if e.dtype != kernels.F32 {
+			e.narrow(x, at)
+		}
+	case e.dtype == kernels.F32:
+		vec.Stream(e.f32[at:at+len(x)], x)
+	default:
+		var buf [blockLen]uint16
+		for len(x) > 0 {
+			n := min(len(x), blockLen)
+			elems{u16: buf[:n], dtype: e.dtype}.narrow(x[:n], 0)
+			vec.Stream(e.u16[at:at+n], buf[:n])
+			x, at = x[n:], at+n
+		}
+	}
+}
+
+// fence makes what was flushed visible to other workers.
+func (e elems) fence() {
+	if e.past {
+		vec.Fence()
 	}
 }
 
@@ -151,14 +201,8 @@ func (e elems) narrow(x []float32, at int) {
 	case kernels.F32:
 		copy(e.f32[at:at+len(x)], x)
 	case kernels.BF16:
-		u := e.u16[at : at+len(x)]
-		for i, v := range x {
-			u[i] = half.BF16FromFloat32(v)
-		}
+		vec.NarrowBF16(e.u16[at:at+len(x)], x)
 	default:
-		u := e.u16[at : at+len(x)]
-		for i, v := range x {
-			u[i] = half.F16FromFloat32(v)
-		}
+		vec.NarrowF16(e.u16[at:at+len(x)], x)
 	}
 }

@@ -1,5 +1,7 @@
 package vec
 
+import "unsafe"
+
 // The choice between assembly and plain Go. An empty slice has no first
 // element to point at, and goes to plain Go. No function here needs more than AVX512.
 
@@ -178,4 +180,159 @@ func adamW(p, g, m, v []float32, c *adamCoef) {
 	default:
 		adamWGeneric(p, g, m, v, c)
 	}
+}
+
+func rmsNormSums(x, dy, w []float32) (squares float64, dot float32) {
+	switch level(len(x)) {
+	case AVX512:
+		return rmsNormSumsAVX512(&x[0], &dy[0], &w[0], len(x))
+	case AVX2:
+		return rmsNormSumsAVX2(&x[0], &dy[0], &w[0], len(x))
+	}
+	return rmsNormSumsGeneric(x, dy, w)
+}
+
+func rmsNormGrad(dx, dy, x, w []float32, inv, slope float32) {
+	switch level(len(x)) {
+	case AVX512:
+		rmsNormGradAVX512(&dx[0], &dy[0], &x[0], &w[0], len(x), inv, slope)
+	case AVX2:
+		rmsNormGradAVX2(&dx[0], &dy[0], &x[0], &w[0], len(x), inv, slope)
+	default:
+		rmsNormGradGeneric(dx, dy, x, w, inv, slope)
+	}
+}
+
+func rmsNormGradAdd(dx, dy, x, w []float32, inv, slope float32) {
+	switch level(len(x)) {
+	case AVX512:
+		rmsNormGradAddAVX512(&dx[0], &dy[0], &x[0], &w[0], len(x), inv, slope)
+	case AVX2:
+		rmsNormGradAddAVX2(&dx[0], &dy[0], &x[0], &w[0], len(x), inv, slope)
+	default:
+		rmsNormGradAddGeneric(dx, dy, x, w, inv, slope)
+	}
+}
+
+func rmsNormWeightRows(sum, x, dy, inv []float32, stride int) {
+	switch level(len(sum)) {
+	case AVX512:
+		rmsNormWeightRowsAVX512(&sum[0], &x[0], &dy[0], &inv[0], stride, len(sum), len(inv))
+	case AVX2:
+		rmsNormWeightRowsAVX2(&sum[0], &x[0], &dy[0], &inv[0], stride, len(sum), len(inv))
+	default:
+		rmsNormWeightRowsGeneric(sum, x, dy, inv, stride)
+	}
+}
+
+func rope(y, x, cos, sin []float32, heads int, sign float32) {
+	switch level(len(cos)) {
+	case AVX512:
+		ropeAVX512(&y[0], &x[0], &cos[0], &sin[0], len(cos), heads, sign)
+	case AVX2:
+		ropeAVX2(&y[0], &x[0], &cos[0], &sin[0], len(cos), heads, sign)
+	default:
+		ropeGeneric(y, x, cos, sin, heads, sign)
+	}
+}
+
+// groupMax leaves an incomplete span to plain Go.
+func groupMax(dst, x []float32) (nan bool) {
+	spans := len(x) / GroupSpan
+	bad := 0
+	switch level(spans) {
+	case AVX512:
+		bad = groupMaxAVX512(&dst[0], &x[0], spans)
+	case AVX2:
+		bad = groupMaxAVX2(&dst[0], &x[0], spans)
+	default:
+		return groupMaxGeneric(dst, x)
+	}
+	return groupMaxGeneric(dst[spans*lanes:], x[spans*GroupSpan:]) || bad != 0
+}
+
+func weights(dst []uint32, z []float32, m, t float32) {
+	switch level(len(z)) {
+	case AVX512:
+		weightsAVX512(&dst[0], &z[0], len(z), m, t)
+	case AVX2:
+		weightsAVX2(&dst[0], &z[0], len(z), m, t)
+	default:
+		weightsGeneric(dst, z, m, t)
+	}
+}
+
+func sumAtLeast(x []uint32, t uint32) uint64 {
+	switch level(len(x)) {
+	case AVX512:
+		return sumAtLeastAVX512(&x[0], len(x), uint64(t))
+	case AVX2:
+		return sumAtLeastAVX2(&x[0], len(x), uint64(t))
+	}
+	return sumAtLeastGeneric(x, t)
+}
+
+func stream(dst, src unsafe.Pointer, n int) {
+	switch level(n) {
+	case AVX512:
+		streamAVX512((*float32)(dst), (*float32)(src), n)
+	case AVX2:
+		streamAVX2((*float32)(dst), (*float32)(src), n)
+	}
+}
+
+func fence() { storeFence() }
+
+// The conversions do whole vectors and return how many elements those are.
+
+func widenBF16(dst []float32, src []uint16) int {
+	n := len(src) &^ (lanes - 1)
+	switch level(n) {
+	case AVX512:
+		widenBF16AVX512(&dst[0], &src[0], n)
+		return n
+	case AVX2:
+		widenBF16AVX2(&dst[0], &src[0], n)
+		return n
+	}
+	return 0
+}
+
+func widenF16(dst []float32, src []uint16) int {
+	n := len(src) &^ (lanes - 1)
+	switch level(n) {
+	case AVX512:
+		widenF16AVX512(&dst[0], &src[0], n)
+		return n
+	case AVX2:
+		widenF16AVX2(&dst[0], &src[0], n)
+		return n
+	}
+	return 0
+}
+
+func narrowBF16(dst []uint16, src []float32) int {
+	n := len(src) &^ (lanes - 1)
+	switch level(n) {
+	case AVX512:
+		narrowBF16AVX512(&dst[0], &src[0], n)
+		return n
+	case AVX2:
+		narrowBF16AVX2(&dst[0], &src[0], n)
+		return n
+	}
+	return 0
+}
+
+func narrowF16(dst []uint16, src []float32) int {
+	n := len(src) &^ (lanes - 1)
+	switch level(n) {
+	case AVX512:
+		narrowF16AVX512(&dst[0], &src[0], n)
+		return n
+	case AVX2:
+		narrowF16AVX2(&dst[0], &src[0], n)
+		return n
+	}
+	return 0
 }

@@ -2,6 +2,8 @@
 
 package vec
 
+import "unsafe"
+
 func dotRows(dst, q, k []float32, stride int, scale float32) {
 	for j := range dst {
 		dst[j] = scale * dotGeneric(q, k[j*stride:][:len(q)])
@@ -37,3 +39,41 @@ func swiGLUBackward(dgate, dup, gate, up, dy []float32) {
 }
 
 func adamW(p, g, m, v []float32, c *adamCoef) { adamWGeneric(p, g, m, v, c) }
+
+func rmsNormSums(x, dy, w []float32) (squares float64, dot float32) {
+	return rmsNormSumsGeneric(x, dy, w)
+}
+
+func rmsNormGrad(dx, dy, x, w []float32, inv, slope float32) {
+	rmsNormGradGeneric(dx, dy, x, w, inv, slope)
+}
+
+func rmsNormGradAdd(dx, dy, x, w []float32, inv, slope float32) {
+	rmsNormGradAddGeneric(dx, dy, x, w, inv, slope)
+}
+
+func rmsNormWeightRows(sum, x, dy, inv []float32, stride int) {
+	rmsNormWeightRowsGeneric(sum, x, dy, inv, stride)
+}
+
+func rope(y, x, cos, sin []float32, heads int, sign float32) {
+	ropeGeneric(y, x, cos, sin, heads, sign)
+}
+
+func groupMax(dst, x []float32) (nan bool) { return groupMaxGeneric(dst, x) }
+
+func weights(dst []uint32, z []float32, m, t float32) { weightsGeneric(dst, z, m, t) }
+
+func sumAtLeast(x []uint32, t uint32) uint64 { return sumAtLeastGeneric(x, t) }
+
+func stream(dst, src unsafe.Pointer, n int) {} // never called: the level is Generic
+
+func fence() {}
+
+func widenBF16(dst []float32, src []uint16) int { return 0 }
+
+func widenF16(dst []float32, src []uint16) int { return 0 }
+
+func narrowBF16(dst []uint16, src []float32) int { return 0 }
+
+func narrowF16(dst []uint16, src []float32) int { return 0 }

@@ -12,12 +12,6 @@ func Scale(dst []float32, a float32, x []float32) {
 	scale(dst, a, x)
 }
 
-// RMSNormRow sets dst[i] = (x[i] · inv) · w[i], inv being the row's 1/√(mean square + ε).
-func RMSNormRow(dst, x, w []float32, inv float32) {
-	mustMatch("RMSNormRow", len(dst), len(x), len(w))
-	rmsNormRow(dst, x, w, inv)
-}
-
 // SwiGLU sets dst[i] = silu(gate[i]) · up[i], with
 //
 //	silu(g) = g / (1 + Exp32(-g))
@@ -37,13 +31,14 @@ func SwiGLUBackward(dgate, dup, gate, up, dy []float32) {
 }
 
 // AdamW applies one step of AdamW (Loshchilov and Hutter 2019, in PyTorch's form)
-// to the parameters p and the moments m and v, given the gradient g:
+// to the parameters p and the moments m and v, given the gradient g, and clears g:
 //
 //	g' = gscale·g
 //	p  = p · (1 - lr·wd)
 //	m  = (1-rate1)·m + rate1·g'
 //	v  = (1-rate2)·v + rate2·(g'·g')
 //	p  = p - (lr/bc1) · m / (√v/√bc2 + eps)
+//	g  = 0
 //
 // bc1 and bc2 are the bias corrections 1-beta1ᵗ and 1-beta2ᵗ; rate1 and
 // rate2 are 1-beta1 and 1-beta2, which beta in float32 would not give exactly. Every operation

@@ -125,6 +125,83 @@ func rmsNormRowGeneric(dst, x, w []float32, inv float32) {
 	}
 }
 
+func rmsNormSumsGeneric(x, dy, w []float32) (squares float64, dot float32) {
+	var s [lanes]float32
+	for i, v := range x {
+		s[i%lanes] = f32math.FMA32(dy[i]*w[i], v, s[i%lanes])
+	}
+	if rest := len(x) % lanes; rest > 0 {
+		for l := rest; l < lanes; l++ {
+			s[l] = f32math.FMA32(0, 0, s[l])
+		}
+	}
+	return sumSquaresGeneric(x), tree(&s)
+}
+
+func rmsNormGradGeneric(dx, dy, x, w []float32, inv, slope float32) {
+	for i, v := range x {
+		dx[i] = f32math.FMA32(slope, v, inv*(dy[i]*w[i]))
+	}
+}
+
+func rmsNormGradAddGeneric(dx, dy, x, w []float32, inv, slope float32) {
+	for i, v := range x {
+		dx[i] = f32math.FMA32(slope, v, f32math.FMA32(inv, dy[i]*w[i], dx[i]))
+	}
+}
+
+func rmsNormWeightRowsGeneric(sum, x, dy, inv []float32, stride int) {
+	for r, inv := range inv {
+		x, dy := x[r*stride:], dy[r*stride:]
+		for i := range sum {
+			sum[i] += float32(float32(x[i]*inv) * dy[i])
+		}
+	}
+}
+
+func ropeGeneric(y, x, cos, sin []float32, heads int, sign float32) {
+	h := len(cos)
+	for head := 0; head < 2*heads*h; head += 2 * h {
+		x1, x2 := x[head:][:h], x[head+h:][:h]
+		y1, y2 := y[head:][:h], y[head+h:][:h]
+		for j, c := range cos {
+			s := sign * sin[j]
+			a, b := x1[j], x2[j]
+			y1[j] = float32(a*c) - float32(b*s)
+			y2[j] = float32(b*c) + float32(a*s)
+		}
+	}
+}
+
+func groupMaxGeneric(dst, x []float32) (nan bool) {
+	for g := range dst {
+		dst[g] = float32(math.Inf(-1))
+	}
+	for i, v := range x {
+		g := i/GroupSpan*lanes + i%lanes
+		if v > dst[g] {
+			dst[g] = v
+		}
+		nan = nan || v != v
+	}
+	return nan
+}
+
+func weightsGeneric(dst []uint32, z []float32, m, t float32) {
+	for i, v := range z {
+		dst[i] = uint32(int32(f32math.Exp32((v-m)/t) * (1 << 30)))
+	}
+}
+
+func sumAtLeastGeneric(x []uint32, t uint32) (sum uint64) {
+	for _, v := range x {
+		if v >= t {
+			sum += uint64(v)
+		}
+	}
+	return sum
+}
+
 func swiGLUGeneric(dst, gate, up []float32) {
 	for i, g := range gate {
 		dst[i] = g / (1 + f32math.Exp32(-g)) * up[i]
@@ -168,5 +245,6 @@ func adamWGeneric(p, g, m, v []float32, c *adamCoef) {
 		m[i], v[i] = mi, vi
 		den := float32(math.Sqrt(float64(vi)))/c.root + c.eps
 		p[i] = float32(p[i]*c.decay) - float32(float32(c.step*mi)/den)
+		g[i] = 0
 	}
 }

@@ -4,8 +4,8 @@ package vec
 func Sum(x []float32) float32 { return sum(x) }
 
 // Max returns the largest element of x, −Inf where x is empty. NaNs are passed
-// over: softmax meets them again in ExpSub. Of +0 and −0 it may return either.
-func Max(x []float32) float32 { return maximum(x) }
+// over: softmax meets them again in ExpSub. A zero is +0.
+func Max(x []float32) float32 { return maximum(x) + 0 } // −0 + 0 = +0
 
 // SumSquares returns the sum of squares of x in float64, in 16 lanes. Squares of
 // float32 are exact in float64.

@@ -18,7 +18,8 @@
 // same slice as an input, but may not overlap it otherwise.
 //
 // The package runs in the calling goroutine, allocates nothing, and knows
-// nothing of tensors, buffers or pools; it may import only internal/f32math.
+// nothing of tensors, buffers or pools; it may import only internal/f32math and
+// internal/half.
 package vec
 
 import "fmt"

@@ -4,6 +4,9 @@
 
 package vec
 
+// storeFence orders the stores of Stream before those that follow.
+func storeFence()
+
 // dotAVX2 is Dot.
 //
 //go:noescape
@@ -39,10 +42,65 @@ func sumSquaresAVX2(x *float32, n int) (r float64)
 //go:noescape
 func expSubAVX2(dst *float32, x *float32, n int, m float32) (sum float32)
 
+// rmsNormSumsAVX2 is RMSNormSums.
+//
+//go:noescape
+func rmsNormSumsAVX2(x *float32, dy *float32, w *float32, n int) (squares float64, dot float32)
+
+// rmsNormWeightRowsAVX2 is RMSNormWeightRows; rows is positive.
+//
+//go:noescape
+func rmsNormWeightRowsAVX2(sum *float32, x *float32, dy *float32, inv *float32, stride int, n int, rows int)
+
+// ropeAVX2 is Rope; h is half a head, heads is positive.
+//
+//go:noescape
+func ropeAVX2(y *float32, x *float32, cos *float32, sin *float32, h int, heads int, sign float32)
+
+// streamAVX2 is Stream; dst is aligned to 64 bytes, n a positive multiple of 16.
+//
+//go:noescape
+func streamAVX2(dst *float32, src *float32, n int)
+
+// groupMaxAVX2 is GroupMax; x has 256*groups elements, groups is positive.
+//
+//go:noescape
+func groupMaxAVX2(dst *float32, x *float32, groups int) (nan int)
+
+// sumAtLeastAVX2 is SumAtLeast; n is a positive multiple of 16.
+//
+//go:noescape
+func sumAtLeastAVX2(x *uint32, n int, t uint64) (sum uint64)
+
+// widenBF16AVX2 is WidenBF16; n is a positive multiple of 16.
+//
+//go:noescape
+func widenBF16AVX2(dst *float32, src *uint16, n int)
+
+// narrowBF16AVX2 is NarrowBF16; n is a positive multiple of 16.
+//
+//go:noescape
+func narrowBF16AVX2(dst *uint16, src *float32, n int)
+
+// widenF16AVX2 is WidenF16; n is a positive multiple of 16.
+//
+//go:noescape
+func widenF16AVX2(dst *float32, src *uint16, n int)
+
+// narrowF16AVX2 is NarrowF16; n is a positive multiple of 16.
+//
+//go:noescape
+func narrowF16AVX2(dst *uint16, src *float32, n int)
+
 // expAVX2 is Exp.
 //
 //go:noescape
 func expAVX2(dst *float32, x *float32, n int)
+
+// weightsAVX2 is Weights.
+//
+//go:noescape
+func weightsAVX2(dst *uint32, z *float32, n int, m float32, t float32)
 
 // addAVX2 is Add.
 //
@@ -63,6 +121,16 @@ func axpyAVX2(y *float32, x *float32, n int, a float32)
 //
 //go:noescape
 func rmsNormRowAVX2(dst *float32, x *float32, w *float32, n int, inv float32)
+
+// rmsNormGradAVX2 is RMSNormGrad that sets dx.
+//
+//go:noescape
+func rmsNormGradAVX2(dx *float32, dy *float32, x *float32, w *float32, n int, inv float32, slope float32)
+
+// rmsNormGradAddAVX2 is RMSNormGrad that adds to dx.
+//
+//go:noescape
+func rmsNormGradAddAVX2(dx *float32, dy *float32, x *float32, w *float32, n int, inv float32, slope float32)
 
 // swiGLUAVX2 is SwiGLU.
 //
@@ -114,10 +182,65 @@ func sumSquaresAVX512(x *float32, n int) (r float64)
 //go:noescape
 func expSubAVX512(dst *float32, x *float32, n int, m float32) (sum float32)
 
+// rmsNormSumsAVX512 is RMSNormSums.
+//
+//go:noescape
+func rmsNormSumsAVX512(x *float32, dy *float32, w *float32, n int) (squares float64, dot float32)
+
+// rmsNormWeightRowsAVX512 is RMSNormWeightRows; rows is positive.
+//
+//go:noescape
+func rmsNormWeightRowsAVX512(sum *float32, x *float32, dy *float32, inv *float32, stride int, n int, rows int)
+
+// ropeAVX512 is Rope; h is half a head, heads is positive.
+//
+//go:noescape
+func ropeAVX512(y *float32, x *float32, cos *float32, sin *float32, h int, heads int, sign float32)
+
+// streamAVX512 is Stream; dst is aligned to 64 bytes, n a positive multiple of 16.
+//
+//go:noescape
+func streamAVX512(dst *float32, src *float32, n int)
+
+// groupMaxAVX512 is GroupMax; x has 256*groups elements, groups is positive.
+//
+//go:noescape
+func groupMaxAVX512(dst *float32, x *float32, groups int) (nan int)
+
+// sumAtLeastAVX512 is SumAtLeast; n is a positive multiple of 16.
+//
+//go:noescape
+func sumAtLeastAVX512(x *uint32, n int, t uint64) (sum uint64)
+
+// widenBF16AVX512 is WidenBF16; n is a positive multiple of 16.
+//
+//go:noescape
+func widenBF16AVX512(dst *float32, src *uint16, n int)
+
+// narrowBF16AVX512 is NarrowBF16; n is a positive multiple of 16.
+//
+//go:noescape
+func narrowBF16AVX512(dst *uint16, src *float32, n int)
+
+// widenF16AVX512 is WidenF16; n is a positive multiple of 16.
+//
+//go:noescape
+func widenF16AVX512(dst *float32, src *uint16, n int)
+
+// narrowF16AVX512 is NarrowF16; n is a positive multiple of 16.
+//
+//go:noescape
+func narrowF16AVX512(dst *uint16, src *float32, n int)
+
 // expAVX512 is Exp.
 //
 //go:noescape
 func expAVX512(dst *float32, x *float32, n int)
+
+// weightsAVX512 is Weights.
+//
+//go:noescape
+func weightsAVX512(dst *uint32, z *float32, n int, m float32, t float32)
 
 // addAVX512 is Add.
 //
@@ -138,6 +261,16 @@ func axpyAVX512(y *float32, x *float32, n int, a float32)
 //
 //go:noescape
 func rmsNormRowAVX512(dst *float32, x *float32, w *float32, n int, inv float32)
+
+// rmsNormGradAVX512 is RMSNormGrad that sets dx.
+//
+//go:noescape
+func rmsNormGradAVX512(dx *float32, dy *float32, x *float32, w *float32, n int, inv float32, slope float32)
+
+// rmsNormGradAddAVX512 is RMSNormGrad that adds to dx.
+//
+//go:noescape
+func rmsNormGradAddAVX512(dx *float32, dy *float32, x *float32, w *float32, n int, inv float32, slope float32)
 
 // swiGLUAVX512 is SwiGLU.
 //

@@ -4,6 +4,12 @@
 
 #include "textflag.h"
 
+// func storeFence()
+// Requires: MMX+
+TEXT ·storeFence(SB), NOSPLIT, $0
+	SFENCE
+	RET
+
 // func dotAVX2(a *float32, b *float32, n int) (r float32)
 // Requires: AVX, FMA3, SSE
 TEXT ·dotAVX2(SB), NOSPLIT, $0-28
@@ -340,8 +346,45 @@ TEXT ·maxAVX2(SB), NOSPLIT, $0-20
 	MOVQ    n+8(FP), CX
 	VMOVUPS allff800000<>+0(SB), Y0
 	VMOVUPS allff800000<>+0(SB), Y1
-	SUBQ    $0x10, CX
-	JB      tail
+	VMOVUPS allff800000<>+0(SB), Y2
+	VMOVUPS allff800000<>+0(SB), Y3
+	VMOVUPS allff800000<>+0(SB), Y4
+	VMOVUPS allff800000<>+0(SB), Y5
+	VMOVUPS allff800000<>+0(SB), Y6
+	VMOVUPS allff800000<>+0(SB), Y7
+
+wide:
+	SUBQ    $0x40, CX
+	JB      narrow
+	VMOVUPS (AX), Y8
+	VMAXPS  Y0, Y8, Y0
+	VMOVUPS 32(AX), Y8
+	VMAXPS  Y1, Y8, Y1
+	VMOVUPS 64(AX), Y8
+	VMAXPS  Y2, Y8, Y2
+	VMOVUPS 96(AX), Y8
+	VMAXPS  Y3, Y8, Y3
+	VMOVUPS 128(AX), Y8
+	VMAXPS  Y4, Y8, Y4
+	VMOVUPS 160(AX), Y8
+	VMAXPS  Y5, Y8, Y5
+	VMOVUPS 192(AX), Y8
+	VMAXPS  Y6, Y8, Y6
+	VMOVUPS 224(AX), Y8
+	VMAXPS  Y7, Y8, Y7
+	ADDQ    $+256, AX
+	JMP     wide
+
+narrow:
+	ADDQ   $0x40, CX
+	VMAXPS Y0, Y2, Y0
+	VMAXPS Y1, Y3, Y1
+	VMAXPS Y0, Y4, Y0
+	VMAXPS Y1, Y5, Y1
+	VMAXPS Y0, Y6, Y0
+	VMAXPS Y1, Y7, Y1
+	SUBQ   $0x10, CX
+	JB     tail
 
 whole:
 	VMOVUPS (AX), Y2
@@ -389,7 +432,7 @@ DATA allff800000<>+28(SB)/4, $0xff800000
 GLOBL allff800000<>(SB), RODATA|NOPTR, $32
 
 // func sumSquaresAVX2(x *float32, n int) (r float64)
-// Requires: AVX, FMA3, SSE2
+// Requires: AVX, SSE2
 TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-24
 	MOVQ   x+0(FP), AX
 	MOVQ   n+8(FP), CX
@@ -402,17 +445,21 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-24
 
 whole:
 	VMOVUPS      (AX), Y4
-	VCVTPS2PD    X4, Y5
-	VFMADD231PD  Y5, Y5, Y0
-	VEXTRACTF128 $0x01, Y4, X4
+	VEXTRACTF128 $0x01, Y4, X5
 	VCVTPS2PD    X4, Y4
-	VFMADD231PD  Y4, Y4, Y1
+	VMULPD       Y4, Y4, Y4
+	VADDPD       Y4, Y0, Y0
+	VCVTPS2PD    X5, Y4
+	VMULPD       Y4, Y4, Y4
+	VADDPD       Y4, Y1, Y1
 	VMOVUPS      32(AX), Y4
-	VCVTPS2PD    X4, Y5
-	VFMADD231PD  Y5, Y5, Y2
-	VEXTRACTF128 $0x01, Y4, X4
+	VEXTRACTF128 $0x01, Y4, X5
 	VCVTPS2PD    X4, Y4
-	VFMADD231PD  Y4, Y4, Y3
+	VMULPD       Y4, Y4, Y4
+	VADDPD       Y4, Y2, Y2
+	VCVTPS2PD    X5, Y4
+	VMULPD       Y4, Y4, Y4
+	VADDPD       Y4, Y3, Y3
 	ADDQ         $0x40, AX
 	SUBQ         $0x10, CX
 	JAE          whole
@@ -425,17 +472,21 @@ tail:
 	VMOVUPS      64(DX)(CX*4), Y4
 	VMOVUPS      96(DX)(CX*4), Y5
 	VMASKMOVPS   (AX), Y4, Y4
-	VCVTPS2PD    X4, Y6
-	VFMADD231PD  Y6, Y6, Y0
-	VEXTRACTF128 $0x01, Y4, X4
+	VEXTRACTF128 $0x01, Y4, X6
 	VCVTPS2PD    X4, Y4
-	VFMADD231PD  Y4, Y4, Y1
+	VMULPD       Y4, Y4, Y4
+	VADDPD       Y4, Y0, Y0
+	VCVTPS2PD    X6, Y4
+	VMULPD       Y4, Y4, Y4
+	VADDPD       Y4, Y1, Y1
 	VMASKMOVPS   32(AX), Y5, Y4
-	VCVTPS2PD    X4, Y5
-	VFMADD231PD  Y5, Y5, Y2
-	VEXTRACTF128 $0x01, Y4, X4
+	VEXTRACTF128 $0x01, Y4, X5
 	VCVTPS2PD    X4, Y4
-	VFMADD231PD  Y4, Y4, Y3
+	VMULPD       Y4, Y4, Y4
+	VADDPD       Y4, Y2, Y2
+	VCVTPS2PD    X5, Y4
+	VMULPD       Y4, Y4, Y4
+	VADDPD       Y4, Y3, Y3
 
 done:
 	VADDPD       Y2, Y0, Y0
@@ -739,6 +790,559 @@ DATA all3f800000<>+24(SB)/4, $0x3f800000
 DATA all3f800000<>+28(SB)/4, $0x3f800000
 GLOBL all3f800000<>(SB), RODATA|NOPTR, $32
 
+// func rmsNormSumsAVX2(x *float32, dy *float32, w *float32, n int) (squares float64, dot float32)
+// Requires: AVX, FMA3, SSE, SSE2
+TEXT ·rmsNormSumsAVX2(SB), NOSPLIT, $0-44
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   w+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	SUBQ   $0x10, BX
+	JB     tail
+
+whole:
+	VMOVUPS      (AX), Y6
+	VMOVUPS      (CX), Y7
+	VMULPS       (DX), Y7, Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VEXTRACTF128 $0x01, Y6, X7
+	VCVTPS2PD    X6, Y6
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y0, Y0
+	VCVTPS2PD    X7, Y6
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y1, Y1
+	VMOVUPS      32(AX), Y6
+	VMOVUPS      32(CX), Y7
+	VMULPS       32(DX), Y7, Y7
+	VFMADD231PS  Y6, Y7, Y5
+	VEXTRACTF128 $0x01, Y6, X7
+	VCVTPS2PD    X6, Y6
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y2, Y2
+	VCVTPS2PD    X7, Y6
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y3, Y3
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, DX
+	SUBQ         $0x10, BX
+	JAE          whole
+
+tail:
+	ADDQ         $0x10, BX
+	JZ           done
+	LEAQ         mask<>+0(SB), SI
+	NEGQ         BX
+	VMOVUPS      64(SI)(BX*4), Y6
+	VMOVUPS      96(SI)(BX*4), Y7
+	VMASKMOVPS   (AX), Y6, Y8
+	VMASKMOVPS   (CX), Y6, Y9
+	VMASKMOVPS   (DX), Y6, Y6
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VEXTRACTF128 $0x01, Y8, X6
+	VCVTPS2PD    X8, Y8
+	VMULPD       Y8, Y8, Y8
+	VADDPD       Y8, Y0, Y0
+	VCVTPS2PD    X6, Y6
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y1, Y1
+	VMASKMOVPS   32(AX), Y7, Y6
+	VMASKMOVPS   32(CX), Y7, Y8
+	VMASKMOVPS   32(DX), Y7, Y7
+	VMULPS       Y7, Y8, Y8
+	VFMADD231PS  Y6, Y8, Y5
+	VEXTRACTF128 $0x01, Y6, X7
+	VCVTPS2PD    X6, Y6
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y2, Y2
+	VCVTPS2PD    X7, Y6
+	VMULPD       Y6, Y6, Y6
+	VADDPD       Y6, Y3, Y3
+
+done:
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X5
+	VADDPS       X5, X4, X5
+	VPERMILPS    $0x0e, X5, X4
+	VADDPS       X4, X5, X5
+	VPERMILPS    $0x01, X5, X4
+	VADDPS       X4, X5, X5
+	MOVSS        X5, dot+40(FP)
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	MOVSD        X1, squares+32(FP)
+	VZEROUPPER
+	RET
+
+// func rmsNormWeightRowsAVX2(sum *float32, x *float32, dy *float32, inv *float32, stride int, n int, rows int)
+// Requires: AVX
+TEXT ·rmsNormWeightRowsAVX2(SB), NOSPLIT, $0-56
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ dy+16(FP), DX
+	MOVQ inv+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ rows+48(FP), R8
+	SHLQ $0x02, SI
+	SUBQ $0x08, DI
+	JB   tail
+
+whole:
+	VMOVUPS (AX), Y0
+	MOVQ    CX, R9
+	MOVQ    DX, R10
+	MOVQ    BX, R11
+	MOVQ    R8, R12
+
+row:
+	VBROADCASTSS (R11), Y1
+	VMULPS       (R9), Y1, Y1
+	VMULPS       (R10), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	ADDQ         SI, R9
+	ADDQ         SI, R10
+	ADDQ         $0x04, R11
+	DECQ         R12
+	JNZ          row
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, DI
+	JAE          whole
+
+tail:
+	ADDQ       $0x08, DI
+	JZ         done
+	LEAQ       mask<>+0(SB), R9
+	NEGQ       DI
+	VMOVUPS    64(R9)(DI*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	MOVQ       DX, DX
+	MOVQ       R8, DI
+
+lastrow:
+	VBROADCASTSS (BX), Y2
+	VMASKMOVPS   (CX), Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   (DX), Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	ADDQ         SI, CX
+	ADDQ         SI, DX
+	ADDQ         $0x04, BX
+	DECQ         DI
+	JNZ          lastrow
+	VMASKMOVPS   Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func ropeAVX2(y *float32, x *float32, cos *float32, sin *float32, h int, heads int, sign float32)
+// Requires: AVX
+TEXT ·ropeAVX2(SB), NOSPLIT, $0-52
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         cos+16(FP), DX
+	MOVQ         sin+24(FP), BX
+	MOVQ         h+32(FP), SI
+	MOVQ         heads+40(FP), DI
+	VBROADCASTSS sign+48(FP), Y0
+	MOVQ         SI, R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*1), R9
+	SUBQ         $0x08, SI
+	JB           tail
+
+whole:
+	VMOVUPS (DX), Y1
+	VMOVUPS (BX), Y2
+	VMULPS  Y0, Y2, Y2
+	MOVQ    CX, R10
+	MOVQ    AX, R11
+	MOVQ    DI, R12
+
+head:
+	VMOVUPS (R10), Y3
+	VMOVUPS (R10)(R8*1), Y4
+	VMULPS  Y2, Y3, Y5
+	VMULPS  Y2, Y4, Y6
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y1, Y4, Y4
+	VSUBPS  Y6, Y3, Y3
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y3, (R11)
+	VMOVUPS Y4, (R11)(R8*1)
+	ADDQ    R9, R10
+	ADDQ    R9, R11
+	DECQ    R12
+	JNZ     head
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	SUBQ    $0x08, SI
+	JAE     whole
+
+tail:
+	ADDQ       $0x08, SI
+	JZ         done
+	LEAQ       mask<>+0(SB), R10
+	NEGQ       SI
+	VMOVUPS    64(R10)(SI*4), Y1
+	VMASKMOVPS (DX), Y1, Y2
+	VMASKMOVPS (BX), Y1, Y3
+	VMULPS     Y0, Y3, Y3
+	MOVQ       AX, AX
+	MOVQ       DI, DX
+
+lasthead:
+	VMASKMOVPS (CX), Y1, Y0
+	VMASKMOVPS (CX)(R8*1), Y1, Y4
+	VMULPS     Y3, Y0, Y5
+	VMULPS     Y3, Y4, Y6
+	VMULPS     Y2, Y0, Y0
+	VMULPS     Y2, Y4, Y4
+	VSUBPS     Y6, Y0, Y0
+	VADDPS     Y5, Y4, Y4
+	VMASKMOVPS Y0, Y1, (AX)
+	VMASKMOVPS Y4, Y1, (AX)(R8*1)
+	ADDQ       R9, CX
+	ADDQ       R9, AX
+	DECQ       DX
+	JNZ        lasthead
+
+done:
+	VZEROUPPER
+	RET
+
+// func streamAVX2(dst *float32, src *float32, n int)
+// Requires: AVX
+TEXT ·streamAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+next:
+	VMOVUPS  (CX), Y0
+	VMOVNTPS Y0, (AX)
+	VMOVUPS  32(CX), Y0
+	VMOVNTPS Y0, 32(AX)
+	ADDQ     $0x40, AX
+	ADDQ     $0x40, CX
+	SUBQ     $0x10, DX
+	JNZ      next
+	VZEROUPPER
+	RET
+
+// func groupMaxAVX2(dst *float32, x *float32, groups int) (nan int)
+// Requires: AVX
+TEXT ·groupMaxAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ groups+16(FP), DX
+	XORQ BX, BX
+
+group:
+	VMOVUPS   allff800000<>+0(SB), Y0
+	VXORPS    Y1, Y1, Y1
+	VMOVUPS   (CX), Y2
+	VMOVUPS   64(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   128(CX), Y2
+	VMOVUPS   192(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   256(CX), Y2
+	VMOVUPS   320(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   384(CX), Y2
+	VMOVUPS   448(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   512(CX), Y2
+	VMOVUPS   576(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   640(CX), Y2
+	VMOVUPS   704(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   768(CX), Y2
+	VMOVUPS   832(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   896(CX), Y2
+	VMOVUPS   960(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVMSKPS Y1, SI
+	ORQ       SI, BX
+	VMOVUPS   Y0, (AX)
+	VMOVUPS   allff800000<>+0(SB), Y0
+	VXORPS    Y1, Y1, Y1
+	VMOVUPS   32(CX), Y2
+	VMOVUPS   96(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   160(CX), Y2
+	VMOVUPS   224(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   288(CX), Y2
+	VMOVUPS   352(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   416(CX), Y2
+	VMOVUPS   480(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   544(CX), Y2
+	VMOVUPS   608(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   672(CX), Y2
+	VMOVUPS   736(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   800(CX), Y2
+	VMOVUPS   864(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVUPS   928(CX), Y2
+	VMOVUPS   992(CX), Y3
+	VCMPPS    $0x03, Y2, Y3, Y4
+	VORPS     Y4, Y1, Y1
+	VMAXPS    Y0, Y2, Y0
+	VMAXPS    Y0, Y3, Y0
+	VMOVMSKPS Y1, SI
+	ORQ       SI, BX
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $+1024, CX
+	ADDQ      $0x40, AX
+	DECQ      DX
+	JNZ       group
+	MOVQ      BX, nan+24(FP)
+	VZEROUPPER
+	RET
+
+// func sumAtLeastAVX2(x *uint32, n int, t uint64) (sum uint64)
+// Requires: AVX, AVX2
+TEXT ·sumAtLeastAVX2(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VPBROADCASTQ t+16(FP), Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+
+next:
+	VPMOVZXDQ    (AX), Y3
+	VPCMPGTQ     Y3, Y0, Y4
+	VPANDN       Y3, Y4, Y3
+	VPADDQ       Y3, Y1, Y1
+	VPMOVZXDQ    16(AX), Y3
+	VPCMPGTQ     Y3, Y0, Y4
+	VPANDN       Y3, Y4, Y3
+	VPADDQ       Y3, Y2, Y2
+	VPMOVZXDQ    32(AX), Y3
+	VPCMPGTQ     Y3, Y0, Y4
+	VPANDN       Y3, Y4, Y3
+	VPADDQ       Y3, Y1, Y1
+	VPMOVZXDQ    48(AX), Y3
+	VPCMPGTQ     Y3, Y0, Y4
+	VPANDN       Y3, Y4, Y3
+	VPADDQ       Y3, Y2, Y2
+	ADDQ         $0x40, AX
+	SUBQ         $0x10, CX
+	JNZ          next
+	VPADDQ       Y2, Y1, Y0
+	VMOVDQU      Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPADDQ       X0, X1, X1
+	VPSRLDQ      $0x08, X1, X0
+	VPADDQ       X0, X1, X1
+	VMOVQ        X1, AX
+	MOVQ         AX, sum+24(FP)
+	VZEROUPPER
+	RET
+
+// func widenBF16AVX2(dst *float32, src *uint16, n int)
+// Requires: AVX, AVX2
+TEXT ·widenBF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+next:
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (AX)
+	VPMOVZXWD 16(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $0x40, AX
+	ADDQ      $0x20, CX
+	SUBQ      $0x10, DX
+	JNZ       next
+	VZEROUPPER
+	RET
+
+// func narrowBF16AVX2(dst *uint16, src *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·narrowBF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+next:
+	VMOVUPS      (CX), Y0
+	VPSRLD       $0x10, Y0, Y1
+	VPAND        all00000001<>+0(SB), Y1, Y1
+	VPADDD       all00007fff<>+0(SB), Y0, Y2
+	VPADDD       Y1, Y2, Y2
+	VCMPPS       $0x03, Y0, Y0, Y1
+	VPOR         all00400000<>+0(SB), Y0, Y0
+	VBLENDVPS    Y1, Y0, Y2, Y2
+	VPSRLD       $0x10, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X0
+	VPACKUSDW    X0, X2, X0
+	VMOVDQU      X0, (AX)
+	VMOVUPS      32(CX), Y0
+	VPSRLD       $0x10, Y0, Y1
+	VPAND        all00000001<>+0(SB), Y1, Y1
+	VPADDD       all00007fff<>+0(SB), Y0, Y2
+	VPADDD       Y1, Y2, Y2
+	VCMPPS       $0x03, Y0, Y0, Y1
+	VPOR         all00400000<>+0(SB), Y0, Y0
+	VBLENDVPS    Y1, Y0, Y2, Y2
+	VPSRLD       $0x10, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X0
+	VPACKUSDW    X0, X2, X0
+	VMOVDQU      X0, 16(AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JNZ          next
+	VZEROUPPER
+	RET
+
+DATA all00000001<>+0(SB)/4, $0x00000001
+DATA all00000001<>+4(SB)/4, $0x00000001
+DATA all00000001<>+8(SB)/4, $0x00000001
+DATA all00000001<>+12(SB)/4, $0x00000001
+DATA all00000001<>+16(SB)/4, $0x00000001
+DATA all00000001<>+20(SB)/4, $0x00000001
+DATA all00000001<>+24(SB)/4, $0x00000001
+DATA all00000001<>+28(SB)/4, $0x00000001
+GLOBL all00000001<>(SB), RODATA|NOPTR, $32
+
+DATA all00007fff<>+0(SB)/4, $0x00007fff
+DATA all00007fff<>+4(SB)/4, $0x00007fff
+DATA all00007fff<>+8(SB)/4, $0x00007fff
+DATA all00007fff<>+12(SB)/4, $0x00007fff
+DATA all00007fff<>+16(SB)/4, $0x00007fff
+DATA all00007fff<>+20(SB)/4, $0x00007fff
+DATA all00007fff<>+24(SB)/4, $0x00007fff
+DATA all00007fff<>+28(SB)/4, $0x00007fff
+GLOBL all00007fff<>(SB), RODATA|NOPTR, $32
+
+DATA all00400000<>+0(SB)/4, $0x00400000
+DATA all00400000<>+4(SB)/4, $0x00400000
+DATA all00400000<>+8(SB)/4, $0x00400000
+DATA all00400000<>+12(SB)/4, $0x00400000
+DATA all00400000<>+16(SB)/4, $0x00400000
+DATA all00400000<>+20(SB)/4, $0x00400000
+DATA all00400000<>+24(SB)/4, $0x00400000
+DATA all00400000<>+28(SB)/4, $0x00400000
+GLOBL all00400000<>(SB), RODATA|NOPTR, $32
+
+// func widenF16AVX2(dst *float32, src *uint16, n int)
+// Requires: AVX, F16C
+TEXT ·widenF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+next:
+	VCVTPH2PS (CX), Y0
+	VMOVUPS   Y0, (AX)
+	VCVTPH2PS 16(CX), Y0
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $0x40, AX
+	ADDQ      $0x20, CX
+	SUBQ      $0x10, DX
+	JNZ       next
+	VZEROUPPER
+	RET
+
+// func narrowF16AVX2(dst *uint16, src *float32, n int)
+// Requires: AVX, F16C
+TEXT ·narrowF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+next:
+	VMOVUPS   (CX), Y0
+	VCVTPS2PH $0x00, Y0, X0
+	VMOVDQU   X0, (AX)
+	VMOVUPS   32(CX), Y0
+	VCVTPS2PH $0x00, Y0, X0
+	VMOVDQU   X0, 16(AX)
+	ADDQ      $0x20, AX
+	ADDQ      $0x40, CX
+	SUBQ      $0x10, DX
+	JNZ       next
+	VZEROUPPER
+	RET
+
 // func expAVX2(dst *float32, x *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·expAVX2(SB), NOSPLIT, $0-24
@@ -810,6 +1414,98 @@ tail:
 done:
 	VZEROUPPER
 	RET
+
+// func weightsAVX2(dst *uint32, z *float32, n int, m float32, t float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·weightsAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         z+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS m+24(FP), Y0
+	VBROADCASTSS t+28(FP), Y1
+	SUBQ         $0x08, DX
+	JB           tail
+
+whole:
+	VMOVUPS     (CX), Y2
+	VSUBPS      Y0, Y2, Y2
+	VDIVPS      Y1, Y2, Y2
+	VMOVUPS     all4b400000<>+0(SB), Y3
+	VMOVUPS     Y2, Y5
+	VFMADD231PS all3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS      all4b400000<>+0(SB), Y3, Y4
+	VFMADD231PS allbf317218<>+0(SB), Y4, Y5
+	VFMADD231PS all3102e308<>+0(SB), Y4, Y5
+	VMOVUPS     all3ab511e8<>+0(SB), Y4
+	VFMADD213PS all3c091d10<>+0(SB), Y5, Y4
+	VFMADD213PS all3d2aac79<>+0(SB), Y5, Y4
+	VFMADD213PS all3e2aaa49<>+0(SB), Y5, Y4
+	VFMADD213PS all3efffffe<>+0(SB), Y5, Y4
+	VFMADD213PS all3f800000<>+0(SB), Y5, Y4
+	VFMADD213PS all3f800000<>+0(SB), Y5, Y4
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      Y3, Y4, Y4
+	VCMPPS      $0x1e, all42b17217<>+0(SB), Y2, Y3
+	VBLENDVPS   Y3, all7f800000<>+0(SB), Y4, Y4
+	VCMPPS      $0x11, allc2aeac4f<>+0(SB), Y2, Y3
+	VBLENDVPS   Y3, all00000000<>+0(SB), Y4, Y4
+	VCMPPS      $0x03, Y2, Y2, Y2
+	VBLENDVPS   Y2, all7fc00000<>+0(SB), Y4, Y4
+	VMULPS      all4e800000<>+0(SB), Y4, Y4
+	VCVTTPS2DQ  Y4, Y4
+	VMOVUPS     Y4, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, DX
+	JAE         whole
+
+tail:
+	ADDQ        $0x08, DX
+	JZ          done
+	LEAQ        mask<>+0(SB), BX
+	NEGQ        DX
+	VMOVUPS     64(BX)(DX*4), Y2
+	VMASKMOVPS  (CX), Y2, Y3
+	VSUBPS      Y0, Y3, Y3
+	VDIVPS      Y1, Y3, Y3
+	VMOVUPS     all4b400000<>+0(SB), Y0
+	VMOVUPS     Y3, Y4
+	VFMADD231PS all3fb8aa3b<>+0(SB), Y3, Y0
+	VSUBPS      all4b400000<>+0(SB), Y0, Y1
+	VFMADD231PS allbf317218<>+0(SB), Y1, Y4
+	VFMADD231PS all3102e308<>+0(SB), Y1, Y4
+	VMOVUPS     all3ab511e8<>+0(SB), Y1
+	VFMADD213PS all3c091d10<>+0(SB), Y4, Y1
+	VFMADD213PS all3d2aac79<>+0(SB), Y4, Y1
+	VFMADD213PS all3e2aaa49<>+0(SB), Y4, Y1
+	VFMADD213PS all3efffffe<>+0(SB), Y4, Y1
+	VFMADD213PS all3f800000<>+0(SB), Y4, Y1
+	VFMADD213PS all3f800000<>+0(SB), Y4, Y1
+	VPSLLD      $0x17, Y0, Y0
+	VPADDD      Y0, Y1, Y1
+	VCMPPS      $0x1e, all42b17217<>+0(SB), Y3, Y0
+	VBLENDVPS   Y0, all7f800000<>+0(SB), Y1, Y1
+	VCMPPS      $0x11, allc2aeac4f<>+0(SB), Y3, Y0
+	VBLENDVPS   Y0, all00000000<>+0(SB), Y1, Y1
+	VCMPPS      $0x03, Y3, Y3, Y0
+	VBLENDVPS   Y0, all7fc00000<>+0(SB), Y1, Y1
+	VMULPS      all4e800000<>+0(SB), Y1, Y1
+	VCVTTPS2DQ  Y1, Y1
+	VMASKMOVPS  Y1, Y2, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA all4e800000<>+0(SB)/4, $0x4e800000
+DATA all4e800000<>+4(SB)/4, $0x4e800000
+DATA all4e800000<>+8(SB)/4, $0x4e800000
+DATA all4e800000<>+12(SB)/4, $0x4e800000
+DATA all4e800000<>+16(SB)/4, $0x4e800000
+DATA all4e800000<>+20(SB)/4, $0x4e800000
+DATA all4e800000<>+24(SB)/4, $0x4e800000
+DATA all4e800000<>+28(SB)/4, $0x4e800000
+GLOBL all4e800000<>(SB), RODATA|NOPTR, $32
 
 // func addAVX2(dst *float32, a *float32, b *float32, n int)
 // Requires: AVX
@@ -949,6 +1645,100 @@ tail:
 	VMULPS     Y0, Y2, Y2
 	VMULPS     Y3, Y2, Y2
 	VMASKMOVPS Y2, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func rmsNormGradAVX2(dx *float32, dy *float32, x *float32, w *float32, n int, inv float32, slope float32)
+// Requires: AVX, FMA3
+TEXT ·rmsNormGradAVX2(SB), NOSPLIT, $0-48
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS inv+40(FP), Y0
+	VBROADCASTSS slope+44(FP), Y1
+	SUBQ         $0x08, SI
+	JB           tail
+
+whole:
+	VMOVUPS     (CX), Y2
+	VMOVUPS     (DX), Y3
+	VMOVUPS     (BX), Y4
+	VMULPS      Y4, Y2, Y2
+	VMULPS      Y0, Y2, Y2
+	VFMADD231PS Y3, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, BX
+	SUBQ        $0x08, SI
+	JAE         whole
+
+tail:
+	ADDQ        $0x08, SI
+	JZ          done
+	LEAQ        mask<>+0(SB), DI
+	NEGQ        SI
+	VMOVUPS     64(DI)(SI*4), Y2
+	VMASKMOVPS  (CX), Y2, Y3
+	VMASKMOVPS  (DX), Y2, Y4
+	VMASKMOVPS  (BX), Y2, Y5
+	VMULPS      Y5, Y3, Y3
+	VMULPS      Y0, Y3, Y3
+	VFMADD231PS Y4, Y1, Y3
+	VMASKMOVPS  Y3, Y2, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func rmsNormGradAddAVX2(dx *float32, dy *float32, x *float32, w *float32, n int, inv float32, slope float32)
+// Requires: AVX, FMA3
+TEXT ·rmsNormGradAddAVX2(SB), NOSPLIT, $0-48
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS inv+40(FP), Y0
+	VBROADCASTSS slope+44(FP), Y1
+	SUBQ         $0x08, SI
+	JB           tail
+
+whole:
+	VMOVUPS     (AX), Y2
+	VMOVUPS     (CX), Y3
+	VMOVUPS     (DX), Y4
+	VMOVUPS     (BX), Y5
+	VMULPS      Y5, Y3, Y3
+	VFMADD231PS Y3, Y0, Y2
+	VFMADD231PS Y4, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, BX
+	SUBQ        $0x08, SI
+	JAE         whole
+
+tail:
+	ADDQ        $0x08, SI
+	JZ          done
+	LEAQ        mask<>+0(SB), DI
+	NEGQ        SI
+	VMOVUPS     64(DI)(SI*4), Y2
+	VMASKMOVPS  (AX), Y2, Y3
+	VMASKMOVPS  (CX), Y2, Y4
+	VMASKMOVPS  (DX), Y2, Y5
+	VMASKMOVPS  (BX), Y2, Y6
+	VMULPS      Y6, Y4, Y4
+	VFMADD231PS Y4, Y0, Y3
+	VFMADD231PS Y5, Y1, Y3
+	VMASKMOVPS  Y3, Y2, (AX)
 
 done:
 	VZEROUPPER
@@ -1199,9 +1989,11 @@ whole:
 	VDIVPS  Y13, Y12, Y12
 	VMULPS  Y0, Y9, Y9
 	VSUBPS  Y12, Y9, Y9
+	VXORPS  Y12, Y12, Y12
 	VMOVUPS Y9, (AX)
 	VMOVUPS Y10, (CX)
 	VMOVUPS Y11, (DX)
+	VMOVUPS Y12, (BX)
 	ADDQ    $0x20, AX
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
@@ -1234,9 +2026,11 @@ tail:
 	VDIVPS     Y1, Y2, Y2
 	VMULPS     Y0, Y10, Y10
 	VSUBPS     Y2, Y10, Y10
+	VXORPS     Y0, Y0, Y0
 	VMASKMOVPS Y10, Y9, (AX)
 	VMASKMOVPS Y11, Y9, (CX)
 	VMASKMOVPS Y12, Y9, (DX)
+	VMASKMOVPS Y0, Y9, (BX)
 
 done:
 	VZEROUPPER
@@ -1496,13 +2290,36 @@ TEXT ·maxAVX512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS allff800000<>+0(SB), Z0
+	VMOVUPS      Z0, Z1
+	VMOVUPS      Z0, Z2
+	VMOVUPS      Z0, Z3
 	VMOVUPS      Z0, Z0
-	SUBQ         $0x10, CX
-	JB           tail
+
+wide:
+	SUBQ    $0x40, CX
+	JB      narrow
+	VMOVUPS (AX), Z4
+	VMAXPS  Z1, Z4, Z1
+	VMOVUPS 64(AX), Z4
+	VMAXPS  Z2, Z4, Z2
+	VMOVUPS 128(AX), Z4
+	VMAXPS  Z3, Z4, Z3
+	VMOVUPS 192(AX), Z4
+	VMAXPS  Z0, Z4, Z0
+	ADDQ    $+256, AX
+	JMP     wide
+
+narrow:
+	ADDQ   $0x40, CX
+	VMAXPS Z1, Z2, Z1
+	VMAXPS Z1, Z3, Z1
+	VMAXPS Z1, Z0, Z1
+	SUBQ   $0x10, CX
+	JB     tail
 
 whole:
-	VMOVUPS (AX), Z1
-	VMAXPS  Z0, Z1, Z0
+	VMOVUPS (AX), Z0
+	VMAXPS  Z1, Z0, Z1
 	ADDQ    $0x40, AX
 	SUBQ    $0x10, CX
 	JAE     whole
@@ -1513,19 +2330,19 @@ tail:
 	MOVQ      $-1, DX
 	BZHIQ     CX, DX, DX
 	KMOVW     DX, K1
-	VMOVUPS.Z (AX), K1, Z1
-	VMAXPS    Z0, Z1, K1, Z0
+	VMOVUPS.Z (AX), K1, Z0
+	VMAXPS    Z1, Z0, K1, Z1
 
 done:
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VMAXPS        Y0, Y1, Y1
-	VEXTRACTF128  $0x01, Y1, X0
-	VMAXPS        X1, X0, X0
-	VPERMILPS     $0x0e, X0, X1
-	VMAXPS        X0, X1, X0
-	VPERMILPS     $0x01, X0, X1
-	VMAXPS        X0, X1, X0
-	MOVSS         X0, r+16(FP)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VMAXPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VMAXPS        X1, X0, X1
+	VPERMILPS     $0x01, X1, X0
+	VMAXPS        X1, X0, X1
+	MOVSS         X1, r+16(FP)
 	VZEROUPPER
 	RET
 
@@ -1541,11 +2358,13 @@ TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-24
 
 whole:
 	VMOVUPS       (AX), Z2
-	VCVTPS2PD     Y2, Z3
-	VFMADD231PD   Z3, Z3, Z0
-	VEXTRACTF64X4 $0x01, Z2, Y2
+	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
-	VFMADD231PD   Z2, Z2, Z1
+	VMULPD        Z2, Z2, Z2
+	VADDPD        Z2, Z0, Z0
+	VCVTPS2PD     Y3, Z2
+	VMULPD        Z2, Z2, Z2
+	VADDPD        Z2, Z1, Z1
 	ADDQ          $0x40, AX
 	SUBQ          $0x10, CX
 	JAE           whole
@@ -1557,11 +2376,13 @@ tail:
 	BZHIQ         CX, DX, DX
 	KMOVW         DX, K1
 	VMOVUPS.Z     (AX), K1, Z2
-	VCVTPS2PD     Y2, Z3
-	VFMADD231PD   Z3, Z3, Z0
-	VEXTRACTF64X4 $0x01, Z2, Y2
+	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
-	VFMADD231PD   Z2, Z2, Z1
+	VMULPD        Z2, Z2, Z2
+	VADDPD        Z2, Z0, Z0
+	VCVTPS2PD     Y3, Z2
+	VMULPD        Z2, Z2, Z2
+	VADDPD        Z2, Z1, Z1
 
 done:
 	VADDPD        Z1, Z0, Z0
@@ -1583,51 +2404,44 @@ TEXT ·expSubAVX512(SB), NOSPLIT, $0-36
 	MOVQ         n+16(FP), DX
 	VBROADCASTSS m+24(FP), Z0
 	VBROADCASTSS all42b17217<>+0(SB), Z1
-	VBROADCASTSS allc2aeac4f<>+0(SB), Z2
+	VBROADCASTSS allc2aeac4f<>+0(SB), Z1
 	VBROADCASTSS all3fb8aa3b<>+0(SB), Z3
 	VBROADCASTSS all4b400000<>+0(SB), Z4
 	VBROADCASTSS allbf317218<>+0(SB), Z5
 	VBROADCASTSS all3102e308<>+0(SB), Z6
-	VBROADCASTSS all7f800000<>+0(SB), Z7
-	VBROADCASTSS all7fc00000<>+0(SB), Z8
-	VBROADCASTSS all00000000<>+0(SB), Z9
-	VBROADCASTSS all3ab511e8<>+0(SB), Z10
-	VBROADCASTSS all3c091d10<>+0(SB), Z11
-	VBROADCASTSS all3d2aac79<>+0(SB), Z12
-	VBROADCASTSS all3e2aaa49<>+0(SB), Z13
-	VBROADCASTSS all3efffffe<>+0(SB), Z14
-	VBROADCASTSS all3f800000<>+0(SB), Z15
-	VBROADCASTSS all3f800000<>+0(SB), Z16
-	VPXORD       Z17, Z17, Z17
+	VBROADCASTSS all42b20000<>+0(SB), Z7
+	VBROADCASTSS all3ab511e8<>+0(SB), Z8
+	VBROADCASTSS all3c091d10<>+0(SB), Z9
+	VBROADCASTSS all3d2aac79<>+0(SB), Z10
+	VBROADCASTSS all3e2aaa49<>+0(SB), Z11
+	VBROADCASTSS all3efffffe<>+0(SB), Z12
+	VBROADCASTSS all3f800000<>+0(SB), Z13
+	VBROADCASTSS all3f800000<>+0(SB), Z14
+	VPXORD       Z2, Z2, Z2
 	SUBQ         $0x10, DX
 	JB           tail
 
 whole:
-	VMOVUPS     (CX), Z18
-	VSUBPS      Z0, Z18, Z18
-	VMOVUPS     Z4, Z19
-	VMOVUPS     Z18, Z21
-	VFMADD231PS Z3, Z18, Z19
-	VSUBPS      Z4, Z19, Z20
-	VFMADD231PS Z5, Z20, Z21
-	VFMADD231PS Z6, Z20, Z21
-	VMOVUPS     Z10, Z20
-	VFMADD213PS Z11, Z21, Z20
-	VFMADD213PS Z12, Z21, Z20
-	VFMADD213PS Z13, Z21, Z20
-	VFMADD213PS Z14, Z21, Z20
-	VFMADD213PS Z15, Z21, Z20
-	VFMADD213PS Z16, Z21, Z20
-	VPSLLD      $0x17, Z19, Z19
-	VPADDD      Z19, Z20, Z20
-	VCMPPS      $0x1e, Z1, Z18, K1
-	VMOVAPS     Z7, K1, Z20
-	VCMPPS      $0x11, Z2, Z18, K1
-	VMOVAPS     Z9, K1, Z20
-	VCMPPS      $0x03, Z18, Z18, K1
-	VMOVAPS     Z8, K1, Z20
-	VMOVUPS     Z20, (AX)
-	VADDPS      Z20, Z17, Z17
+	VMOVUPS     (CX), Z15
+	VSUBPS      Z0, Z15, Z15
+	VCMPPS      $0x15, Z1, Z15, K1
+	VMINPS      Z15, Z7, Z15
+	VMOVUPS     Z4, Z16
+	VMOVUPS     Z15, Z17
+	VFMADD231PS Z3, Z15, Z16
+	VSUBPS      Z4, Z16, Z15
+	VFMADD231PS Z5, Z15, Z17
+	VFMADD231PS Z6, Z15, Z17
+	VMOVUPS     Z8, Z16
+	VFMADD213PS Z9, Z17, Z16
+	VFMADD213PS Z10, Z17, Z16
+	VFMADD213PS Z11, Z17, Z16
+	VFMADD213PS Z12, Z17, Z16
+	VFMADD213PS Z13, Z17, Z16
+	VFMADD213PS Z14, Z17, Z16
+	VSCALEFPS.Z Z15, Z16, K1, Z16
+	VMOVUPS     Z16, (AX)
+	VADDPS      Z16, Z2, Z2
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, DX
@@ -1639,36 +2453,31 @@ tail:
 	MOVQ        $-1, BX
 	BZHIQ       DX, BX, BX
 	KMOVW       BX, K1
-	VMOVUPS.Z   (CX), K1, Z18
-	VSUBPS      Z0, Z18, Z18
-	VMOVUPS     Z4, Z0
-	VMOVUPS     Z18, Z19
-	VFMADD231PS Z3, Z18, Z0
-	VSUBPS      Z4, Z0, Z3
-	VFMADD231PS Z5, Z3, Z19
-	VFMADD231PS Z6, Z3, Z19
-	VMOVUPS     Z10, Z3
-	VFMADD213PS Z11, Z19, Z3
-	VFMADD213PS Z12, Z19, Z3
-	VFMADD213PS Z13, Z19, Z3
-	VFMADD213PS Z14, Z19, Z3
-	VFMADD213PS Z15, Z19, Z3
-	VFMADD213PS Z16, Z19, Z3
-	VPSLLD      $0x17, Z0, Z0
-	VPADDD      Z0, Z3, Z3
-	VCMPPS      $0x1e, Z1, Z18, K2
-	VMOVAPS     Z7, K2, Z3
-	VCMPPS      $0x11, Z2, Z18, K2
-	VMOVAPS     Z9, K2, Z3
-	VCMPPS      $0x03, Z18, Z18, K2
-	VMOVAPS     Z8, K2, Z3
-	VMOVUPS     Z3, K1, (AX)
-	VMOVAPS.Z   Z3, K1, Z3
-	VADDPS      Z3, Z17, Z17
+	VMOVUPS.Z   (CX), K1, Z15
+	VSUBPS      Z0, Z15, Z15
+	VCMPPS      $0x15, Z1, Z15, K2
+	VMINPS      Z15, Z7, Z0
+	VMOVUPS     Z4, Z1
+	VMOVUPS     Z0, Z7
+	VFMADD231PS Z3, Z0, Z1
+	VSUBPS      Z4, Z1, Z0
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z6, Z0, Z7
+	VMOVUPS     Z8, Z1
+	VFMADD213PS Z9, Z7, Z1
+	VFMADD213PS Z10, Z7, Z1
+	VFMADD213PS Z11, Z7, Z1
+	VFMADD213PS Z12, Z7, Z1
+	VFMADD213PS Z13, Z7, Z1
+	VFMADD213PS Z14, Z7, Z1
+	VSCALEFPS.Z Z0, Z1, K2, Z1
+	VMOVUPS     Z1, K1, (AX)
+	VMOVAPS.Z   Z1, K1, Z1
+	VADDPS      Z1, Z2, Z2
 
 done:
-	VEXTRACTF64X4 $0x01, Z17, Y0
-	VADDPS        Y0, Y17, Y0
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
 	VEXTRACTF128  $0x01, Y0, X1
 	VADDPS        X1, X0, X1
 	VPERMILPS     $0x0e, X1, X0
@@ -1679,6 +2488,437 @@ done:
 	VZEROUPPER
 	RET
 
+DATA all42b20000<>+0(SB)/4, $0x42b20000
+DATA all42b20000<>+4(SB)/4, $0x42b20000
+DATA all42b20000<>+8(SB)/4, $0x42b20000
+DATA all42b20000<>+12(SB)/4, $0x42b20000
+DATA all42b20000<>+16(SB)/4, $0x42b20000
+DATA all42b20000<>+20(SB)/4, $0x42b20000
+DATA all42b20000<>+24(SB)/4, $0x42b20000
+DATA all42b20000<>+28(SB)/4, $0x42b20000
+GLOBL all42b20000<>(SB), RODATA|NOPTR, $32
+
+// func rmsNormSumsAVX512(x *float32, dy *float32, w *float32, n int) (squares float64, dot float32)
+// Requires: AVX, AVX512F, BMI2, SSE, SSE2
+TEXT ·rmsNormSumsAVX512(SB), NOSPLIT, $0-44
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   w+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	SUBQ   $0x10, BX
+	JB     tail
+
+whole:
+	VMOVUPS       (AX), Z3
+	VMOVUPS       (CX), Z4
+	VMULPS        (DX), Z4, Z4
+	VFMADD231PS   Z3, Z4, Z2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VCVTPS2PD     Y3, Z3
+	VMULPD        Z3, Z3, Z3
+	VADDPD        Z3, Z0, Z0
+	VCVTPS2PD     Y4, Z3
+	VMULPD        Z3, Z3, Z3
+	VADDPD        Z3, Z1, Z1
+	ADDQ          $0x40, AX
+	ADDQ          $0x40, CX
+	ADDQ          $0x40, DX
+	SUBQ          $0x10, BX
+	JAE           whole
+
+tail:
+	ADDQ          $0x10, BX
+	JZ            done
+	MOVQ          $-1, SI
+	BZHIQ         BX, SI, SI
+	KMOVW         SI, K1
+	VMOVUPS.Z     (AX), K1, Z3
+	VMOVUPS.Z     (CX), K1, Z4
+	VMOVUPS.Z     (DX), K1, Z5
+	VMULPS        Z5, Z4, Z4
+	VFMADD231PS   Z3, Z4, Z2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VCVTPS2PD     Y3, Z3
+	VMULPD        Z3, Z3, Z3
+	VADDPD        Z3, Z0, Z0
+	VCVTPS2PD     Y4, Z3
+	VMULPD        Z3, Z3, Z3
+	VADDPD        Z3, Z1, Z1
+
+done:
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VADDPS        Y3, Y2, Y3
+	VEXTRACTF128  $0x01, Y3, X2
+	VADDPS        X2, X3, X2
+	VPERMILPS     $0x0e, X2, X3
+	VADDPS        X3, X2, X2
+	VPERMILPS     $0x01, X2, X3
+	VADDPS        X3, X2, X2
+	MOVSS         X2, dot+40(FP)
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPD        X0, X1, X0
+	VPERMILPD     $0x01, X0, X1
+	VADDPD        X1, X0, X0
+	MOVSD         X0, squares+32(FP)
+	VZEROUPPER
+	RET
+
+// func rmsNormWeightRowsAVX512(sum *float32, x *float32, dy *float32, inv *float32, stride int, n int, rows int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rmsNormWeightRowsAVX512(SB), NOSPLIT, $0-56
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ dy+16(FP), DX
+	MOVQ inv+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ rows+48(FP), R8
+	SHLQ $0x02, SI
+	SUBQ $0x10, DI
+	JB   tail
+
+whole:
+	VMOVUPS (AX), Z0
+	MOVQ    CX, R9
+	MOVQ    DX, R10
+	MOVQ    BX, R11
+	MOVQ    R8, R12
+
+row:
+	VBROADCASTSS (R11), Z1
+	VMULPS       (R9), Z1, Z1
+	VMULPS       (R10), Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	ADDQ         SI, R9
+	ADDQ         SI, R10
+	ADDQ         $0x04, R11
+	DECQ         R12
+	JNZ          row
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, DX
+	SUBQ         $0x10, DI
+	JAE          whole
+
+tail:
+	ADDQ      $0x10, DI
+	JZ        done
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (AX), K1, Z0
+	MOVQ      DX, DX
+	MOVQ      R8, DI
+
+lastrow:
+	VBROADCASTSS (BX), Z1
+	VMOVUPS.Z    (CX), K1, Z2
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS.Z    (DX), K1, Z2
+	VMULPS       Z2, Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	ADDQ         SI, CX
+	ADDQ         SI, DX
+	ADDQ         $0x04, BX
+	DECQ         DI
+	JNZ          lastrow
+	VMOVUPS      Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func ropeAVX512(y *float32, x *float32, cos *float32, sin *float32, h int, heads int, sign float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·ropeAVX512(SB), NOSPLIT, $0-52
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         cos+16(FP), DX
+	MOVQ         sin+24(FP), BX
+	MOVQ         h+32(FP), SI
+	MOVQ         heads+40(FP), DI
+	VBROADCASTSS sign+48(FP), Z0
+	MOVQ         SI, R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*1), R9
+	SUBQ         $0x10, SI
+	JB           tail
+
+whole:
+	VMOVUPS (DX), Z1
+	VMOVUPS (BX), Z2
+	VMULPS  Z0, Z2, Z2
+	MOVQ    CX, R10
+	MOVQ    AX, R11
+	MOVQ    DI, R12
+
+head:
+	VMOVUPS (R10), Z3
+	VMOVUPS (R10)(R8*1), Z4
+	VMULPS  Z2, Z3, Z5
+	VMULPS  Z2, Z4, Z6
+	VMULPS  Z1, Z3, Z3
+	VMULPS  Z1, Z4, Z4
+	VSUBPS  Z6, Z3, Z3
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z3, (R11)
+	VMOVUPS Z4, (R11)(R8*1)
+	ADDQ    R9, R10
+	ADDQ    R9, R11
+	DECQ    R12
+	JNZ     head
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, SI
+	JAE     whole
+
+tail:
+	ADDQ      $0x10, SI
+	JZ        done
+	MOVQ      $-1, R10
+	BZHIQ     SI, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (DX), K1, Z1
+	VMOVUPS.Z (BX), K1, Z2
+	VMULPS    Z0, Z2, Z2
+	MOVQ      AX, AX
+	MOVQ      DI, DX
+
+lasthead:
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (CX)(R8*1), K1, Z3
+	VMULPS    Z2, Z0, Z4
+	VMULPS    Z2, Z3, Z5
+	VMULPS    Z1, Z0, Z0
+	VMULPS    Z1, Z3, Z3
+	VSUBPS    Z5, Z0, Z0
+	VADDPS    Z4, Z3, Z3
+	VMOVUPS   Z0, K1, (AX)
+	VMOVUPS   Z3, K1, (AX)(R8*1)
+	ADDQ      R9, CX
+	ADDQ      R9, AX
+	DECQ      DX
+	JNZ       lasthead
+
+done:
+	VZEROUPPER
+	RET
+
+// func streamAVX512(dst *float32, src *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·streamAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+next:
+	VMOVUPS  (CX), Z0
+	VMOVNTPS Z0, (AX)
+	ADDQ     $0x40, AX
+	ADDQ     $0x40, CX
+	SUBQ     $0x10, DX
+	JNZ      next
+	VZEROUPPER
+	RET
+
+// func groupMaxAVX512(dst *float32, x *float32, groups int) (nan int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·groupMaxAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ groups+16(FP), DX
+	XORQ BX, BX
+
+group:
+	VBROADCASTSS allff800000<>+0(SB), Z0
+	VMOVUPS      Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      (CX), Z2
+	VMOVUPS      64(CX), Z3
+	VCMPPS       $0x03, Z2, Z3, K1
+	KMOVQ        K1, SI
+	ORQ          SI, BX
+	VMAXPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMOVUPS      128(CX), Z2
+	VMOVUPS      192(CX), Z3
+	VCMPPS       $0x03, Z2, Z3, K1
+	KMOVQ        K1, SI
+	ORQ          SI, BX
+	VMAXPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMOVUPS      256(CX), Z2
+	VMOVUPS      320(CX), Z3
+	VCMPPS       $0x03, Z2, Z3, K1
+	KMOVQ        K1, SI
+	ORQ          SI, BX
+	VMAXPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMOVUPS      384(CX), Z2
+	VMOVUPS      448(CX), Z3
+	VCMPPS       $0x03, Z2, Z3, K1
+	KMOVQ        K1, SI
+	ORQ          SI, BX
+	VMAXPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMOVUPS      512(CX), Z2
+	VMOVUPS      576(CX), Z3
+	VCMPPS       $0x03, Z2, Z3, K1
+	KMOVQ        K1, SI
+	ORQ          SI, BX
+	VMAXPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMOVUPS      640(CX), Z2
+	VMOVUPS      704(CX), Z3
+	VCMPPS       $0x03, Z2, Z3, K1
+	KMOVQ        K1, SI
+	ORQ          SI, BX
+	VMAXPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMOVUPS      768(CX), Z2
+	VMOVUPS      832(CX), Z3
+	VCMPPS       $0x03, Z2, Z3, K1
+	KMOVQ        K1, SI
+	ORQ          SI, BX
+	VMAXPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMOVUPS      896(CX), Z2
+	VMOVUPS      960(CX), Z3
+	VCMPPS       $0x03, Z2, Z3, K1
+	KMOVQ        K1, SI
+	ORQ          SI, BX
+	VMAXPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMOVUPS      Z0, (AX)
+	ADDQ         $+1024, CX
+	ADDQ         $0x40, AX
+	DECQ         DX
+	JNZ          group
+	MOVQ         BX, nan+24(FP)
+	VZEROUPPER
+	RET
+
+// func sumAtLeastAVX512(x *uint32, n int, t uint64) (sum uint64)
+// Requires: AVX, AVX2, AVX512F
+TEXT ·sumAtLeastAVX512(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VPBROADCASTQ t+16(FP), Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+
+next:
+	VPMOVZXDQ     (AX), Z3
+	VPCMPUQ       $0x05, Z0, Z3, K1
+	VPADDQ        Z3, Z1, K1, Z1
+	VPMOVZXDQ     32(AX), Z3
+	VPCMPUQ       $0x05, Z0, Z3, K1
+	VPADDQ        Z3, Z2, K1, Z2
+	ADDQ          $0x40, AX
+	SUBQ          $0x10, CX
+	JNZ           next
+	VPADDQ        Z2, Z1, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VPADDQ        Y0, Y1, Y1
+	VEXTRACTI128  $0x01, Y1, X0
+	VPADDQ        X1, X0, X0
+	VPSRLDQ       $0x08, X0, X1
+	VPADDQ        X1, X0, X0
+	VMOVQ         X0, AX
+	MOVQ          AX, sum+24(FP)
+	VZEROUPPER
+	RET
+
+// func widenBF16AVX512(dst *float32, src *uint16, n int)
+// Requires: AVX, AVX512F
+TEXT ·widenBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+next:
+	VPMOVZXWD (CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      $0x40, AX
+	ADDQ      $0x20, CX
+	SUBQ      $0x10, DX
+	JNZ       next
+	VZEROUPPER
+	RET
+
+// func narrowBF16AVX512(dst *uint16, src *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·narrowBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS all00000001<>+0(SB), Z0
+	VBROADCASTSS all00007fff<>+0(SB), Z1
+	VBROADCASTSS all00400000<>+0(SB), Z2
+
+next:
+	VMOVUPS (CX), Z3
+	VPSRLD  $0x10, Z3, Z4
+	VPANDD  Z0, Z4, Z4
+	VPADDD  Z1, Z3, Z5
+	VPADDD  Z4, Z5, Z5
+	VCMPPS  $0x03, Z3, Z3, K1
+	VPORD   Z2, Z3, K1, Z5
+	VPSRLD  $0x10, Z5, Z5
+	VPMOVDW Z5, Y3
+	VMOVDQU Y3, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, DX
+	JNZ     next
+	VZEROUPPER
+	RET
+
+// func widenF16AVX512(dst *float32, src *uint16, n int)
+// Requires: AVX, AVX512F
+TEXT ·widenF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+next:
+	VCVTPH2PS (CX), Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      $0x40, AX
+	ADDQ      $0x20, CX
+	SUBQ      $0x10, DX
+	JNZ       next
+	VZEROUPPER
+	RET
+
+// func narrowF16AVX512(dst *uint16, src *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·narrowF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+next:
+	VMOVUPS   (CX), Z0
+	VCVTPS2PH $0x00, Z0, Y0
+	VMOVDQU   Y0, (AX)
+	ADDQ      $0x20, AX
+	ADDQ      $0x40, CX
+	SUBQ      $0x10, DX
+	JNZ       next
+	VZEROUPPER
+	RET
+
 // func expAVX512(dst *float32, x *float32, n int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·expAVX512(SB), NOSPLIT, $0-24
@@ -1686,48 +2926,129 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-24
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
 	VBROADCASTSS all42b17217<>+0(SB), Z0
-	VBROADCASTSS allc2aeac4f<>+0(SB), Z1
-	VBROADCASTSS all3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS all4b400000<>+0(SB), Z3
-	VBROADCASTSS allbf317218<>+0(SB), Z4
-	VBROADCASTSS all3102e308<>+0(SB), Z5
-	VBROADCASTSS all7f800000<>+0(SB), Z6
-	VBROADCASTSS all7fc00000<>+0(SB), Z7
-	VBROADCASTSS all00000000<>+0(SB), Z8
-	VBROADCASTSS all3ab511e8<>+0(SB), Z9
-	VBROADCASTSS all3c091d10<>+0(SB), Z10
-	VBROADCASTSS all3d2aac79<>+0(SB), Z11
-	VBROADCASTSS all3e2aaa49<>+0(SB), Z12
-	VBROADCASTSS all3efffffe<>+0(SB), Z13
+	VBROADCASTSS allc2aeac4f<>+0(SB), Z0
+	VBROADCASTSS all3fb8aa3b<>+0(SB), Z1
+	VBROADCASTSS all4b400000<>+0(SB), Z2
+	VBROADCASTSS allbf317218<>+0(SB), Z3
+	VBROADCASTSS all3102e308<>+0(SB), Z4
+	VBROADCASTSS all42b20000<>+0(SB), Z5
+	VBROADCASTSS all3ab511e8<>+0(SB), Z6
+	VBROADCASTSS all3c091d10<>+0(SB), Z7
+	VBROADCASTSS all3d2aac79<>+0(SB), Z8
+	VBROADCASTSS all3e2aaa49<>+0(SB), Z9
+	VBROADCASTSS all3efffffe<>+0(SB), Z10
+	VBROADCASTSS all3f800000<>+0(SB), Z11
+	VBROADCASTSS all3f800000<>+0(SB), Z12
+	VBROADCASTSS all7fc00000<>+0(SB), Z13
+	SUBQ         $0x10, DX
+	JB           tail
+
+whole:
+	VMOVUPS     (CX), Z14
+	VCMPPS      $0x15, Z0, Z14, K1
+	VMINPS      Z14, Z5, Z15
+	VMOVUPS     Z2, Z16
+	VMOVUPS     Z15, Z17
+	VFMADD231PS Z1, Z15, Z16
+	VSUBPS      Z2, Z16, Z15
+	VFMADD231PS Z3, Z15, Z17
+	VFMADD231PS Z4, Z15, Z17
+	VMOVUPS     Z6, Z16
+	VFMADD213PS Z7, Z17, Z16
+	VFMADD213PS Z8, Z17, Z16
+	VFMADD213PS Z9, Z17, Z16
+	VFMADD213PS Z10, Z17, Z16
+	VFMADD213PS Z11, Z17, Z16
+	VFMADD213PS Z12, Z17, Z16
+	VSCALEFPS.Z Z15, Z16, K1, Z16
+	VCMPPS      $0x03, Z14, Z14, K1
+	VMOVAPS     Z13, K1, Z16
+	VMOVUPS     Z16, (AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, DX
+	JAE         whole
+
+tail:
+	ADDQ        $0x10, DX
+	JZ          done
+	MOVQ        $-1, BX
+	BZHIQ       DX, BX, BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (CX), K1, Z14
+	VCMPPS      $0x15, Z0, Z14, K2
+	VMINPS      Z14, Z5, Z0
+	VMOVUPS     Z2, Z5
+	VMOVUPS     Z0, Z15
+	VFMADD231PS Z1, Z0, Z5
+	VSUBPS      Z2, Z5, Z0
+	VFMADD231PS Z3, Z0, Z15
+	VFMADD231PS Z4, Z0, Z15
+	VMOVUPS     Z6, Z1
+	VFMADD213PS Z7, Z15, Z1
+	VFMADD213PS Z8, Z15, Z1
+	VFMADD213PS Z9, Z15, Z1
+	VFMADD213PS Z10, Z15, Z1
+	VFMADD213PS Z11, Z15, Z1
+	VFMADD213PS Z12, Z15, Z1
+	VSCALEFPS.Z Z0, Z1, K2, Z1
+	VCMPPS      $0x03, Z14, Z14, K2
+	VMOVAPS     Z13, K2, Z1
+	VMOVUPS     Z1, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func weightsAVX512(dst *uint32, z *float32, n int, m float32, t float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·weightsAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         z+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS m+24(FP), Z0
+	VBROADCASTSS t+28(FP), Z1
+	VBROADCASTSS all42b17217<>+0(SB), Z2
+	VBROADCASTSS allc2aeac4f<>+0(SB), Z2
+	VBROADCASTSS all3fb8aa3b<>+0(SB), Z3
+	VBROADCASTSS all4b400000<>+0(SB), Z4
+	VBROADCASTSS allbf317218<>+0(SB), Z5
+	VBROADCASTSS all3102e308<>+0(SB), Z6
+	VBROADCASTSS all42b20000<>+0(SB), Z7
+	VBROADCASTSS all3ab511e8<>+0(SB), Z8
+	VBROADCASTSS all3c091d10<>+0(SB), Z9
+	VBROADCASTSS all3d2aac79<>+0(SB), Z10
+	VBROADCASTSS all3e2aaa49<>+0(SB), Z11
+	VBROADCASTSS all3efffffe<>+0(SB), Z12
+	VBROADCASTSS all3f800000<>+0(SB), Z13
 	VBROADCASTSS all3f800000<>+0(SB), Z14
-	VBROADCASTSS all3f800000<>+0(SB), Z15
+	VBROADCASTSS all4e800000<>+0(SB), Z15
 	SUBQ         $0x10, DX
 	JB           tail
 
 whole:
 	VMOVUPS     (CX), Z16
-	VMOVUPS     Z3, Z17
-	VMOVUPS     Z16, Z19
-	VFMADD231PS Z2, Z16, Z17
-	VSUBPS      Z3, Z17, Z18
-	VFMADD231PS Z4, Z18, Z19
-	VFMADD231PS Z5, Z18, Z19
-	VMOVUPS     Z9, Z18
-	VFMADD213PS Z10, Z19, Z18
-	VFMADD213PS Z11, Z19, Z18
-	VFMADD213PS Z12, Z19, Z18
-	VFMADD213PS Z13, Z19, Z18
-	VFMADD213PS Z14, Z19, Z18
-	VFMADD213PS Z15, Z19, Z18
-	VPSLLD      $0x17, Z17, Z17
-	VPADDD      Z17, Z18, Z18
-	VCMPPS      $0x1e, Z0, Z16, K1
-	VMOVAPS     Z6, K1, Z18
-	VCMPPS      $0x11, Z1, Z16, K1
-	VMOVAPS     Z8, K1, Z18
-	VCMPPS      $0x03, Z16, Z16, K1
-	VMOVAPS     Z7, K1, Z18
-	VMOVUPS     Z18, (AX)
+	VSUBPS      Z0, Z16, Z16
+	VDIVPS      Z1, Z16, Z16
+	VCMPPS      $0x15, Z2, Z16, K1
+	VMINPS      Z16, Z7, Z16
+	VMOVUPS     Z4, Z17
+	VMOVUPS     Z16, Z18
+	VFMADD231PS Z3, Z16, Z17
+	VSUBPS      Z4, Z17, Z16
+	VFMADD231PS Z5, Z16, Z18
+	VFMADD231PS Z6, Z16, Z18
+	VMOVUPS     Z8, Z17
+	VFMADD213PS Z9, Z18, Z17
+	VFMADD213PS Z10, Z18, Z17
+	VFMADD213PS Z11, Z18, Z17
+	VFMADD213PS Z12, Z18, Z17
+	VFMADD213PS Z13, Z18, Z17
+	VFMADD213PS Z14, Z18, Z17
+	VSCALEFPS.Z Z16, Z17, K1, Z17
+	VMULPS      Z15, Z17, Z17
+	VCVTTPS2DQ  Z17, Z17
+	VMOVUPS     Z17, (AX)
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, DX
@@ -1740,28 +3061,27 @@ tail:
 	BZHIQ       DX, BX, BX
 	KMOVW       BX, K1
 	VMOVUPS.Z   (CX), K1, Z16
-	VMOVUPS     Z3, Z17
-	VMOVUPS     Z16, Z18
-	VFMADD231PS Z2, Z16, Z17
-	VSUBPS      Z3, Z17, Z2
-	VFMADD231PS Z4, Z2, Z18
-	VFMADD231PS Z5, Z2, Z18
-	VMOVUPS     Z9, Z2
-	VFMADD213PS Z10, Z18, Z2
-	VFMADD213PS Z11, Z18, Z2
-	VFMADD213PS Z12, Z18, Z2
-	VFMADD213PS Z13, Z18, Z2
-	VFMADD213PS Z14, Z18, Z2
-	VFMADD213PS Z15, Z18, Z2
-	VPSLLD      $0x17, Z17, Z17
-	VPADDD      Z17, Z2, Z2
-	VCMPPS      $0x1e, Z0, Z16, K2
-	VMOVAPS     Z6, K2, Z2
-	VCMPPS      $0x11, Z1, Z16, K2
-	VMOVAPS     Z8, K2, Z2
-	VCMPPS      $0x03, Z16, Z16, K2
-	VMOVAPS     Z7, K2, Z2
-	VMOVUPS     Z2, K1, (AX)
+	VSUBPS      Z0, Z16, Z16
+	VDIVPS      Z1, Z16, Z16
+	VCMPPS      $0x15, Z2, Z16, K2
+	VMINPS      Z16, Z7, Z0
+	VMOVUPS     Z4, Z1
+	VMOVUPS     Z0, Z2
+	VFMADD231PS Z3, Z0, Z1
+	VSUBPS      Z4, Z1, Z0
+	VFMADD231PS Z5, Z0, Z2
+	VFMADD231PS Z6, Z0, Z2
+	VMOVUPS     Z8, Z1
+	VFMADD213PS Z9, Z2, Z1
+	VFMADD213PS Z10, Z2, Z1
+	VFMADD213PS Z11, Z2, Z1
+	VFMADD213PS Z12, Z2, Z1
+	VFMADD213PS Z13, Z2, Z1
+	VFMADD213PS Z14, Z2, Z1
+	VSCALEFPS.Z Z0, Z1, K2, Z1
+	VMULPS      Z15, Z1, Z1
+	VCVTTPS2DQ  Z1, Z1
+	VMOVUPS     Z1, K1, (AX)
 
 done:
 	VZEROUPPER
@@ -1910,6 +3230,100 @@ done:
 	VZEROUPPER
 	RET
 
+// func rmsNormGradAVX512(dx *float32, dy *float32, x *float32, w *float32, n int, inv float32, slope float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rmsNormGradAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS inv+40(FP), Z0
+	VBROADCASTSS slope+44(FP), Z1
+	SUBQ         $0x10, SI
+	JB           tail
+
+whole:
+	VMOVUPS     (CX), Z2
+	VMOVUPS     (DX), Z3
+	VMOVUPS     (BX), Z4
+	VMULPS      Z4, Z2, Z2
+	VMULPS      Z0, Z2, Z2
+	VFMADD231PS Z3, Z1, Z2
+	VMOVUPS     Z2, (AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	SUBQ        $0x10, SI
+	JAE         whole
+
+tail:
+	ADDQ        $0x10, SI
+	JZ          done
+	MOVQ        $-1, DI
+	BZHIQ       SI, DI, DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (CX), K1, Z2
+	VMOVUPS.Z   (DX), K1, Z3
+	VMOVUPS.Z   (BX), K1, Z4
+	VMULPS      Z4, Z2, Z2
+	VMULPS      Z0, Z2, Z2
+	VFMADD231PS Z3, Z1, Z2
+	VMOVUPS     Z2, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func rmsNormGradAddAVX512(dx *float32, dy *float32, x *float32, w *float32, n int, inv float32, slope float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rmsNormGradAddAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS inv+40(FP), Z0
+	VBROADCASTSS slope+44(FP), Z1
+	SUBQ         $0x10, SI
+	JB           tail
+
+whole:
+	VMOVUPS     (AX), Z2
+	VMOVUPS     (CX), Z3
+	VMOVUPS     (DX), Z4
+	VMOVUPS     (BX), Z5
+	VMULPS      Z5, Z3, Z3
+	VFMADD231PS Z3, Z0, Z2
+	VFMADD231PS Z4, Z1, Z2
+	VMOVUPS     Z2, (AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	SUBQ        $0x10, SI
+	JAE         whole
+
+tail:
+	ADDQ        $0x10, SI
+	JZ          done
+	MOVQ        $-1, DI
+	BZHIQ       SI, DI, DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (AX), K1, Z2
+	VMOVUPS.Z   (CX), K1, Z3
+	VMOVUPS.Z   (DX), K1, Z4
+	VMOVUPS.Z   (BX), K1, Z5
+	VMULPS      Z5, Z3, Z3
+	VFMADD231PS Z3, Z0, Z2
+	VFMADD231PS Z4, Z1, Z2
+	VMOVUPS     Z2, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func swiGLUAVX512(dst *float32, gate *float32, up *float32, n int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·swiGLUAVX512(SB), NOSPLIT, $0-32
@@ -1918,56 +3332,49 @@ TEXT ·swiGLUAVX512(SB), NOSPLIT, $0-32
 	MOVQ         up+16(FP), DX
 	MOVQ         n+24(FP), BX
 	VBROADCASTSS all42b17217<>+0(SB), Z0
-	VBROADCASTSS allc2aeac4f<>+0(SB), Z1
-	VBROADCASTSS all3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS all4b400000<>+0(SB), Z3
-	VBROADCASTSS allbf317218<>+0(SB), Z4
-	VBROADCASTSS all3102e308<>+0(SB), Z5
-	VBROADCASTSS all7f800000<>+0(SB), Z6
-	VBROADCASTSS all7fc00000<>+0(SB), Z7
-	VBROADCASTSS all00000000<>+0(SB), Z8
-	VBROADCASTSS all3ab511e8<>+0(SB), Z9
-	VBROADCASTSS all3c091d10<>+0(SB), Z10
-	VBROADCASTSS all3d2aac79<>+0(SB), Z11
-	VBROADCASTSS all3e2aaa49<>+0(SB), Z12
-	VBROADCASTSS all3efffffe<>+0(SB), Z13
-	VBROADCASTSS all3f800000<>+0(SB), Z14
-	VBROADCASTSS all3f800000<>+0(SB), Z15
-	VBROADCASTSS all3f800000<>+0(SB), Z16
-	VBROADCASTSS all80000000<>+0(SB), Z17
+	VBROADCASTSS allc2aeac4f<>+0(SB), Z0
+	VBROADCASTSS all3fb8aa3b<>+0(SB), Z1
+	VBROADCASTSS all4b400000<>+0(SB), Z2
+	VBROADCASTSS allbf317218<>+0(SB), Z3
+	VBROADCASTSS all3102e308<>+0(SB), Z4
+	VBROADCASTSS all42b20000<>+0(SB), Z5
+	VBROADCASTSS all3ab511e8<>+0(SB), Z6
+	VBROADCASTSS all3c091d10<>+0(SB), Z7
+	VBROADCASTSS all3d2aac79<>+0(SB), Z8
+	VBROADCASTSS all3e2aaa49<>+0(SB), Z9
+	VBROADCASTSS all3efffffe<>+0(SB), Z10
+	VBROADCASTSS all3f800000<>+0(SB), Z11
+	VBROADCASTSS all3f800000<>+0(SB), Z12
+	VBROADCASTSS all3f800000<>+0(SB), Z13
+	VBROADCASTSS all80000000<>+0(SB), Z14
 	SUBQ         $0x10, BX
 	JB           tail
 
 whole:
-	VMOVUPS     (CX), Z18
-	VMOVUPS     (DX), Z19
-	VMOVUPS     Z18, Z20
-	VPXORD      Z17, Z20, Z20
-	VMOVUPS     Z3, Z21
-	VMOVUPS     Z20, Z23
-	VFMADD231PS Z2, Z20, Z21
-	VSUBPS      Z3, Z21, Z22
-	VFMADD231PS Z4, Z22, Z23
-	VFMADD231PS Z5, Z22, Z23
-	VMOVUPS     Z9, Z22
-	VFMADD213PS Z10, Z23, Z22
-	VFMADD213PS Z11, Z23, Z22
-	VFMADD213PS Z12, Z23, Z22
-	VFMADD213PS Z13, Z23, Z22
-	VFMADD213PS Z14, Z23, Z22
-	VFMADD213PS Z15, Z23, Z22
-	VPSLLD      $0x17, Z21, Z21
-	VPADDD      Z21, Z22, Z22
-	VCMPPS      $0x1e, Z0, Z20, K1
-	VMOVAPS     Z6, K1, Z22
-	VCMPPS      $0x11, Z1, Z20, K1
-	VMOVAPS     Z8, K1, Z22
-	VCMPPS      $0x03, Z20, Z20, K1
-	VMOVAPS     Z7, K1, Z22
-	VADDPS      Z16, Z22, Z22
-	VDIVPS      Z22, Z18, Z22
-	VMULPS      Z19, Z22, Z22
-	VMOVUPS     Z22, (AX)
+	VMOVUPS     (CX), Z15
+	VMOVUPS     (DX), Z16
+	VMOVUPS     Z15, Z17
+	VPXORD      Z14, Z17, Z17
+	VCMPPS      $0x15, Z0, Z17, K1
+	VMINPS      Z17, Z5, Z17
+	VMOVUPS     Z2, Z18
+	VMOVUPS     Z17, Z19
+	VFMADD231PS Z1, Z17, Z18
+	VSUBPS      Z2, Z18, Z17
+	VFMADD231PS Z3, Z17, Z19
+	VFMADD231PS Z4, Z17, Z19
+	VMOVUPS     Z6, Z18
+	VFMADD213PS Z7, Z19, Z18
+	VFMADD213PS Z8, Z19, Z18
+	VFMADD213PS Z9, Z19, Z18
+	VFMADD213PS Z10, Z19, Z18
+	VFMADD213PS Z11, Z19, Z18
+	VFMADD213PS Z12, Z19, Z18
+	VSCALEFPS.Z Z17, Z18, K1, Z18
+	VADDPS      Z13, Z18, Z18
+	VDIVPS      Z18, Z15, Z18
+	VMULPS      Z16, Z18, Z18
+	VMOVUPS     Z18, (AX)
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	ADDQ        $0x40, DX
@@ -1980,35 +3387,30 @@ tail:
 	MOVQ        $-1, SI
 	BZHIQ       BX, SI, SI
 	KMOVW       SI, K1
-	VMOVUPS.Z   (CX), K1, Z18
-	VMOVUPS.Z   (DX), K1, Z19
-	VMOVUPS     Z18, Z20
-	VPXORD      Z17, Z20, Z20
-	VMOVUPS     Z3, Z17
-	VMOVUPS     Z20, Z21
-	VFMADD231PS Z2, Z20, Z17
-	VSUBPS      Z3, Z17, Z2
-	VFMADD231PS Z4, Z2, Z21
-	VFMADD231PS Z5, Z2, Z21
-	VMOVUPS     Z9, Z2
-	VFMADD213PS Z10, Z21, Z2
-	VFMADD213PS Z11, Z21, Z2
-	VFMADD213PS Z12, Z21, Z2
-	VFMADD213PS Z13, Z21, Z2
-	VFMADD213PS Z14, Z21, Z2
-	VFMADD213PS Z15, Z21, Z2
-	VPSLLD      $0x17, Z17, Z17
-	VPADDD      Z17, Z2, Z2
-	VCMPPS      $0x1e, Z0, Z20, K2
-	VMOVAPS     Z6, K2, Z2
-	VCMPPS      $0x11, Z1, Z20, K2
-	VMOVAPS     Z8, K2, Z2
-	VCMPPS      $0x03, Z20, Z20, K2
-	VMOVAPS     Z7, K2, Z2
-	VADDPS      Z16, Z2, Z2
-	VDIVPS      Z2, Z18, Z2
-	VMULPS      Z19, Z2, Z2
-	VMOVUPS     Z2, K1, (AX)
+	VMOVUPS.Z   (CX), K1, Z15
+	VMOVUPS.Z   (DX), K1, Z16
+	VMOVUPS     Z15, Z17
+	VPXORD      Z14, Z17, Z17
+	VCMPPS      $0x15, Z0, Z17, K2
+	VMINPS      Z17, Z5, Z0
+	VMOVUPS     Z2, Z5
+	VMOVUPS     Z0, Z14
+	VFMADD231PS Z1, Z0, Z5
+	VSUBPS      Z2, Z5, Z0
+	VFMADD231PS Z3, Z0, Z14
+	VFMADD231PS Z4, Z0, Z14
+	VMOVUPS     Z6, Z1
+	VFMADD213PS Z7, Z14, Z1
+	VFMADD213PS Z8, Z14, Z1
+	VFMADD213PS Z9, Z14, Z1
+	VFMADD213PS Z10, Z14, Z1
+	VFMADD213PS Z11, Z14, Z1
+	VFMADD213PS Z12, Z14, Z1
+	VSCALEFPS.Z Z0, Z1, K2, Z1
+	VADDPS      Z13, Z1, Z1
+	VDIVPS      Z1, Z15, Z1
+	VMULPS      Z16, Z1, Z1
+	VMOVUPS     Z1, K1, (AX)
 
 done:
 	VZEROUPPER
@@ -2024,65 +3426,58 @@ TEXT ·swiGLUBackwardAVX512(SB), NOSPLIT, $0-48
 	MOVQ         dy+32(FP), SI
 	MOVQ         n+40(FP), DI
 	VBROADCASTSS all42b17217<>+0(SB), Z0
-	VBROADCASTSS allc2aeac4f<>+0(SB), Z1
-	VBROADCASTSS all3fb8aa3b<>+0(SB), Z2
-	VBROADCASTSS all4b400000<>+0(SB), Z3
-	VBROADCASTSS allbf317218<>+0(SB), Z4
-	VBROADCASTSS all3102e308<>+0(SB), Z5
-	VBROADCASTSS all7f800000<>+0(SB), Z6
-	VBROADCASTSS all7fc00000<>+0(SB), Z7
-	VBROADCASTSS all00000000<>+0(SB), Z8
-	VBROADCASTSS all3ab511e8<>+0(SB), Z9
-	VBROADCASTSS all3c091d10<>+0(SB), Z10
-	VBROADCASTSS all3d2aac79<>+0(SB), Z11
-	VBROADCASTSS all3e2aaa49<>+0(SB), Z12
-	VBROADCASTSS all3efffffe<>+0(SB), Z13
-	VBROADCASTSS all3f800000<>+0(SB), Z14
-	VBROADCASTSS all3f800000<>+0(SB), Z15
-	VBROADCASTSS all3f800000<>+0(SB), Z16
-	VBROADCASTSS all80000000<>+0(SB), Z17
+	VBROADCASTSS allc2aeac4f<>+0(SB), Z0
+	VBROADCASTSS all3fb8aa3b<>+0(SB), Z1
+	VBROADCASTSS all4b400000<>+0(SB), Z2
+	VBROADCASTSS allbf317218<>+0(SB), Z3
+	VBROADCASTSS all3102e308<>+0(SB), Z4
+	VBROADCASTSS all42b20000<>+0(SB), Z5
+	VBROADCASTSS all3ab511e8<>+0(SB), Z6
+	VBROADCASTSS all3c091d10<>+0(SB), Z7
+	VBROADCASTSS all3d2aac79<>+0(SB), Z8
+	VBROADCASTSS all3e2aaa49<>+0(SB), Z9
+	VBROADCASTSS all3efffffe<>+0(SB), Z10
+	VBROADCASTSS all3f800000<>+0(SB), Z11
+	VBROADCASTSS all3f800000<>+0(SB), Z12
+	VBROADCASTSS all3f800000<>+0(SB), Z13
+	VBROADCASTSS all80000000<>+0(SB), Z14
 	SUBQ         $0x10, DI
 	JB           tail
 
 whole:
-	VMOVUPS     (DX), Z18
-	VMOVUPS     (BX), Z19
-	VMOVUPS     (SI), Z20
-	VMOVUPS     Z18, Z21
-	VPXORD      Z17, Z21, Z21
-	VMOVUPS     Z3, Z22
-	VMOVUPS     Z21, Z24
-	VFMADD231PS Z2, Z21, Z22
-	VSUBPS      Z3, Z22, Z23
-	VFMADD231PS Z4, Z23, Z24
-	VFMADD231PS Z5, Z23, Z24
-	VMOVUPS     Z9, Z23
-	VFMADD213PS Z10, Z24, Z23
-	VFMADD213PS Z11, Z24, Z23
-	VFMADD213PS Z12, Z24, Z23
-	VFMADD213PS Z13, Z24, Z23
-	VFMADD213PS Z14, Z24, Z23
-	VFMADD213PS Z15, Z24, Z23
-	VPSLLD      $0x17, Z22, Z22
-	VPADDD      Z22, Z23, Z23
-	VCMPPS      $0x1e, Z0, Z21, K1
-	VMOVAPS     Z6, K1, Z23
-	VCMPPS      $0x11, Z1, Z21, K1
-	VMOVAPS     Z8, K1, Z23
-	VCMPPS      $0x03, Z21, Z21, K1
-	VMOVAPS     Z7, K1, Z23
-	VADDPS      Z16, Z23, Z23
-	VMOVUPS     Z16, Z21
-	VDIVPS      Z23, Z21, Z21
-	VMOVUPS     Z16, Z22
-	VMULPS      Z21, Z18, Z18
-	VMULPS      Z18, Z20, Z23
-	VSUBPS      Z21, Z22, Z22
-	VFMADD213PS Z21, Z22, Z18
-	VMULPS      Z19, Z20, Z20
-	VMULPS      Z18, Z20, Z20
-	VMOVUPS     Z20, (AX)
-	VMOVUPS     Z23, (CX)
+	VMOVUPS     (DX), Z15
+	VMOVUPS     (BX), Z16
+	VMOVUPS     (SI), Z17
+	VMOVUPS     Z15, Z18
+	VPXORD      Z14, Z18, Z18
+	VCMPPS      $0x15, Z0, Z18, K1
+	VMINPS      Z18, Z5, Z18
+	VMOVUPS     Z2, Z19
+	VMOVUPS     Z18, Z20
+	VFMADD231PS Z1, Z18, Z19
+	VSUBPS      Z2, Z19, Z18
+	VFMADD231PS Z3, Z18, Z20
+	VFMADD231PS Z4, Z18, Z20
+	VMOVUPS     Z6, Z19
+	VFMADD213PS Z7, Z20, Z19
+	VFMADD213PS Z8, Z20, Z19
+	VFMADD213PS Z9, Z20, Z19
+	VFMADD213PS Z10, Z20, Z19
+	VFMADD213PS Z11, Z20, Z19
+	VFMADD213PS Z12, Z20, Z19
+	VSCALEFPS.Z Z18, Z19, K1, Z19
+	VADDPS      Z13, Z19, Z19
+	VMOVUPS     Z13, Z18
+	VDIVPS      Z19, Z18, Z18
+	VMOVUPS     Z13, Z19
+	VMULPS      Z18, Z15, Z15
+	VMULPS      Z15, Z17, Z20
+	VSUBPS      Z18, Z19, Z19
+	VFMADD213PS Z18, Z19, Z15
+	VMULPS      Z16, Z17, Z17
+	VMULPS      Z15, Z17, Z17
+	VMOVUPS     Z17, (AX)
+	VMOVUPS     Z20, (CX)
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	ADDQ        $0x40, DX
@@ -2097,43 +3492,38 @@ tail:
 	MOVQ        $-1, R8
 	BZHIQ       DI, R8, R8
 	KMOVW       R8, K1
-	VMOVUPS.Z   (DX), K1, Z18
-	VMOVUPS.Z   (BX), K1, Z19
-	VMOVUPS.Z   (SI), K1, Z20
-	VMOVUPS     Z18, Z21
-	VPXORD      Z17, Z21, Z21
-	VMOVUPS     Z3, Z17
-	VMOVUPS     Z21, Z22
-	VFMADD231PS Z2, Z21, Z17
-	VSUBPS      Z3, Z17, Z2
-	VFMADD231PS Z4, Z2, Z22
-	VFMADD231PS Z5, Z2, Z22
-	VMOVUPS     Z9, Z2
-	VFMADD213PS Z10, Z22, Z2
-	VFMADD213PS Z11, Z22, Z2
-	VFMADD213PS Z12, Z22, Z2
-	VFMADD213PS Z13, Z22, Z2
-	VFMADD213PS Z14, Z22, Z2
-	VFMADD213PS Z15, Z22, Z2
-	VPSLLD      $0x17, Z17, Z17
-	VPADDD      Z17, Z2, Z2
-	VCMPPS      $0x1e, Z0, Z21, K2
-	VMOVAPS     Z6, K2, Z2
-	VCMPPS      $0x11, Z1, Z21, K2
-	VMOVAPS     Z8, K2, Z2
-	VCMPPS      $0x03, Z21, Z21, K2
-	VMOVAPS     Z7, K2, Z2
-	VADDPS      Z16, Z2, Z2
-	VMOVUPS     Z16, Z0
-	VDIVPS      Z2, Z0, Z0
-	VMOVUPS     Z16, Z1
-	VMULPS      Z0, Z18, Z2
-	VMULPS      Z2, Z20, Z3
+	VMOVUPS.Z   (DX), K1, Z15
+	VMOVUPS.Z   (BX), K1, Z16
+	VMOVUPS.Z   (SI), K1, Z17
+	VMOVUPS     Z15, Z18
+	VPXORD      Z14, Z18, Z18
+	VCMPPS      $0x15, Z0, Z18, K2
+	VMINPS      Z18, Z5, Z0
+	VMOVUPS     Z2, Z5
+	VMOVUPS     Z0, Z14
+	VFMADD231PS Z1, Z0, Z5
+	VSUBPS      Z2, Z5, Z0
+	VFMADD231PS Z3, Z0, Z14
+	VFMADD231PS Z4, Z0, Z14
+	VMOVUPS     Z6, Z1
+	VFMADD213PS Z7, Z14, Z1
+	VFMADD213PS Z8, Z14, Z1
+	VFMADD213PS Z9, Z14, Z1
+	VFMADD213PS Z10, Z14, Z1
+	VFMADD213PS Z11, Z14, Z1
+	VFMADD213PS Z12, Z14, Z1
+	VSCALEFPS.Z Z0, Z1, K2, Z1
+	VADDPS      Z13, Z1, Z1
+	VMOVUPS     Z13, Z0
+	VDIVPS      Z1, Z0, Z0
+	VMOVUPS     Z13, Z1
+	VMULPS      Z0, Z15, Z2
+	VMULPS      Z2, Z17, Z3
 	VSUBPS      Z0, Z1, Z1
 	VFMADD213PS Z0, Z1, Z2
-	VMULPS      Z19, Z20, Z20
-	VMULPS      Z2, Z20, Z20
-	VMOVUPS     Z20, K1, (AX)
+	VMULPS      Z16, Z17, Z17
+	VMULPS      Z2, Z17, Z17
+	VMOVUPS     Z17, K1, (AX)
 	VMOVUPS     Z3, K1, (CX)
 
 done:
@@ -2181,9 +3571,11 @@ whole:
 	VDIVPS  Z13, Z12, Z12
 	VMULPS  Z0, Z9, Z9
 	VSUBPS  Z12, Z9, Z9
+	VPXORD  Z14, Z14, Z14
 	VMOVUPS Z9, (AX)
 	VMOVUPS Z10, (CX)
 	VMOVUPS Z11, (DX)
+	VMOVUPS Z14, (BX)
 	ADDQ    $0x40, AX
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, DX
@@ -2216,9 +3608,11 @@ tail:
 	VDIVPS    Z1, Z2, Z2
 	VMULPS    Z0, Z9, Z9
 	VSUBPS    Z2, Z9, Z9
+	VPXORD    Z15, Z15, Z15
 	VMOVUPS   Z9, K1, (AX)
 	VMOVUPS   Z10, K1, (CX)
 	VMOVUPS   Z11, K1, (DX)
+	VMOVUPS   Z15, K1, (BX)
 
 done:
 	VZEROUPPER

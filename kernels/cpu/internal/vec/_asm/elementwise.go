@@ -10,6 +10,7 @@ import (
 type element struct {
 	name, doc string
 	slices    []string // in the order of the signature
+	integers  bool     // the first is *uint32
 	reads     int      // index of the first that is read
 	scalars   string   // further parameters
 	// prepare loads constants; the function it returns turns the values read
@@ -19,8 +20,11 @@ type element struct {
 
 func (e element) write(s isa) {
 	sig := ""
-	for _, name := range e.slices {
-		sig += name + ", "
+	for i, name := range e.slices {
+		if sig += name; i == 0 && e.integers {
+			sig += " *uint32"
+		}
+		sig += ", "
 	}
 	sig = sig[:len(sig)-2] + " *float32, n int"
 	if e.scalars != "" {
@@ -51,7 +55,29 @@ var elementwise = []element{
 	{name: "exp", doc: "Exp.", slices: []string{"dst", "x"}, reads: 1,
 		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
 			e := newExponential(s)
-			return func(in []VecVirtual) []VecVirtual { return []VecVirtual{e.of(in[0])} }
+			if s.lanes == 16 {
+				e.nan = s.bits(0x7fc00000)
+			}
+			return func(in []VecVirtual) []VecVirtual {
+				p := e.of(in[0])
+				if s.lanes == 16 {
+					s.choose(unordered, in[0], in[0], e.nan, p)
+				}
+				return []VecVirtual{p}
+			}
+		}},
+	{name: "weights", doc: "Weights.", slices: []string{"dst", "z"}, integers: true, reads: 1, scalars: "m, t float32",
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			m, t := s.broadcast("m"), s.broadcast("t")
+			e, unit := newExponential(s), s.constant(1<<30)
+			return func(in []VecVirtual) []VecVirtual {
+				VSUBPS(m, in[0], in[0])
+				VDIVPS(t, in[0], in[0])
+				p := e.of(in[0])
+				VMULPS(unit, p, p)
+				VCVTTPS2DQ(p, p)
+				return []VecVirtual{p}
+			}
 		}},
 	{name: "add", doc: "Add.", slices: []string{"dst", "a", "b"}, reads: 1,
 		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
@@ -82,6 +108,28 @@ var elementwise = []element{
 			return func(in []VecVirtual) []VecVirtual {
 				VMULPS(inv, in[0], in[0])
 				VMULPS(in[1], in[0], in[0])
+				return in[:1]
+			}
+		}},
+	{name: "rmsNormGrad", doc: "RMSNormGrad that sets dx.", slices: []string{"dx", "dy", "x", "w"}, reads: 1, scalars: "inv, slope float32",
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			inv, slope := s.broadcast("inv"), s.broadcast("slope")
+			return func(in []VecVirtual) []VecVirtual {
+				dx, x, w := in[0], in[1], in[2]
+				VMULPS(w, dx, dx)
+				VMULPS(inv, dx, dx)
+				VFMADD231PS(x, slope, dx)
+				return in[:1]
+			}
+		}},
+	{name: "rmsNormGradAdd", doc: "RMSNormGrad that adds to dx.", slices: []string{"dx", "dy", "x", "w"}, reads: 0, scalars: "inv, slope float32",
+		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
+			inv, slope := s.broadcast("inv"), s.broadcast("slope")
+			return func(in []VecVirtual) []VecVirtual {
+				dx, dy, x, w := in[0], in[1], in[2], in[3]
+				VMULPS(w, dy, dy)
+				VFMADD231PS(dy, inv, dx)
+				VFMADD231PS(x, slope, dx)
 				return in[:1]
 			}
 		}},
@@ -145,7 +193,7 @@ var elementwise = []element{
 				VDIVPS(t, u, u)
 				VMULPS(decay, p, p)
 				VSUBPS(u, p, p)
-				return []VecVirtual{p, m, v}
+				return []VecVirtual{p, m, v, s.zero()}
 			}
 		}},
 }

@@ -13,7 +13,7 @@ type exponential struct {
 	isa
 	hi, lo, log2e, shift, ln2hi, ln2lo Op
 	c                                  []Op
-	inf, nan, zero                     Op
+	top, inf, nan, zero                Op
 }
 
 func newExponential(s isa) *exponential {
@@ -21,7 +21,11 @@ func newExponential(s isa) *exponential {
 		hi: s.constant(f32math.ExpHi), lo: s.constant(f32math.ExpLo),
 		log2e: s.constant(f32math.ExpLog2E), shift: s.constant(f32math.ExpShift),
 		ln2hi: s.constant(-f32math.ExpLn2Hi), ln2lo: s.constant(-f32math.ExpLn2Lo),
-		inf: s.bits(0x7f800000), nan: s.bits(0x7fc00000), zero: s.bits(0),
+	}
+	if s.lanes == 16 {
+		e.top = s.constant(89)
+	} else {
+		e.inf, e.nan, e.zero = s.bits(0x7f800000), s.bits(0x7fc00000), s.bits(0)
 	}
 	for _, c := range []float32{f32math.ExpC6, f32math.ExpC5, f32math.ExpC4, f32math.ExpC3, f32math.ExpC2, 1, 1} {
 		e.c = append(e.c, s.constant(c))
@@ -29,8 +33,19 @@ func newExponential(s isa) *exponential {
 	return e
 }
 
-// of gives the exponential of x.
+// of gives the exponential of x, of a NaN some NaN.
+//
+// AVX-512 scales by an instruction that overflows to infinity by itself: from
+// ExpHi's successor to 89 the polynomial's error is too small to prevent it.
 func (e *exponential) of(x VecVirtual) VecVirtual {
+	var normal Op
+	if e.lanes == 16 {
+		normal = K()
+		VCMPPS(notLess, e.lo, x, normal)
+		y := e.vec()
+		VMINPS(x, e.top, y) // x where it is NaN
+		x = y
+	}
 	t, n, r := e.load(e.shift, nil), e.vec(), e.load(x, nil)
 	VFMADD231PS(e.log2e, x, t)
 	VSUBPS(e.shift, t, n)
@@ -39,6 +54,10 @@ func (e *exponential) of(x VecVirtual) VecVirtual {
 	p := e.load(e.c[0], nil)
 	for _, c := range e.c[1:] {
 		VFMADD213PS(c, r, p)
+	}
+	if e.lanes == 16 {
+		VSCALEFPS_Z(n, p, normal, p)
+		return p
 	}
 	VPSLLD(U8(23), t, t)
 	VPADDD(t, p, p)

@@ -102,6 +102,7 @@ func (s isa) choose(relation U8, a VecVirtual, b Op, other Op, v VecVirtual) {
 const (
 	unordered = U8(0x03)
 	less      = U8(0x11)
+	notLess   = U8(0x15)
 	greater   = U8(0x1e)
 )
 

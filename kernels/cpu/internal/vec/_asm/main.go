@@ -8,6 +8,7 @@ import . "github.com/mmcloughlin/avo/build"
 
 func main() {
 	ConstraintExpr("amd64")
+	fence()
 	for _, s := range []isa{avx2, avx512} {
 		dot(s)
 		dotRows(s)
@@ -16,6 +17,15 @@ func main() {
 		maximum(s)
 		sumSquares(s)
 		expSub(s)
+		rmsNormSums(s)
+		rmsNormWeightRows(s)
+		rope(s)
+		stream(s)
+		groupMax(s)
+		sumAtLeast(s)
+		for _, h := range halves {
+			h.write(s)
+		}
 		for _, e := range elementwise {
 			e.write(s)
 		}

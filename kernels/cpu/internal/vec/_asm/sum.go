@@ -74,61 +74,90 @@ func sum(s isa) {
 }
 
 // maximum keeps the instruction's second source where the first is NaN or
-// equals it: the larger so far.
+// equals it: the larger so far. Four vectors at a time hide its latency.
 func maximum(s isa) {
-	lowest := func() block {
-		b := make(block, s.perBlock())
-		for v := range b {
-			b[v] = s.load(s.bits(0xff800000), nil)
-		}
-		return b
+	const wide = 4
+	s.function("max", "x *float32, n int) (r float32", "Max.")
+	x, n := gp("x"), gp("n")
+	lowest := s.bits(0xff800000)
+	acc := make(block, wide*s.perBlock())
+	for v := range acc {
+		acc[v] = s.load(lowest, nil)
 	}
-	reduction(s, "max", "Max.", lowest, func(acc block, x GPVirtual, masks []Op) {
-		for v := range acc {
+	Label("wide")
+	SUBQ(U8(wide*sumLanes), n)
+	JB(LabelRef("narrow"))
+	for v := range acc {
+		VMAXPS(acc[v], s.load(at(x, v, s.lanes), nil), acc[v])
+	}
+	ADDQ(I32(4*wide*sumLanes), x)
+	JMP(LabelRef("wide"))
+	Label("narrow")
+	ADDQ(U8(wide*sumLanes), n)
+	first := acc[:s.perBlock()]
+	for v, a := range acc[s.perBlock():] {
+		VMAXPS(first[v%len(first)], a, first[v%len(first)])
+	}
+	step := func(masks []Op) {
+		for v := range first {
 			y := s.load(at(x, v, s.lanes), masks[v])
 			switch {
 			case masks[v] == nil:
-				VMAXPS(acc[v], y, acc[v])
+				VMAXPS(first[v], y, first[v])
 			case s.lanes == 16:
-				VMAXPS(acc[v], y, masks[v], acc[v])
+				VMAXPS(first[v], y, masks[v], first[v])
 			default:
-				VMAXPS(acc[v], y, y)
-				VBLENDVPS(masks[v], y, acc[v], acc[v])
-			}
-		}
-	}, func(upper, lower, dst Op) { VMAXPS(lower, upper, dst) })
-}
-
-func sumSquares(s isa) {
-	s.function("sumSquares", "x *float32, n int) (r float64", "SumSquares.")
-	x, n := gp("x"), gp("n")
-	acc := make(block, 2*s.perBlock())
-	for v := range acc {
-		acc[v] = s.zero()
-	}
-	square := func(y VecVirtual, half func(VecVirtual) Op, acc VecVirtual) {
-		w := s.vec()
-		VCVTPS2PD(half(y), w)
-		VFMADD231PD(w, w, acc)
-	}
-	step := func(masks []Op) {
-		for v := range s.perBlock() {
-			y := s.load(at(x, v, s.lanes), masks[v])
-			if s.lanes == 16 {
-				square(y, func(y VecVirtual) Op { return y.AsY() }, acc[0])
-				square(y, func(y VecVirtual) Op { h := YMM(); VEXTRACTF64X4(U8(1), y, h); return h }, acc[1])
-			} else {
-				square(y, func(y VecVirtual) Op { return y.AsX() }, acc[2*v])
-				square(y, func(y VecVirtual) Op { h := XMM(); VEXTRACTF128(U8(1), y, h); return h }, acc[2*v+1])
+				VMAXPS(first[v], y, y)
+				VBLENDVPS(masks[v], y, first[v], first[v])
 			}
 		}
 	}
 	loop(n, sumLanes, []GPVirtual{x},
 		func() { step(none(s.perBlock())) },
 		func(left GPVirtual) { step(s.masks(left, s.perBlock())) })
-	// Sixteen lanes to eight to four.
-	y := YMM()
-	if s.lanes == 16 {
+	returnFloat(s.fold(first, func(upper, lower, dst Op) { VMAXPS(lower, upper, dst) }))
+}
+
+// squares is a sum of squares in float64. Squares of float32 are exact there, so
+// that a sum and a product give the bits of an fma, sooner.
+type squares struct {
+	isa
+	acc block
+}
+
+func newSquares(s isa) squares {
+	q := squares{s, make(block, 2*s.perBlock())}
+	for v := range q.acc {
+		q.acc[v] = s.zero()
+	}
+	return q
+}
+
+// add takes vector v of a block.
+func (q squares) add(v int, y VecVirtual) {
+	square := func(half Op, acc VecVirtual) {
+		w := q.vec()
+		VCVTPS2PD(half, w)
+		VMULPD(w, w, w)
+		VADDPD(w, acc, acc)
+	}
+	if q.lanes == 16 {
+		upper := YMM()
+		VEXTRACTF64X4(U8(1), y, upper)
+		square(y.AsY(), q.acc[0])
+		square(upper, q.acc[1])
+	} else {
+		upper := XMM()
+		VEXTRACTF128(U8(1), y, upper)
+		square(y.AsX(), q.acc[2*v])
+		square(upper, q.acc[2*v+1])
+	}
+}
+
+// fold leaves the sum in the lowest lane: sixteen lanes to eight to four to one.
+func (q squares) fold() VecVirtual {
+	acc, y := q.acc, YMM()
+	if q.lanes == 16 {
 		VADDPD(acc[1], acc[0], acc[0])
 		VEXTRACTF64X4(U8(1), acc[0], y)
 		VADDPD(y, acc[0].AsY(), y)
@@ -143,5 +172,20 @@ func sumSquares(s isa) {
 	w := XMM()
 	VPERMILPD(U8(1), z, w)
 	VADDPD(w, z, z)
-	returnFloat(z)
+	return z
+}
+
+func sumSquares(s isa) {
+	s.function("sumSquares", "x *float32, n int) (r float64", "SumSquares.")
+	x, n := gp("x"), gp("n")
+	q := newSquares(s)
+	step := func(masks []Op) {
+		for v := range s.perBlock() {
+			q.add(v, s.load(at(x, v, s.lanes), masks[v]))
+		}
+	}
+	loop(n, sumLanes, []GPVirtual{x},
+		func() { step(none(s.perBlock())) },
+		func(left GPVirtual) { step(s.masks(left, s.perBlock())) })
+	returnFloat(q.fold())
 }
