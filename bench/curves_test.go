@@ -1,0 +1,3 @@
+package bench
+
+func writeCurves(dir string) error { return nil }
