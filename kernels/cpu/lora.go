@@ -6,144 +6,20 @@ import (
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
-// Forward and the gradient of the input treat each row alone, so that rows of an
-// adapter may be worked on in any company.
+// Every product of an adapter is only rank wide on one side, so that the long
+// matrices pass by once: X, Y, DX and DY are read and written where they are, in
+// blocks of rows that the hardware can follow, while the block of A or B in use
+// stays in the L2 cache.
 const (
-	loraRows = 96 // how many at a time
-	loraFew  = 12 // pieces shorter than this are gathered: rows in decoding
+	loraBlock = 1 << 16 // elements of A or B in use: 256 KiB
+	loraSpan  = 1024    // most columns of X or Y in a block
+	loraSteps = 24      // rows of 16-bit activations that are widened at a time
+	loraTile  = 256     // most columns of A, or rows of B, in an item of their gradients
 )
 
-// loraSegments is a batch's segment table cut into pieces of work.
-type loraSegments struct {
-	all []kernels.Segment
-	// pieces are rows of one adapter, segments that follow one another merged.
-	pieces []kernels.Segment
-	// Chains of the segments that share an adapter's A, or its B, ascending:
-	// the first of each chain, and per segment the next (-1: none).
-	firstA, firstB []int32
-	nextA, nextB   []int32
-	last           map[int32]int32
-	// heads are the pieces that start an item of forward. An item that gathers
-	// has more than one, linked by more (-1: none); count is its rows.
-	heads             []int32
-	more, tail, count []int32 // per piece; tail and count of a head
-}
-
-// segments reads a table for matrices of in and out in slabs of sizeA and sizeB
-// elements. It keeps the error and reports false on a segment that does not fit.
-func (b *Backend) segments(op string, table kernels.Buffer, nseg, rows, maxRank, in, out, sizeA, sizeB int) (s *loraSegments, ok bool) {
-	t := i32s(op, "Segments", table, nseg, kernels.SegmentColumns)
-	s = &b.ops.loraSegments
-	if s.last == nil {
-		s.last = map[int32]int32{}
-	}
-	s.all, s.pieces = s.all[:0], s.pieces[:0]
-	var open kernels.Segment // the piece that may still grow
-	end := int32(0)
-	for i := range nseg {
-		g := kernels.SegmentAt(t, i)
-		switch {
-		case g.RowStart < 0 || g.RowEnd < g.RowStart || int(g.RowEnd) > rows:
-			b.Fail(op, "segment %d: rows %d to %d, want an ascending range within 0…%d", i, g.RowStart, g.RowEnd, rows)
-			return nil, false
-		case g.RowStart == g.RowEnd:
-			continue
-		case g.RowStart < end:
-			b.Fail(op, "segment %d: starts at row %d, but the one before it ends at %d", i, g.RowStart, end)
-			return nil, false
-		case g.Rank < 0 || int(g.Rank) > maxRank:
-			b.Fail(op, "segment %d: rank %d, want 0…%d", i, g.Rank, maxRank)
-			return nil, false
-		}
-		end = g.RowEnd
-		rank := int(g.Rank)
-		switch {
-		case rank == 0:
-			continue
-		case g.AOffset < 0 || int(g.AOffset)+rank*in > sizeA:
-			b.Fail(op, "segment %d: A at element %d with %d×%d elements lies outside its slab of %d", i, g.AOffset, rank, in, sizeA)
-			return nil, false
-		case g.BOffset < 0 || int(g.BOffset)+rank*out > sizeB:
-			b.Fail(op, "segment %d: B at element %d with %d×%d elements lies outside its slab of %d", i, g.BOffset, out, rank, sizeB)
-			return nil, false
-		}
-		s.all = append(s.all, g)
-		if g.RowStart == open.RowEnd && sameAdapter(&g, &open) {
-			open.RowEnd = g.RowEnd
-			continue
-		}
-		s.cut(open)
-		open = g
-	}
-	s.cut(open)
-	return s, true
-}
-
-func sameAdapter(a, b *kernels.Segment) bool {
-	return a.AOffset == b.AOffset && a.BOffset == b.BOffset && a.Rank == b.Rank && a.Scale == b.Scale
-}
-
-func (s *loraSegments) cut(g kernels.Segment) {
-	n := g.RowEnd - g.RowStart
-	if n == 0 {
-		return
-	}
-	parts := (n + loraRows - 1) / loraRows
-	for i := range parts {
-		p := g
-		p.RowStart, p.RowEnd = g.RowStart+n*i/parts, g.RowStart+n*(i+1)/parts
-		s.pieces = append(s.pieces, p)
-	}
-}
-
-// chain links the segments of each adapter.
-func (s *loraSegments) chain() {
-	s.firstA, s.nextA = s.link(s.firstA, s.nextA, func(g *kernels.Segment) int32 { return g.AOffset })
-	s.firstB, s.nextB = s.link(s.firstB, s.nextB, func(g *kernels.Segment) int32 { return g.BOffset })
-}
-
-func (s *loraSegments) link(first, next []int32, key func(*kernels.Segment) int32) (_, _ []int32) {
-	clear(s.last)
-	first, next = first[:0], resize(next, len(s.all))
-	for i := range s.all {
-		k := key(&s.all[i])
-		if prev, ok := s.last[k]; ok {
-			next[prev] = int32(i)
-		} else {
-			first = append(first, int32(i))
-		}
-		s.last[k], next[i] = int32(i), -1
-	}
-	return first, next
-}
-
-// gather makes items of the pieces: short ones of one adapter share one.
-func (s *loraSegments) gather() {
-	n := len(s.pieces)
-	s.heads, s.more, s.tail, s.count = s.heads[:0], resize(s.more, n), resize(s.tail, n), resize(s.count, n)
-	clear(s.last)
-	for i := range s.pieces {
-		p := &s.pieces[i]
-		rows := p.RowEnd - p.RowStart
-		s.more[i], s.tail[i], s.count[i] = -1, int32(i), rows
-		if rows < loraFew {
-			if h, ok := s.last[p.AOffset]; ok && sameAdapter(&s.pieces[h], p) && s.count[h]+rows <= loraRows {
-				s.more[s.tail[h]] = int32(i)
-				s.tail[h] = int32(i)
-				s.count[h] += rows
-				continue
-			}
-			s.last[p.AOffset] = int32(i)
-		}
-		s.heads = append(s.heads, int32(i))
-	}
-}
-
-// loraGrain is how many of n items to take at a time when all of them together
-// are work multiply-adds.
-func loraGrain(n, work int) int {
-	const worth = 1 << 17
-	return max(1, n/max(1, work/worth))
+// loraColumns is how many columns of a matrix go with a block of rank wide, in steps.
+func loraColumns(rank, step int) int {
+	return max(step, min(loraSpan, loraBlock/rank)/step*step)
 }
 
 type loraTask struct {
@@ -180,9 +56,7 @@ func (t *loraTask) do(lo, hi int, w *worker) {
 			continue
 		}
 		row := int(g.RowStart)
-		y := t.y.load(w, row*t.out, n*t.out)
-		t.apply(g, n, y, t.h[row*t.max:], t.max, t.x.load(w, row*t.in, n*t.in), w)
-		t.y.flush(y, row*t.out)
+		t.apply(g, n, t.y.from(row*t.out), t.x.from(row*t.in), t.h[row*t.max:], t.max, w)
 	}
 }
 
@@ -197,7 +71,7 @@ func (t *loraTask) gathered(i int32, g *kernels.Segment, n int, w *worker) {
 		t.y.widen(y[at*t.out:(at+k)*t.out], row*t.out)
 		at += k
 	}
-	t.apply(g, n, y, h, rank, x, w)
+	t.apply(g, n, elems{f32: y, dtype: kernels.F32}, elems{f32: x, dtype: kernels.F32}, h, rank, w)
 	at = 0
 	for j := i; j >= 0; j = t.more[j] {
 		for row := int(t.pieces[j].RowStart); row < int(t.pieces[j].RowEnd); row++ {
@@ -209,18 +83,81 @@ func (t *loraTask) gathered(i int32, g *kernels.Segment, n int, w *worker) {
 }
 
 // apply adds the low-rank part to n rows of y, and keeps h.
-func (t *loraTask) apply(g *kernels.Segment, n int, y, h []float32, ldh int, x []float32, w *worker) {
-	rank := int(g.Rank)
-	gemm.NT(nil, h, ldh, x, t.in, f32Matrix(t.a[g.AOffset:], t.in), nil, n, rank, t.in, false)
+func (t *loraTask) apply(g *kernels.Segment, n int, y, x elems, h []float32, ldh int, w *worker) {
+	rank, a, b := int(g.Rank), t.a[g.AOffset:], t.b[g.BOffset:]
 	scaled := w.floats(n * rank)
-	for i := range n {
-		vec.Scale(scaled[i*rank:][:rank], g.Scale, h[i*ldh:][:rank])
+	if n < loraFew {
+		xs, ys := x.load(w, 0, n*t.in), y.load(w, 0, n*t.out)
+		gemm.NT(nil, h, ldh, xs, t.in, f32Matrix(a, t.in), nil, n, rank, t.in, false)
+		scaleRows(scaled, h, ldh, n, rank, g.Scale)
+		gemm.NT(nil, ys, t.out, scaled, rank, f32Matrix(b, rank), nil, n, t.out, rank, true)
+		y.flush(ys, 0)
+		return
 	}
-	gemm.NT(nil, y, t.out, scaled, rank, f32Matrix(t.b[g.BOffset:], rank), nil, n, t.out, rank, true)
+	width := min(loraColumns(gemm.PanelFloats(rank, 1), gemm.KC), t.in)
+	packed := w.floats(gemm.PanelFloats(rank, width))
+	for k := 0; k < t.in; k += width {
+		kc := min(width, t.in-k)
+		p := packed[:gemm.PanelFloats(rank, kc)]
+		gemm.StreamPack(p, a[k:], t.in, rank, kc)
+		x.blocks(w, n, t.in, k, kc, false, func(i, m int, xs []float32, ld int) {
+			gemm.StreamPanels(h[i*ldh:], ldh, xs, ld, 1, p, m, rank, kc, k > 0)
+		})
+	}
+	scaleRows(scaled, h, ldh, n, rank, g.Scale)
+	width = min(loraColumns(rank, gemm.PanelFloats(1, 1)), t.out)
+	packed = w.floats(gemm.PanelFloats(width, rank))
+	for o := 0; o < t.out; o += width {
+		nc := min(width, t.out-o)
+		p := packed[:gemm.PanelFloats(nc, rank)]
+		gemm.StreamPack(p, b[o*rank:], rank, nc, rank)
+		y.blocks(w, n, t.out, o, nc, true, func(i, m int, ys []float32, ld int) {
+			gemm.StreamPanels(ys, ld, scaled[i*rank:], rank, 1, p, m, nc, rank, true)
+		})
+	}
+}
+
+// scaleRows sets the n rows of dst, rank wide, to scale times those of h.
+func scaleRows(dst, h []float32, ldh, n, rank int, scale float32) {
+	for i := range n {
+		vec.Scale(dst[i*rank:][:rank], scale, h[i*ldh:][:rank])
+	}
 }
 
 func f32Matrix(x []float32, ld int) gemm.Matrix {
 	return gemm.Matrix{F32: x, Kind: gemm.KindF32, Ld: ld}
+}
+
+// from is the view without its first n elements.
+func (e elems) from(n int) elems {
+	if e.dtype == kernels.F32 {
+		e.f32 = e.f32[n:]
+	} else {
+		e.u16 = e.u16[n:]
+	}
+	return e
+}
+
+// blocks calls f for columns c … c+cols of rows i … i+m, all n of them, as
+// float32 rows ld apart; what f changed there is stored if write.
+func (e elems) blocks(w *worker, n, width, c, cols int, write bool, f func(i, m int, x []float32, ld int)) {
+	if e.dtype == kernels.F32 {
+		f(0, n, e.f32[c:], width)
+		return
+	}
+	used := w.used
+	x := w.floats(min(n, loraSteps) * cols)
+	for i := 0; i < n; i += loraSteps {
+		m := min(loraSteps, n-i)
+		for r := range m {
+			e.widen(x[r*cols:(r+1)*cols], (i+r)*width+c)
+		}
+		f(i, m, x, cols)
+		for r := 0; write && r < m; r++ {
+			e.narrow(x[r*cols:(r+1)*cols], (i+r)*width+c)
+		}
+	}
+	w.used = used
 }
 
 // loraBackwardTask computes g and DX; its items are pieces of rows.
@@ -237,11 +174,9 @@ type loraGradTask struct {
 	da, db, dy, g, h []float32
 	x                elems
 	in, out, max     int
+	tile             int // columns of A, or rows of B
 	tilesA, tilesB   int // per matrix
 }
-
-// loraTile is the number of columns of A, or rows of B, in an item.
-const loraTile = 256
 
 // LoRABackwardScratch implements kernels.Backend: g of every row.
 func (b *Backend) LoRABackwardScratch(a kernels.LoRABackwardArgs) int64 {
@@ -272,9 +207,12 @@ func (b *Backend) LoRABackward(a kernels.LoRABackwardArgs) {
 	*u = loraGradTask{
 		loraSegments: s, da: da, db: db, dy: dy, g: g,
 		h: f32s(op, "H", a.H, a.Rows, a.MaxRank), x: floats(op, "X", a.X, a.Rows, a.In),
-		in: a.In, out: a.Out, max: a.MaxRank,
-		tilesA: (a.In + loraTile - 1) / loraTile, tilesB: (a.Out + loraTile - 1) / loraTile,
+		in: a.In, out: a.Out, max: a.MaxRank, tile: loraTile,
 	}
+	for u.tile > 64 && len(s.firstA)*(a.In+a.Out) < 4*len(b.pool.workers)*u.tile {
+		u.tile /= 2
+	}
+	u.tilesA, u.tilesB = (a.In+u.tile-1)/u.tile, (a.Out+u.tile-1)/u.tile
 	work := a.Rows * (a.In + a.Out) * a.MaxRank
 	b.pool.run(op, t, len(s.pieces), loraGrain(len(s.pieces), work))
 	items := len(s.firstA)*u.tilesA + len(s.firstB)*u.tilesB
@@ -284,13 +222,20 @@ func (b *Backend) LoRABackward(a kernels.LoRABackwardArgs) {
 func (t *loraBackwardTask) do(lo, hi int, _ *worker) {
 	for _, s := range t.pieces[lo:hi] {
 		row, n, rank := int(s.RowStart), int(s.RowEnd-s.RowStart), int(s.Rank)
-		g := t.g[row*t.max:]
-		gemm.NN(nil, g, t.max, t.dy[row*t.out:], t.out, f32Matrix(t.b[s.BOffset:], rank), nil, n, rank, t.out, false)
+		a, b, g, dy := t.a[s.AOffset:], t.b[s.BOffset:], t.g[row*t.max:], t.dy[row*t.out:]
+		width := loraColumns(rank, gemm.KC)
+		for o := 0; o < t.out; o += width {
+			gemm.StreamInPlace(g, t.max, dy[o:], t.out, 1, b[o*rank:], rank, n, rank, min(width, t.out-o), o > 0)
+		}
 		for i := range n {
 			vec.Scale(g[i*t.max:][:rank], s.Scale, g[i*t.max:][:rank])
 		}
-		if t.dx != nil {
-			gemm.NN(nil, t.dx[row*t.in:], t.in, g, t.max, f32Matrix(t.a[s.AOffset:], t.in), nil, n, t.in, rank, true)
+		if t.dx == nil {
+			continue
+		}
+		dx := t.dx[row*t.in:]
+		for k := 0; k < t.in; k += width {
+			gemm.StreamInPlace(dx[k:], t.in, g, t.max, 1, a[k:], t.in, n, min(width, t.in-k), rank, true)
 		}
 	}
 }
@@ -298,47 +243,54 @@ func (t *loraBackwardTask) do(lo, hi int, _ *worker) {
 func (t *loraGradTask) do(lo, hi int, w *worker) {
 	for item := lo; item < hi; item++ {
 		if na := len(t.firstA) * t.tilesA; item < na {
-			t.gradA(t.firstA[item/t.tilesA], item%t.tilesA*loraTile, w)
+			t.gradA(t.firstA[item/t.tilesA], item%t.tilesA*t.tile, w)
 		} else {
 			item := item - na
-			t.gradB(t.firstB[item/t.tilesB], item%t.tilesB*loraTile, w)
+			t.gradB(t.firstB[item/t.tilesB], item%t.tilesB*t.tile, w)
 		}
 	}
 }
 
-// gradA adds to columns c… of the A that the chain of segments from i on shares.
+// gradA adds to columns c… of the A that the chain of segments from i on shares,
+// a canonical chunk of rows at a time.
 func (t *loraGradTask) gradA(i int32, c int, w *worker) {
-	n := min(loraTile, t.in-c)
+	n := min(t.tile, t.in-c)
+	w.used = 0
+	wide, ld := []float32(nil), t.in
+	if t.x.dtype != kernels.F32 {
+		wide, ld = w.floats(gemm.KC*n), n
+	}
 	for ; i >= 0; i = t.nextA[i] {
-		w.used = 0
 		s := &t.all[i]
-		row, rows, rank := int(s.RowStart), int(s.RowEnd-s.RowStart), int(s.Rank)
-		var x []float32
-		ld := t.in
-		if t.x.dtype == kernels.F32 {
-			x = t.x.f32[row*t.in+c:]
-		} else {
-			x, ld = w.floats(rows*n), n
-			for r := range rows {
-				t.x.widen(x[r*n:(r+1)*n], (row+r)*t.in+c)
+		rank, da := int(s.Rank), t.da[int(s.AOffset)+c:]
+		for row := int(s.RowStart); row < int(s.RowEnd); row += gemm.KC {
+			m := min(gemm.KC, int(s.RowEnd)-row)
+			x := wide
+			if wide == nil {
+				x = t.x.f32[row*t.in+c:]
+			} else {
+				for r := range m {
+					t.x.widen(x[r*n:(r+1)*n], (row+r)*t.in+c)
+				}
 			}
+			gemm.StreamInPlace(da, t.in, t.g[row*t.max:], 1, t.max, x, ld, rank, n, m, true)
 		}
-		gemm.TN(nil, t.da[int(s.AOffset)+c:], t.in, t.g[row*t.max:], t.max, x, ld, rank, n, rows, true)
 	}
 }
 
 // gradB adds to rows o… of the B that the chain of segments from i on shares.
 func (t *loraGradTask) gradB(i int32, o int, w *worker) {
-	n := min(loraTile, t.out-o)
+	n := min(t.tile, t.out-o)
+	w.used = 0
+	scaled := w.floats(gemm.KC * t.max)
 	for ; i >= 0; i = t.nextB[i] {
-		w.used = 0
 		s := &t.all[i]
-		row, rows, rank := int(s.RowStart), int(s.RowEnd-s.RowStart), int(s.Rank)
-		h := w.floats(rows * rank)
-		for r := range rows {
-			vec.Scale(h[r*rank:][:rank], s.Scale, t.h[(row+r)*t.max:][:rank])
+		rank, db := int(s.Rank), t.db[int(s.BOffset)+o*int(s.Rank):]
+		for row := int(s.RowStart); row < int(s.RowEnd); row += gemm.KC {
+			m := min(gemm.KC, int(s.RowEnd)-row)
+			scaleRows(scaled, t.h[row*t.max:], t.max, m, rank, s.Scale)
+			gemm.StreamInPlace(db, rank, t.dy[row*t.out+o:], 1, t.out, scaled, rank, n, rank, m, true)
 		}
-		gemm.TN(nil, t.db[int(s.BOffset)+o*rank:], rank, t.dy[row*t.out+o:], t.out, h, rank, n, rank, rows, true)
 	}
 }
 

@@ -66,6 +66,8 @@ func (t *trial) loraBatches() []*loraBatch {
 		t.loraBatch(33, 17, []int{5, 0, 1, 1, 9}, []int{0, 8, 64}, []int{1, 1, 2, 0, 2}),
 		t.loraBatch(64, 130, []int{2, 31, 7}, []int{16, 5}, []int{-1, 0, -1}),
 		t.loraBatch(130, 64, []int{1, 1, 1, 1}, []int{32, 1, 0, 33}, []int{3, 1, 2, 0}),
+		t.loraBatch(40, 70, []int{50, 1, 13, 2, 24, 12}, []int{128, 0, 256, 7}, []int{0, 1, 2, 1, 3, 0}),
+		t.loraBatch(96, 72, []int{65, 11, 12, 13, 1, 1, 30}, []int{16, 31, 49}, []int{0, 1, 2, 0, 2, 2, 1}),
 	}
 	if t.opt.Heavy {
 		all = append(all, t.loraBatch(896, 1152, []int{70, 1, 65}, []int{64, 16}, []int{0, 1, 0}))

@@ -3846,60 +3846,48 @@ TEXT ·streamAVX512_12x16(SB), NOSPLIT, $0-104
 	VPXORD     Z11, Z11, Z11
 
 loop:
-	VMOVUPS.Z    (DX), K1, Z12
-	PREFETCHT0   (DX)(R9*1)
-	PREFETCHT0   (CX)(R8*1)
-	VBROADCASTSS (CX), Z13
-	VFMADD231PS  Z12, Z13, Z0
-	VBROADCASTSS (CX)(BX*1), Z13
-	VFMADD231PS  Z12, Z13, Z1
-	VBROADCASTSS (CX)(BX*2), Z13
-	VFMADD231PS  Z12, Z13, Z2
-	VBROADCASTSS (CX)(R10*1), Z13
-	VFMADD231PS  Z12, Z13, Z3
-	VBROADCASTSS (R11), Z13
-	VFMADD231PS  Z12, Z13, Z4
-	VBROADCASTSS (R11)(BX*1), Z13
-	VFMADD231PS  Z12, Z13, Z5
-	VBROADCASTSS (R11)(BX*2), Z13
-	VFMADD231PS  Z12, Z13, Z6
-	VBROADCASTSS (R11)(R10*1), Z13
-	VFMADD231PS  Z12, Z13, Z7
-	VBROADCASTSS (R12), Z13
-	VFMADD231PS  Z12, Z13, Z8
-	VBROADCASTSS (R12)(BX*1), Z13
-	VFMADD231PS  Z12, Z13, Z9
-	VBROADCASTSS (R12)(BX*2), Z13
-	VFMADD231PS  Z12, Z13, Z10
-	VBROADCASTSS (R12)(R10*1), Z13
-	VFMADD231PS  Z12, Z13, Z11
-	ADDQ         SI, CX
-	ADDQ         SI, R11
-	ADDQ         SI, R12
-	ADDQ         DI, DX
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	LEAQ         (BX)(CX*4), SI
-	MOVB         add+72(FP), DI
-	TESTB        DI, DI
-	JZ           store
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
-	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
-	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
-	VADDPS.Z     (BX), Z4, K1, Z4
-	VADDPS.Z     (BX)(CX*1), Z5, K1, Z5
-	VADDPS.Z     (BX)(CX*2), Z6, K1, Z6
-	VADDPS.Z     (BX)(DX*1), Z7, K1, Z7
-	VADDPS.Z     (SI), Z8, K1, Z8
-	VADDPS.Z     (SI)(CX*1), Z9, K1, Z9
-	VADDPS.Z     (SI)(CX*2), Z10, K1, Z10
-	VADDPS.Z     (SI)(DX*1), Z11, K1, Z11
+	VMOVUPS.Z        (DX), K1, Z12
+	PREFETCHT0       (DX)(R9*1)
+	PREFETCHT0       (CX)(R8*1)
+	VFMADD231PS.BCST (CX), Z12, Z0
+	VFMADD231PS.BCST (CX)(BX*1), Z12, Z1
+	VFMADD231PS.BCST (CX)(BX*2), Z12, Z2
+	VFMADD231PS.BCST (CX)(R10*1), Z12, Z3
+	VFMADD231PS.BCST (R11), Z12, Z4
+	VFMADD231PS.BCST (R11)(BX*1), Z12, Z5
+	VFMADD231PS.BCST (R11)(BX*2), Z12, Z6
+	VFMADD231PS.BCST (R11)(R10*1), Z12, Z7
+	VFMADD231PS.BCST (R12), Z12, Z8
+	VFMADD231PS.BCST (R12)(BX*1), Z12, Z9
+	VFMADD231PS.BCST (R12)(BX*2), Z12, Z10
+	VFMADD231PS.BCST (R12)(R10*1), Z12, Z11
+	ADDQ             SI, CX
+	ADDQ             SI, R11
+	ADDQ             SI, R12
+	ADDQ             DI, DX
+	DECQ             AX
+	JNZ              loop
+	MOVQ             c+48(FP), AX
+	MOVQ             ldc+56(FP), CX
+	SHLQ             $0x02, CX
+	LEAQ             (CX)(CX*2), DX
+	LEAQ             (AX)(CX*4), BX
+	LEAQ             (BX)(CX*4), SI
+	MOVB             add+72(FP), DI
+	TESTB            DI, DI
+	JZ               store
+	VADDPS.Z         (AX), Z0, K1, Z0
+	VADDPS.Z         (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z         (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z         (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z         (BX), Z4, K1, Z4
+	VADDPS.Z         (BX)(CX*1), Z5, K1, Z5
+	VADDPS.Z         (BX)(CX*2), Z6, K1, Z6
+	VADDPS.Z         (BX)(DX*1), Z7, K1, Z7
+	VADDPS.Z         (SI), Z8, K1, Z8
+	VADDPS.Z         (SI)(CX*1), Z9, K1, Z9
+	VADDPS.Z         (SI)(CX*2), Z10, K1, Z10
+	VADDPS.Z         (SI)(DX*1), Z11, K1, Z11
 
 store:
 	VMOVUPS Z0, K1, (AX)
@@ -4110,46 +4098,38 @@ TEXT ·streamAVX512_8x16(SB), NOSPLIT, $0-104
 	VPXORD     Z7, Z7, Z7
 
 loop:
-	VMOVUPS.Z    (DX), K1, Z8
-	PREFETCHT0   (DX)(R9*1)
-	PREFETCHT0   (CX)(R8*1)
-	VBROADCASTSS (CX), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS (CX)(BX*1), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS (CX)(BX*2), Z9
-	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (CX)(R10*1), Z9
-	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS (R11), Z9
-	VFMADD231PS  Z8, Z9, Z4
-	VBROADCASTSS (R11)(BX*1), Z9
-	VFMADD231PS  Z8, Z9, Z5
-	VBROADCASTSS (R11)(BX*2), Z9
-	VFMADD231PS  Z8, Z9, Z6
-	VBROADCASTSS (R11)(R10*1), Z9
-	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         SI, CX
-	ADDQ         SI, R11
-	ADDQ         DI, DX
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	MOVB         add+72(FP), SI
-	TESTB        SI, SI
-	JZ           store
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
-	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
-	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
-	VADDPS.Z     (BX), Z4, K1, Z4
-	VADDPS.Z     (BX)(CX*1), Z5, K1, Z5
-	VADDPS.Z     (BX)(CX*2), Z6, K1, Z6
-	VADDPS.Z     (BX)(DX*1), Z7, K1, Z7
+	VMOVUPS.Z        (DX), K1, Z8
+	PREFETCHT0       (DX)(R9*1)
+	PREFETCHT0       (CX)(R8*1)
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX)(BX*1), Z8, Z1
+	VFMADD231PS.BCST (CX)(BX*2), Z8, Z2
+	VFMADD231PS.BCST (CX)(R10*1), Z8, Z3
+	VFMADD231PS.BCST (R11), Z8, Z4
+	VFMADD231PS.BCST (R11)(BX*1), Z8, Z5
+	VFMADD231PS.BCST (R11)(BX*2), Z8, Z6
+	VFMADD231PS.BCST (R11)(R10*1), Z8, Z7
+	ADDQ             SI, CX
+	ADDQ             SI, R11
+	ADDQ             DI, DX
+	DECQ             AX
+	JNZ              loop
+	MOVQ             c+48(FP), AX
+	MOVQ             ldc+56(FP), CX
+	SHLQ             $0x02, CX
+	LEAQ             (CX)(CX*2), DX
+	LEAQ             (AX)(CX*4), BX
+	MOVB             add+72(FP), SI
+	TESTB            SI, SI
+	JZ               store
+	VADDPS.Z         (AX), Z0, K1, Z0
+	VADDPS.Z         (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z         (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z         (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z         (BX), Z4, K1, Z4
+	VADDPS.Z         (BX)(CX*1), Z5, K1, Z5
+	VADDPS.Z         (BX)(CX*2), Z6, K1, Z6
+	VADDPS.Z         (BX)(DX*1), Z7, K1, Z7
 
 store:
 	VMOVUPS Z0, K1, (AX)
@@ -4330,40 +4310,34 @@ TEXT ·streamAVX512_6x16(SB), NOSPLIT, $0-104
 	VPXORD     Z5, Z5, Z5
 
 loop:
-	VMOVUPS.Z    (DX), K1, Z6
-	PREFETCHT0   (DX)(R9*1)
-	PREFETCHT0   (CX)(R8*1)
-	VBROADCASTSS (CX), Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VBROADCASTSS (CX)(BX*1), Z7
-	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS (CX)(BX*2), Z7
-	VFMADD231PS  Z6, Z7, Z2
-	VBROADCASTSS (CX)(R10*1), Z7
-	VFMADD231PS  Z6, Z7, Z3
-	VBROADCASTSS (R11), Z7
-	VFMADD231PS  Z6, Z7, Z4
-	VBROADCASTSS (R11)(BX*1), Z7
-	VFMADD231PS  Z6, Z7, Z5
-	ADDQ         SI, CX
-	ADDQ         SI, R11
-	ADDQ         DI, DX
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	MOVB         add+72(FP), SI
-	TESTB        SI, SI
-	JZ           store
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
-	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
-	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
-	VADDPS.Z     (BX), Z4, K1, Z4
-	VADDPS.Z     (BX)(CX*1), Z5, K1, Z5
+	VMOVUPS.Z        (DX), K1, Z6
+	PREFETCHT0       (DX)(R9*1)
+	PREFETCHT0       (CX)(R8*1)
+	VFMADD231PS.BCST (CX), Z6, Z0
+	VFMADD231PS.BCST (CX)(BX*1), Z6, Z1
+	VFMADD231PS.BCST (CX)(BX*2), Z6, Z2
+	VFMADD231PS.BCST (CX)(R10*1), Z6, Z3
+	VFMADD231PS.BCST (R11), Z6, Z4
+	VFMADD231PS.BCST (R11)(BX*1), Z6, Z5
+	ADDQ             SI, CX
+	ADDQ             SI, R11
+	ADDQ             DI, DX
+	DECQ             AX
+	JNZ              loop
+	MOVQ             c+48(FP), AX
+	MOVQ             ldc+56(FP), CX
+	SHLQ             $0x02, CX
+	LEAQ             (CX)(CX*2), DX
+	LEAQ             (AX)(CX*4), BX
+	MOVB             add+72(FP), SI
+	TESTB            SI, SI
+	JZ               store
+	VADDPS.Z         (AX), Z0, K1, Z0
+	VADDPS.Z         (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z         (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z         (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z         (BX), Z4, K1, Z4
+	VADDPS.Z         (BX)(CX*1), Z5, K1, Z5
 
 store:
 	VMOVUPS Z0, K1, (AX)
@@ -4510,32 +4484,28 @@ TEXT ·streamAVX512_4x16(SB), NOSPLIT, $0-104
 	VPXORD     Z3, Z3, Z3
 
 loop:
-	VMOVUPS.Z    (DX), K1, Z4
-	PREFETCHT0   (DX)(R9*1)
-	PREFETCHT0   (CX)(R8*1)
-	VBROADCASTSS (CX), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (CX)(BX*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS (CX)(BX*2), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS (CX)(R10*1), Z5
-	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         SI, CX
-	ADDQ         DI, DX
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	MOVB         add+72(FP), BL
-	TESTB        BL, BL
-	JZ           store
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
-	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
-	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
+	VMOVUPS.Z        (DX), K1, Z4
+	PREFETCHT0       (DX)(R9*1)
+	PREFETCHT0       (CX)(R8*1)
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST (CX)(BX*1), Z4, Z1
+	VFMADD231PS.BCST (CX)(BX*2), Z4, Z2
+	VFMADD231PS.BCST (CX)(R10*1), Z4, Z3
+	ADDQ             SI, CX
+	ADDQ             DI, DX
+	DECQ             AX
+	JNZ              loop
+	MOVQ             c+48(FP), AX
+	MOVQ             ldc+56(FP), CX
+	SHLQ             $0x02, CX
+	LEAQ             (CX)(CX*2), DX
+	MOVB             add+72(FP), BL
+	TESTB            BL, BL
+	JZ               store
+	VADDPS.Z         (AX), Z0, K1, Z0
+	VADDPS.Z         (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z         (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z         (AX)(DX*1), Z3, K1, Z3
 
 store:
 	VMOVUPS Z0, K1, (AX)
@@ -4662,28 +4632,25 @@ TEXT ·streamAVX512_3x16(SB), NOSPLIT, $0-104
 	VPXORD     Z2, Z2, Z2
 
 loop:
-	VMOVUPS.Z    (DX), K1, Z3
-	PREFETCHT0   (DX)(R9*1)
-	PREFETCHT0   (CX)(R8*1)
-	VBROADCASTSS (CX), Z4
-	VFMADD231PS  Z3, Z4, Z0
-	VBROADCASTSS (CX)(BX*1), Z4
-	VFMADD231PS  Z3, Z4, Z1
-	VBROADCASTSS (CX)(BX*2), Z4
-	VFMADD231PS  Z3, Z4, Z2
-	ADDQ         SI, CX
-	ADDQ         DI, DX
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	MOVB         add+72(FP), DL
-	TESTB        DL, DL
-	JZ           store
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
-	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
+	VMOVUPS.Z        (DX), K1, Z3
+	PREFETCHT0       (DX)(R9*1)
+	PREFETCHT0       (CX)(R8*1)
+	VFMADD231PS.BCST (CX), Z3, Z0
+	VFMADD231PS.BCST (CX)(BX*1), Z3, Z1
+	VFMADD231PS.BCST (CX)(BX*2), Z3, Z2
+	ADDQ             SI, CX
+	ADDQ             DI, DX
+	DECQ             AX
+	JNZ              loop
+	MOVQ             c+48(FP), AX
+	MOVQ             ldc+56(FP), CX
+	SHLQ             $0x02, CX
+	MOVB             add+72(FP), DL
+	TESTB            DL, DL
+	JZ               store
+	VADDPS.Z         (AX), Z0, K1, Z0
+	VADDPS.Z         (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z         (AX)(CX*2), Z2, K1, Z2
 
 store:
 	VMOVUPS Z0, K1, (AX)
@@ -4796,25 +4763,23 @@ TEXT ·streamAVX512_2x16(SB), NOSPLIT, $0-104
 	VPXORD     Z1, Z1, Z1
 
 loop:
-	VMOVUPS.Z    (DX), K1, Z2
-	PREFETCHT0   (DX)(R9*1)
-	PREFETCHT0   (CX)(R8*1)
-	VBROADCASTSS (CX), Z3
-	VFMADD231PS  Z2, Z3, Z0
-	VBROADCASTSS (CX)(BX*1), Z3
-	VFMADD231PS  Z2, Z3, Z1
-	ADDQ         SI, CX
-	ADDQ         DI, DX
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	MOVB         add+72(FP), DL
-	TESTB        DL, DL
-	JZ           store
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
+	VMOVUPS.Z        (DX), K1, Z2
+	PREFETCHT0       (DX)(R9*1)
+	PREFETCHT0       (CX)(R8*1)
+	VFMADD231PS.BCST (CX), Z2, Z0
+	VFMADD231PS.BCST (CX)(BX*1), Z2, Z1
+	ADDQ             SI, CX
+	ADDQ             DI, DX
+	DECQ             AX
+	JNZ              loop
+	MOVQ             c+48(FP), AX
+	MOVQ             ldc+56(FP), CX
+	SHLQ             $0x02, CX
+	MOVB             add+72(FP), DL
+	TESTB            DL, DL
+	JZ               store
+	VADDPS.Z         (AX), Z0, K1, Z0
+	VADDPS.Z         (AX)(CX*1), Z1, K1, Z1
 
 store:
 	VMOVUPS Z0, K1, (AX)
@@ -4913,22 +4878,21 @@ TEXT ·streamAVX512_1x16(SB), NOSPLIT, $0-104
 	VPXORD     Z0, Z0, Z0
 
 loop:
-	VMOVUPS.Z    (DX), K1, Z1
-	PREFETCHT0   (DX)(R8*1)
-	PREFETCHT0   (CX)(DI*1)
-	VBROADCASTSS (CX), Z2
-	VFMADD231PS  Z1, Z2, Z0
-	ADDQ         BX, CX
-	ADDQ         SI, DX
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	MOVB         add+72(FP), CL
-	TESTB        CL, CL
-	JZ           store
-	VADDPS.Z     (AX), Z0, K1, Z0
+	VMOVUPS.Z        (DX), K1, Z1
+	PREFETCHT0       (DX)(R8*1)
+	PREFETCHT0       (CX)(DI*1)
+	VFMADD231PS.BCST (CX), Z1, Z0
+	ADDQ             BX, CX
+	ADDQ             SI, DX
+	DECQ             AX
+	JNZ              loop
+	MOVQ             c+48(FP), AX
+	MOVQ             ldc+56(FP), CX
+	SHLQ             $0x02, CX
+	MOVB             add+72(FP), CL
+	TESTB            CL, CL
+	JZ               store
+	VADDPS.Z         (AX), Z0, K1, Z0
 
 store:
 	VMOVUPS Z0, K1, (AX)

@@ -78,6 +78,10 @@ func streamTile(s isa, rows, vecs int) {
 		line(Mem{Base: b, Index: nextB, Scale: 1})
 		PREFETCHT0(Mem{Base: a, Index: nextA, Scale: 1})
 		for i := range rows {
+			if s.lanes == 16 && vecs == 1 { // a third faster than by a register of its own
+				VFMADD231PS_BCST(ap.at(i), bv[0], acc[i][0])
+				continue
+			}
 			x := s.vec()
 			VBROADCASTSS(ap.at(i), x)
 			for v := range bv {
