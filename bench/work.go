@@ -146,14 +146,25 @@ func decodeWork(c nn.Config, batch, context, weightSize, cacheSize int, bf16 boo
 }
 
 // promptWork counts the forward pass over one prompt, with the logits of its
-// last token.
+// last token: the last layer computes keys and values of all rows, and the rest
+// for that one.
 func promptWork(c nn.Config, tokens int, bf16 bool) Work {
 	w := Work{BF16: bf16, Tokens: float64(tokens)}
 	w.FLOPs = product(1, c.HiddenSize, c.VocabSize)
-	for _, p := range nn.AllProjections() {
-		in, out := c.Shape(p)
-		w.FLOPs += float64(c.Layers) * product(tokens, in, out)
+	for layer := range c.Layers {
+		last := layer == c.Layers-1
+		for _, p := range nn.AllProjections() {
+			in, out := c.Shape(p)
+			rows := tokens
+			if last && p != nn.KProj && p != nn.VProj {
+				rows = 1
+			}
+			w.FLOPs += product(rows, in, out)
+		}
+		if !last {
+			w.FLOPs += attentionFLOPs(c.Heads, c.HeadDim, []int{tokens}, false)
+		}
 	}
-	w.FLOPs += float64(c.Layers) * attentionFLOPs(c.Heads, c.HeadDim, []int{tokens}, false)
+	w.FLOPs += 4 * float64(tokens*c.Heads*c.HeadDim)
 	return w
 }

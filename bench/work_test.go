@@ -35,7 +35,8 @@ func TestWorkCountedByHand(t *testing.T) {
 		{"adapters of rank 2 on q and o",
 			stepWork(c, lengths, 2, []nn.Projection{nn.QProj, nn.OProj}, false).FLOPs,
 			5*60 + 5*42 + 2*3*15 + 7*18 + (30 + 20 + 20 + 30 + 20) + (20 + 30 + 30 + 20 + 30 + 20)},
-		{"prompt of 3", promptWork(c, 3, false).FLOPs, 3*60 + 15 + 2*6*2},
+		// k and v of 3 rows, the rest of one; the last row has 3 pairs.
+		{"prompt of 3", promptWork(c, 3, false).FLOPs, 3*12 + 48 + 15 + 2*3*2},
 		{"decoding 2 texts of 4 tokens", decodeWork(c, 2, 4, 4, 4, false).FLOPs, 2*75 + 2*2*4*2},
 		{"attention forward", attentionFLOPs(3, 2, lengths, false), 2 * 3 * 18},
 	} {

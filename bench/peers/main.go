@@ -61,7 +61,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	s := &session{options: o, book: book, weights: bench.NewWeights(), peaks: map[int]bench.Peak{}}
+	s := &session{options: o, book: book, weights: bench.NewWeights()}
 	for _, p := range parts {
 		if len(chosen) > 0 && !slices.Contains(chosen, p.name) {
 			continue
@@ -138,7 +138,6 @@ type session struct {
 	options
 	book    *book
 	weights *bench.Weights
-	peaks   map[int]bench.Peak
 }
 
 // measure times all cases of a part and keeps the results in the book.
@@ -169,6 +168,7 @@ func (s *session) measureWith(part string, threads int, cases []bench.Case, bega
 	}
 	defer env.Close()
 	s.book.Host.describe(env)
+	peak := bench.MeasurePeak(threads)
 	workers := map[string]*worker{}
 	defer func() {
 		for _, w := range workers {
@@ -188,7 +188,7 @@ func (s *session) measureWith(part string, threads int, cases []bench.Case, bega
 		if err != nil {
 			return err
 		}
-		r.Part = part
+		r.Part, r.Peak = part, peak
 		if err := s.book.add(r); err != nil {
 			return err
 		}
@@ -240,7 +240,7 @@ func (s *session) compare(env *bench.Env, c bench.Case, workers map[string]*work
 		defer w.stop()
 		sides = append(sides, side{engine, func() (float64, error) { return w.sample(least) }})
 	}
-	r := &row{Case: c.Name, Threads: threads, Spec: c.Spec, Work: c.Work, Peak: s.peak(threads), Seconds: map[string][]float64{}}
+	r := &row{Case: c.Name, Threads: threads, Spec: c.Spec, Work: c.Work, Seconds: map[string][]float64{}}
 	slowest := 0.0
 	for _, side := range sides { // the first time of each is not counted
 		t, err := side.sample()
@@ -267,14 +267,4 @@ func (s *session) compare(env *bench.Env, c bench.Case, workers map[string]*work
 		}
 	}
 	return r, nil
-}
-
-// peak returns what the machine can do, measured once in a run.
-func (s *session) peak(threads int) bench.Peak {
-	p, ok := s.peaks[threads]
-	if !ok {
-		p = bench.MeasurePeak(threads)
-		s.peaks[threads] = p
-	}
-	return p
 }
