@@ -81,8 +81,8 @@ func writeRows(s *strings.Builder, rows []*row) {
 		}
 	}
 	slices.Sort(engines)
-	fmt.Fprintf(s, "| case | Selkie | rate | peak | %s × |\n", strings.Join(append(engines, ""), " | "))
-	fmt.Fprintf(s, "| --- | --- | --- | --- | %s --- |\n", strings.Repeat("--- | ", len(engines)))
+	columns := slices.Concat([]string{"case", "Selkie", "rate", "peak"}, engines, []string{"×"})
+	fmt.Fprintf(s, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat(" --- |", len(columns)))
 	for _, r := range rows {
 		fmt.Fprintf(s, "| %s | %s | %s | %.0f %% |", r.Case, duration(r.ours()), rate(r), 100*r.ofPeak())
 		for _, e := range engines {

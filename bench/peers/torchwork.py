@@ -142,7 +142,7 @@ class Engine:
             began = time.perf_counter()
             for _ in range(spec["new"] - 1):
                 token = out.logits[:, -1:].argmax(-1)
-                out = net(input_ids=token, past_key_values=out.past_key_values, use_cache=True, logits_to_keep=1)
+                out = net(input_ids=token, cache=out.past_key_values, use_cache=True, logits_to_keep=1)
             return time.perf_counter() - began
         return once
 
