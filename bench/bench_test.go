@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -87,8 +88,10 @@ func suite(b *testing.B, name string) {
 // the machine's peak would need.
 func benchmark(b *testing.B, c Case, e *Env) {
 	run, err := c.Start(e)
-	if err != nil {
+	if errors.Is(err, ErrMemory) {
 		b.Skip(err)
+	} else if err != nil {
+		b.Fatal(err)
 	}
 	defer run.Close()
 	if c.Spec.Op != "seal" { // whose first steps are a small part

@@ -2,6 +2,8 @@ package bench
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/selkie-ml/selkie/internal/philox"
@@ -171,8 +173,15 @@ func (a *arrays) ops(f func()) (*Run, error) {
 	}, Close: a.free}, nil
 }
 
-// fits returns an error when the memory that is free is too short for a case's
-// arrays.
-func fits(bytes int) error {
-	return sysmem.Check("the case", int64(bytes)*5/4+256<<20, 0, "choose a smaller shape, or end other programs")
+// ErrMemory is what cases that do not fit in the free memory return.
+var ErrMemory = errors.New("memory is short")
+
+// fits returns an error when plan needs more bytes than can be had, with a
+// quarter for what an arena rounds up.
+func fits(plan string, bytes int) error {
+	err := sysmem.Check(plan, int64(bytes)*5/4+256<<20, 0, "choose a smaller shape, or end other programs")
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMemory, err)
+	}
+	return nil
 }

@@ -98,7 +98,7 @@ func coldCase(rows int, kind string, in, out, cold int) Case {
 }
 
 func startProduct(e *Env, kind, layout string, m, k, n, copies int) (*Run, error) {
-	if err := fits(4 * (m*k + m*n + copies*k*n)); err != nil {
+	if err := fits("a product", 4*(m*k+m*n+copies*k*n)); err != nil {
 		return nil, err
 	}
 	wType, xType := kindTypes(kind)

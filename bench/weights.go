@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/selkie-ml/selkie/internal/philox"
-	"github.com/selkie-ml/selkie/internal/sysmem"
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/safetensors"
 	"github.com/selkie-ml/selkie/tensor"
@@ -38,8 +37,7 @@ func (w *Weights) source(shape string, c nn.Config, dt tensor.DType) (safetensor
 	if s, ok := w.made[key]; ok {
 		return s, nil
 	}
-	need := c.NumParameters() * int64(dt.Size())
-	if err := sysmem.Check(fmt.Sprintf("a model of shape %s in %v", shape, dt), need+need/4+256<<20, 0, "choose a smaller shape, or end other programs"); err != nil {
+	if err := fits(fmt.Sprintf("a model of shape %s in %v", shape, dt), int(c.NumParameters())*dt.Size()); err != nil {
 		return nil, err
 	}
 	s := newSource(c, dt)

@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/selkie-ml/selkie/nn"
@@ -74,5 +76,15 @@ func TestPeakSeconds(t *testing.T) {
 		if got := p.Seconds(c.w); got != c.want {
 			t.Errorf("%+v takes %v s, want %v", c.w, got, c.want)
 		}
+	}
+}
+
+func TestMemoryIsChecked(t *testing.T) {
+	err := fits("a model of everything", 1<<50)
+	if !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "a model of everything needs") {
+		t.Errorf("%v", err)
+	}
+	if err := fits("a number", 4); err != nil {
+		t.Error(err)
 	}
 }

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -185,6 +186,10 @@ func (s *session) measureWith(part string, threads int, cases []bench.Case, bega
 			}
 		}
 		r, err := s.compare(env, c, workers, threads)
+		if errors.Is(err, bench.ErrMemory) {
+			fmt.Fprintln(os.Stderr, "left out:", err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
