@@ -93,17 +93,22 @@ func (j *job) few(p Parallel, k int) bool {
 	return true
 }
 
-// cut chooses how many columns a task has, and returns the number of tasks. Few:
-// a task's first columns are not asked for ahead.
+// cut chooses how many columns a task has, and returns the number of tasks: a
+// power of two, which threads can share evenly, and few, since the first columns
+// of a task are not asked for ahead.
 func (f *fewJob) cut(p Parallel) int {
 	const (
 		most   = 32
 		worth  = 1 << 19 // products of a task
+		better = 1 << 21 // products of a task where there are several for a thread
 		stream = 8       // reading b takes the time of so many rows' products
 	)
 	tasks := 1
 	if p != nil {
-		tasks = min(most, max(1, max(f.m, stream)*f.n*f.whole/worth))
+		work := max(f.m, stream) * f.n * f.whole
+		for tasks < 4 && work/(2*tasks) >= worth || tasks < most && work/(2*tasks) >= better {
+			tasks *= 2
+		}
 	}
 	f.cols = ceil(ceil(f.n, tasks), panel) * panel
 	return ceil(f.n, f.cols)

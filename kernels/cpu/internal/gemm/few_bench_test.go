@@ -2,7 +2,6 @@ package gemm
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"unsafe"
@@ -10,23 +9,44 @@ import (
 	"github.com/selkie-ml/selkie/internal/peak"
 )
 
-// threads is a Parallel of n goroutines that take the tasks one after the other.
-func threads(n int) Parallel {
+// threads gives a Parallel of n goroutines, the caller among them, that take
+// tasks one after the other. Like a pool's they look for work without sleeping.
+func threads(n int) (p Parallel, stop func()) {
 	if n == 1 {
-		return nil
+		return nil, func() {}
 	}
-	return func(tasks int, f func(i int)) {
-		var next atomic.Int64
-		var wg sync.WaitGroup
-		for range n {
-			wg.Go(func() {
-				for i := int(next.Add(1)) - 1; i < tasks; i = int(next.Add(1)) - 1 {
-					f(i)
-				}
-			})
+	var job, next, done atomic.Int64
+	var tasks int
+	var task func(i int)
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < tasks; i = int(next.Add(1)) - 1 {
+			task(i)
 		}
-		wg.Wait()
+		done.Add(1)
 	}
+	for range n - 1 {
+		go func() {
+			for seen := int64(0); ; {
+				switch now := job.Load(); {
+				case now < 0:
+					return
+				case now > seen:
+					seen = now
+					work()
+				}
+			}
+		}()
+	}
+	p = func(count int, f func(i int)) {
+		tasks, task = count, f
+		next.Store(0)
+		done.Store(0)
+		job.Add(1)
+		work()
+		for done.Load() < int64(n) {
+		}
+	}
+	return p, func() { job.Store(-1) }
 }
 
 // BenchmarkFew walks over so many copies of b that it comes from memory, as in
@@ -38,7 +58,8 @@ func BenchmarkFew(b *testing.B) {
 	}
 	bits := unsafe.Slice((*uint16)(unsafe.Pointer(&memory[0])), 2*len(memory))
 	for _, workers := range []int{1, 2} {
-		p := threads(workers)
+		p, stop := threads(workers)
+		defer stop()
 		b.Run(fmt.Sprintf("threads=%d/peak", workers), func(b *testing.B) {
 			var read, fma float64
 			for b.Loop() {
@@ -79,6 +100,28 @@ func BenchmarkFew(b *testing.B) {
 					})
 				}
 			}
+		}
+	}
+}
+
+// BenchmarkFewCached is a small model's decoding: b stays in the L2 cache.
+func BenchmarkFewCached(b *testing.B) {
+	const n, k = 320, 512
+	for _, kind := range []Kind{KindF32, KindBF16, KindF16} {
+		stored := Matrix{Kind: kind, Ld: k}
+		if kind == KindF32 {
+			stored.F32 = make([]float32, n*k)
+		} else {
+			stored.Bits = make([]uint16, n*k)
+		}
+		for _, m := range []int{1, 2, 3, 4, 6, 8, 10, 12, 16, 32} {
+			a, dst := make([]float32, m*k), make([]float32, m*n)
+			b.Run(fmt.Sprintf("%v/rows=%d", kind, m), func(b *testing.B) {
+				for b.Loop() {
+					NT(nil, dst, n, a, k, stored, nil, m, n, k, false)
+				}
+				b.ReportMetric(2*float64(m)*n*k*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
 		}
 	}
 }
