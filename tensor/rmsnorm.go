@@ -14,12 +14,19 @@ func RMSNorm(tp *Tape, x, w *Tensor, eps float32) *Tensor {
 		panic(fmt.Sprintf("rmsnorm: x %v, w %v", x.shape, w.shape))
 	}
 	mustContiguous("rmsnorm", x, w)
-	rows := x.rows()
-	tp.mustWeight("rmsnorm", w, rows)
-	y := tp.like(x, tp.Compute)
-	tp.dev.backend.RMSNorm(kernels.RMSNormArgs{Y: y.buf, X: x.buf, W: w.buf, Rows: rows, Dim: dim, Eps: eps})
-	tp.record(node{out: y, inputs: inputs{x, w}, saved: saved{x}, factor: eps, backward: rmsnormBackward})
-	return y
+	tp.mustWeight("rmsnorm", w, x.rows())
+	n := node{
+		out: tp.like(x, tp.Compute), inputs: inputs{x, w}, saved: saved{x}, factor: eps,
+		forward: rmsnormForward, backward: rmsnormBackward,
+	}
+	rmsnormForward(tp, &n)
+	tp.record(n)
+	return n.out
+}
+
+func rmsnormForward(tp *Tape, n *node) {
+	x, w := n.inputs[0], n.inputs[1]
+	tp.dev.backend.RMSNorm(kernels.RMSNormArgs{Y: n.out.buf, X: x.buf, W: w.buf, Rows: x.rows(), Dim: x.Dim(-1), Eps: n.factor})
 }
 
 func rmsnormBackward(tp *Tape, n *node, dy *Tensor) {

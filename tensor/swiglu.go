@@ -13,10 +13,18 @@ func SwiGLU(tp *Tape, gate, up *Tensor) *Tensor {
 		panic(fmt.Sprintf("swiglu: gate %v, up %v", gate.shape, up.shape))
 	}
 	mustContiguous("swiglu", gate, up)
-	y := tp.like(gate, tp.Compute)
+	n := node{
+		out: tp.like(gate, tp.Compute), inputs: inputs{gate, up}, saved: saved{gate, up},
+		forward: swigluForward, backward: swigluBackward,
+	}
+	swigluForward(tp, &n)
+	tp.record(n)
+	return n.out
+}
+
+func swigluForward(tp *Tape, n *node) {
+	y, gate, up := n.out, n.saved[0], n.saved[1]
 	tp.dev.backend.SwiGLU(kernels.SwiGLUArgs{Y: y.buf, Gate: gate.buf, Up: up.buf, N: y.Len()})
-	tp.record(node{out: y, inputs: inputs{gate, up}, saved: saved{gate, up}, backward: swigluBackward})
-	return y
 }
 
 func swigluBackward(tp *Tape, n *node, dy *Tensor) {

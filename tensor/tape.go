@@ -44,6 +44,10 @@ type node struct {
 	// backward reads dy, out's gradient, and adds to the gradients of inputs.
 	backward func(tp *Tape, n *node, dy *Tensor)
 	root     bool // runs without a gradient of out
+	// forward, of a cheap op, computes out from saved. Nodes that save out do not
+	// keep it: the first that needs it makes it again.
+	forward func(tp *Tape, n *node)
+	remade  bool
 
 	factor float32 // what else backward needs
 	lora   *LoRA
@@ -84,7 +88,7 @@ func (tp *Tape) Drop(t *Tensor) {
 	for i := len(tp.owned) - 1; i >= 0; i-- {
 		if tp.owned[i] == t {
 			tp.owned = slices.Delete(tp.owned, i, i+1)
-			t.store.release()
+			t.disown()
 			return
 		}
 	}
@@ -173,19 +177,39 @@ func (tp *Tape) record(n node) {
 	}
 	n.out.needsGrad = true
 	for _, s := range n.saved {
-		if s != nil {
+		if s != nil && s.maker == 0 {
 			s.store.retain()
 		}
 	}
 	tp.nodes = append(tp.nodes, n)
+	if n.forward != nil {
+		n.out.maker = len(tp.nodes)
+	}
+}
+
+// remake computes what was not kept of n.saved.
+func (tp *Tape) remake(n *node) {
+	for _, s := range n.saved {
+		if s != nil && s.store == nil {
+			maker := &tp.nodes[s.maker-1]
+			tp.remake(maker)
+			s.init(tp.dev, s.DType(), s.shape)
+			maker.remade = true
+			maker.forward(tp, maker)
+		}
+	}
 }
 
 func (n *node) release() {
 	for _, s := range n.saved {
-		if s != nil {
+		if s != nil && s.maker == 0 {
 			s.store.release()
 		}
 	}
+	if n.remade {
+		n.out.disown()
+	}
+	n.out.maker = 0
 	if n.out.grad != nil {
 		n.out.grad.store.release()
 		n.out.grad = nil
@@ -198,7 +222,11 @@ func (n *node) release() {
 func (tp *Tape) Scope(f func() *Tensor) *Tensor {
 	before := len(tp.owned)
 	out := f()
-	out.store.retain()
+	if i := slices.Index(tp.owned[before:], out); i >= 0 {
+		tp.owned = slices.Delete(tp.owned, before+i, before+i+1)
+	} else {
+		out.store.retain()
+	}
 	tp.freeSince(before)
 	return tp.Own(out)
 }
@@ -206,8 +234,17 @@ func (tp *Tape) Scope(f func() *Tensor) *Tensor {
 // freeSince frees what the tape has come to own since it owned n tensors.
 func (tp *Tape) freeSince(n int) {
 	for i := len(tp.owned) - 1; i >= n; i-- {
-		tp.owned[i].store.release()
+		tp.owned[i].disown()
 		tp.owned = tp.owned[:i]
+	}
+}
+
+// disown ends a tape's ownership of t. Nodes may go on to use t, except when it is
+// to be made again.
+func (t *Tensor) disown() {
+	t.store.release()
+	if t.maker > 0 {
+		t.store = nil
 	}
 }
 
@@ -218,6 +255,7 @@ func (tp *Tape) Backward() {
 		n := &tp.nodes[i]
 		if n.out.grad != nil || n.root {
 			before := len(tp.owned)
+			tp.remake(n)
 			n.backward(tp, n, n.out.grad)
 			tp.freeSince(before)
 		}
@@ -242,7 +280,7 @@ func (tp *Tape) Free() {
 	if tp.inner != nil {
 		tp.inner.Free()
 	}
-	for i := range tp.nodes {
+	for i := len(tp.nodes) - 1; i >= 0; i-- {
 		tp.nodes[i].release()
 	}
 	tp.nodes = tp.nodes[:0]

@@ -3,6 +3,7 @@ package tensor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ type network struct {
 	*bench
 	seqs                     Sequences
 	embed, norm, w, up, down *Tensor
+	inner                    *Tensor // norm between up and down
 	table                    *RopeTable
 	lora                     *LoRA
 	ids, targets, weights    *Tensor
@@ -28,6 +30,7 @@ func newNetwork(b *bench) *network {
 	const dim, vocab, rows = 8, 11, 150
 	n := &network{bench: b, seqs: b.batch(100, 20, 30)}
 	n.embed, n.norm = b.param(vocab, dim), b.param(dim)
+	n.inner = b.param(2 * dim)
 	n.w, n.up, n.down = b.param(dim, dim), b.param(2*dim, dim), b.param(dim, 2*dim)
 	n.table = must[*RopeTable](b.T)(NewRopeTable(b.dev, InverseFrequencies(4, 100, nil), 128))
 	n.lora = b.lora(dim, dim, n.seqs)
@@ -46,7 +49,7 @@ func (n *network) decode(tp *Tape, x *Tensor) *Tensor {
 	q := Rope(tp, v, n.table)
 	x = Add(tp, x, Reshape(tp, Attention(tp, q, q, v, 0.5), -1, 8))
 	u := Linear(tp, RMSNorm(tp, x, n.norm, 1e-5), n.up, nil)
-	return Add(tp, x, Linear(tp, SwiGLU(tp, u, u), n.down, nil))
+	return Add(tp, x, Linear(tp, RMSNorm(tp, SwiGLU(tp, u, u), n.inner, 1e-5), n.down, nil))
 }
 
 // step runs forward and backward and frees the tape.
@@ -160,6 +163,61 @@ func TestStepAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWhatIsMadeAgain: outputs that a scope ends before backward asks for them are
+// made again, with the same bits, once.
+func TestWhatIsMadeAgain(t *testing.T) {
+	results := map[string][][]float32{}
+	for name, cut := range cuts {
+		b := newBench(t, "cpu")
+		b.rng = philox.NewStream(philox.ID{Purpose: philox.PurposeTest})
+		n := newNetwork(b)
+		n.cut = cut
+		ops := &countingBackend{Backend: n.dev.backend}
+		n.dev.backend = ops
+		if err := n.step(true); err != nil {
+			t.Fatal(err)
+		}
+		// Three blocks of three norms and an activation; plain keeps all of them.
+		want := countingBackend{norms: 3 * 3, activations: 3}
+		switch name {
+		case "scope":
+			want.norms, want.activations = 2*want.norms, 2*want.activations
+		case "checkpoint":
+			want.norms, want.activations = 3*want.norms, 3*want.activations
+		}
+		if ops.norms != want.norms || ops.activations != want.activations {
+			t.Errorf("%s: %d norms and %d activations computed, want %d and %d", name, ops.norms, ops.activations, want.norms, want.activations)
+		}
+		results[name] = [][]float32{n.logprobs}
+		for _, p := range []*Tensor{n.embed, n.norm, n.inner, n.w, n.up, n.down, n.lora.A, n.lora.B} {
+			results[name] = append(results[name], b.values(p.grad))
+		}
+	}
+	for name, got := range results {
+		for i := range got {
+			if !slices.Equal(got[i], results["plain"][i]) {
+				t.Errorf("%s: result %d differs", name, i)
+			}
+		}
+	}
+}
+
+// countingBackend counts ops that may be computed more than once.
+type countingBackend struct {
+	kernels.Backend
+	norms, activations int
+}
+
+func (c *countingBackend) RMSNorm(a kernels.RMSNormArgs) {
+	c.norms++
+	c.Backend.RMSNorm(a)
+}
+
+func (c *countingBackend) SwiGLU(a kernels.SwiGLUArgs) {
+	c.activations++
+	c.Backend.SwiGLU(a)
 }
 
 func TestPeakMemory(t *testing.T) {

@@ -16,6 +16,7 @@ type Tensor struct {
 	buf     kernels.Buffer
 	store   *storage // nil once freed
 	owner   owner
+	maker   int // number of the tape's node that can make it again, from 1; 0: none
 
 	needsGrad bool    // some trained parameter lies upstream
 	param     bool    // it is one itself
