@@ -3,67 +3,52 @@ package cpu
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/gemm"
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
-// queryBlock is how many query rows of one sequence share a pass over its keys.
-// It shows in no result: every row is worked on alone.
-const queryBlock = 32
+// Attention is done in tiles, products of up to tileRows queries and a block of
+// keys. A query of a tile is a row and a head: the heads that read one KV head
+// stand side by side and share its keys, packed once for all rows of an item.
+// What a tile holds besides a query, and who else shares the keys, shows in no
+// result: decoding and prefill come through the same tiles.
+//
+// An item has all heads where there are items enough: then it reads whole rows,
+// which memory gives several times faster than every second piece of them.
+const (
+	tileRows = 64
+	// tileLd is the distance of a tile's rows: an odd number of cache lines, so
+	// that they do not fall into the same sets.
+	tileLd = kernels.KeyBlock + 16
+	// strip is how many queries are taken together where the diagonal cuts a tile.
+	strip = 16
+	// overread is what a product in place may read behind its last row.
+	overread = 32
+)
 
-// span is a block of query rows of one sequence.
-type span struct{ seq, lo, hi int32 }
+// span is n rows of a batch at consecutive positions of a sequence. Its keys are
+// found by seq: the row where the sequence starts, or its line in the page table.
+type span struct{ row, pos, n, seq int32 }
 
-// softmaxRow is a query's attention so far: o = Σ exp(s−m)·v and l = Σ exp(s−m)
-// over the keys seen.
-type softmaxRow struct{ m, l float32 }
-
-var minusInf = float32(math.Inf(-1))
-
-// add takes in a block of n ≤ KeyBlock keys. Prefill and decoding both come
-// through here, block by block from the sequence's start, so their bits agree.
-func (r *softmaxRow) add(o, q, k, v, s []float32, stride, n int, scale float32) {
-	s = s[:n]
-	vec.DotRows(s, q, k, stride, n, scale)
-	if m := vec.Max(s); m > r.m {
-		if r.l != 0 {
-			c := expOf(r.m - m)
-			r.l *= c
-			vec.Scale(o, c, o)
-		}
-		r.m = m
-	}
-	r.l += vec.ExpSub(s, s, r.m)
-	vec.AxpyRows(o, s, v, stride, n)
-}
-
-// lse returns log Σ exp(s).
-func (r *softmaxRow) lse() float32 {
-	return float32(float64(r.m) + math.Log(float64(r.l)))
-}
-
-// expOf is Exp of one value.
-func expOf(x float32) float32 {
-	v := [1]float32{x}
-	vec.Exp(v[:], v[:])
-	return v[0]
-}
+// attentionItem is the rows of some spans, for the heads of some KV heads or for
+// a part of those of one.
+type attentionItem struct{ lo, hi, head, heads int32 }
 
 type attentionTask struct {
 	o, q, k, v            elems
 	lse                   []float32
-	starts                []int32
-	spans                 []span
 	heads, kvHeads, width int
 	scale                 float32
+	spans                 []span
+	items                 []attentionItem
 
-	// Paged form: keys and values in the cache, positions per row.
+	// Paged form: keys and values in the cache.
 	paged    bool
 	cache    elems
 	table    []int32
-	rowPos   []int32
 	shape    kernels.PagedShape
 	pageSize int // elements of K, and of V, of one head in one page
 }
@@ -79,7 +64,7 @@ func checkHeads(op string, heads, kvHeads, headDim int) {
 func (b *Backend) Attention(a kernels.AttentionArgs) {
 	const op = "Attention"
 	checkHeads(op, a.Heads, a.KVHeads, a.HeadDim)
-	from, ok := b.starts(op, a.Starts, a.NSeq, a.Rows)
+	starts, ok := b.starts(op, a.Starts, a.NSeq, a.Rows)
 	if !ok {
 		return
 	}
@@ -87,21 +72,53 @@ func (b *Backend) Attention(a kernels.AttentionArgs) {
 	*t = attentionTask{
 		o: floats(op, "O", a.O, a.Rows, a.Heads, a.HeadDim), q: floats(op, "Q", a.Q, a.Rows, a.Heads, a.HeadDim),
 		k: floats(op, "K", a.K, a.Rows, a.KVHeads, a.HeadDim), v: floats(op, "V", a.V, a.Rows, a.KVHeads, a.HeadDim),
-		starts: from, spans: t.spans[:0],
-		heads: a.Heads, kvHeads: a.KVHeads, width: a.HeadDim, scale: a.Scale,
+		heads: a.Heads, kvHeads: a.KVHeads, width: a.HeadDim, scale: a.Scale, spans: t.spans[:0], items: t.items[:0],
 	}
 	if !a.LSE.IsNil() {
 		t.lse = f32s(op, "LSE", a.LSE, a.Rows, a.Heads)
 	}
-	// Long rows first: what is left for the end is then short.
+	n := int32(t.rowsPerItem(a.Rows*a.Heads/(4*b.Threads()), a.Heads))
+	pieces := 0
 	for s := range a.NSeq {
-		for hi := t.starts[s+1]; hi > t.starts[s]; {
-			lo := max(t.starts[s], hi-1-(hi-1-t.starts[s])%queryBlock)
-			t.spans = append(t.spans, span{int32(s), lo, hi})
+		pieces += int((starts[s+1] - starts[s] + n - 1) / n)
+	}
+	perItem := a.Heads
+	if pieces < 4*b.Threads() {
+		perItem = a.Heads / a.KVHeads
+		n = int32(t.rowsPerItem(a.Rows*a.Heads/(4*b.Threads()), perItem))
+	}
+	for s := range a.NSeq {
+		first := starts[s]
+		// The last rows have the most to do: what is left for the end is short.
+		for hi := starts[s+1]; hi > first; {
+			lo := max(first, hi-n)
+			t.spans = append(t.spans, span{row: lo, pos: lo - first, n: hi - lo, seq: first})
+			at := int32(len(t.spans))
+			t.share(at-1, at, perItem)
 			hi = lo
 		}
 	}
-	b.pool.run(op, t, len(t.spans)*a.KVHeads, attentionGrain(len(t.spans)*a.KVHeads, a.Rows*a.Heads*a.HeadDim))
+	b.pool.run(op, t, len(t.items), attentionGrain(len(t.items), a.Rows*a.Heads*a.HeadDim))
+}
+
+// rowsPerItem is how many rows of some heads to give an item that should have so
+// many queries: enough to pay for packing keys, and no more than stay in cache.
+func (t *attentionTask) rowsPerItem(queries, heads int) int {
+	least := 2 * tileRows * heads * t.kvHeads / t.heads
+	return max(1, min(max(queries, least), 1<<16/t.width)/heads)
+}
+
+// share adds the items of some spans, with so many heads each.
+func (t *attentionTask) share(lo, hi int32, heads int) {
+	group := t.heads / t.kvHeads
+	for h := 0; h < t.heads; {
+		n := min(heads, t.heads-h)
+		if heads < group {
+			n = min(n, group-h%group)
+		}
+		t.items = append(t.items, attentionItem{lo, hi, int32(h), int32(n)})
+		h += n
+	}
 }
 
 // attentionGrain is how many of n items to take at a time, given the elements of Q.
@@ -112,234 +129,255 @@ func attentionGrain(n, elements int) int {
 func (t *attentionTask) do(lo, hi int, w *worker) {
 	for i := lo; i < hi; i++ {
 		w.used = 0
-		t.block(t.spans[i/t.kvHeads], i%t.kvHeads, w)
+		t.item(&t.items[i], w)
 	}
 }
 
-// block computes the query rows of a span for the query heads of one KV head.
-func (t *attentionTask) block(sp span, kvHead int, w *worker) {
-	group := t.heads / t.kvHeads
-	rows, d := int(sp.hi-sp.lo), t.width
-	width := group * d // elements of a row that belong to this KV head
-	first := kvHead * width
-	state := w.floats(2 * rows * group)
-	m, l := state[:rows*group], state[rows*group:]
-	fill(m, minusInf)
-	clear(l)
-	s := w.floats(kernels.KeyBlock)
-	last := 0 // the latest position of these rows
-	for i := range rows {
-		last = max(last, t.position(sp, i))
+// queries are the rows and heads of an item that read one KV head, heads of a row side
+// by side, and their softmax so far: o = Σ exp(s-m)·v and l = Σ exp(s-m) over the keys seen.
+type queries struct {
+	q, o, m, l []float32
+	pos        []int32
+	shift, sum []float32
+}
+
+// part returns those of the item's KV head c.
+func (a *queries) part(c, n, d int) queries {
+	lo, hi := c*n, (c+1)*n
+	return queries{a.q[lo*d : hi*d], a.o[lo*d:], a.m[lo:hi], a.l[lo:hi], a.pos, a.shift[lo:hi], a.sum[lo:hi]}
+}
+
+// item takes the blocks of keys in ascending order, each for all rows that see it.
+func (t *attentionTask) item(it *attentionItem, w *worker) {
+	d, group := t.width, min(int(it.heads), t.heads/t.kvHeads)
+	kvHeads := int(it.heads) / group
+	spans := t.spans[it.lo:it.hi]
+	n, last := 0, 0 // queries of each KV head
+	for _, sp := range spans {
+		n += int(sp.n) * group
+		last = max(last, int(sp.pos+sp.n)-1)
 	}
-	// Queries and outputs in place, or a copy where they are 16 bits wide.
-	at, full := int(sp.lo)*t.heads*d+first, t.heads*d
-	q, ldq := t.q.f32, full
-	if t.q.dtype == kernels.F32 {
-		q = q[at:]
-	} else {
-		q, ldq = w.floats(rows*width), width
-		for i := range rows {
-			t.q.widen(q[i*width:(i+1)*width], at+i*full)
+	all := n * kvHeads
+	a := queries{q: w.floats(all * d), o: w.floats(all*d + overread), m: w.floats(all), l: w.floats(all),
+		pos: w.ints(n), shift: w.floats(all), sum: w.floats(all)}
+	fill(a.m, -math.MaxFloat32) // below every score that is not -Inf
+	clear(a.l)
+	x := 0
+	for _, sp := range spans {
+		if int(it.heads) == t.heads {
+			t.q.prefetch(int(sp.row)*t.heads*d, int(sp.n)*t.heads*d)
 		}
-	}
-	o, ldo := t.o.f32, full
-	if t.o.dtype == kernels.F32 {
-		o = o[at:]
-	} else {
-		o, ldo = w.floats(rows*width), width
-	}
-	for i := range rows {
-		clear(o[i*ldo:][:width])
+		for i := range sp.n {
+			at := t.query(sp.row+i, it)
+			for c := range kvHeads {
+				t.q.widen(a.q[(c*n+x)*d:][:group*d], at+c*group*d)
+			}
+			for range group {
+				a.pos[x] = sp.pos + i
+				x++
+			}
+		}
 	}
 	kept := w.used
 	for base := 0; base <= last; base += kernels.KeyBlock {
-		w.used = kept
-		k, v, stride := t.keys(sp, kvHead, base, min(kernels.KeyBlock, last+1-base), w)
-		for i := range rows {
-			n := min(kernels.KeyBlock, t.position(sp, i)+1-base)
-			if n <= 0 {
-				continue
+		x := 0
+		for s := 0; s < len(spans); {
+			// One span, from the first row that sees the block, and those after
+			// it whose keys are the same.
+			sp := spans[s]
+			end := x + int(sp.n)*group
+			from := x + max(0, base-int(sp.pos))*group
+			seen := int(sp.pos+sp.n) - base
+			s++
+			if from < end {
+				block := t.block(sp, base)
+				for ; s < len(spans) && int(spans[s].pos) >= base && t.block(spans[s], base) == block; s++ {
+					end += int(spans[s].n) * group
+					seen = max(seen, int(spans[s].pos+spans[s].n)-base)
+				}
+				keys := min(seen, kernels.KeyBlock)
+				t.prefetch(block, keys)
+				for c := range kvHeads {
+					w.used = kept
+					part := a.part(c, n, d)
+					t.attend(&part, from, end, base, block, int(it.head)/(t.heads/t.kvHeads)+c, keys, w)
+				}
 			}
-			for h := range group {
-				x := i*group + h
-				r := softmaxRow{m[x], l[x]}
-				r.add(o[i*ldo+h*d:][:d], q[i*ldq+h*d:][:d], k, v, s, stride, n, t.scale)
-				m[x], l[x] = r.m, r.l
-			}
+			x = end
 		}
 	}
-	for i := range rows {
-		row := int(sp.lo) + i
-		for h := range group {
-			x := i*group + h
-			r := softmaxRow{m[x], l[x]}
-			vec.Scale(o[i*ldo+h*d:][:d], 1/r.l, o[i*ldo+h*d:][:d])
-			if t.lse != nil {
-				t.lse[row*t.heads+kvHead*group+h] = r.lse()
-			}
-		}
-		t.o.flush(o[i*ldo:][:width], at+i*full)
+	t.finish(&a, it, n, group, kvHeads)
+}
+
+// query returns where the item's queries of a row are, and its outputs.
+func (t *attentionTask) query(row int32, it *attentionItem) int {
+	return (int(row)*t.heads + int(it.head)) * t.width
+}
+
+// prefetch asks for the keys and values of a block, which rows of several heads interleave.
+func (t *attentionTask) prefetch(block, keys int) {
+	if stride := t.kvHeads * t.width; !t.paged && t.kvHeads > 1 {
+		t.k.prefetch(block*stride, keys*stride)
+		t.v.prefetch(block*stride, keys*stride)
 	}
 }
 
-// position returns the position in its sequence of row i of a span.
-func (t *attentionTask) position(sp span, i int) int {
+// block tells which keys a span has from position base on.
+func (t *attentionTask) block(sp span, base int) int {
 	if t.paged {
-		return int(t.rowPos[int(sp.lo)+i])
+		return int(t.table[int(sp.seq)*t.shape.MaxPages+base/kernels.PageSize])
 	}
-	return int(sp.lo-t.starts[sp.seq]) + i
+	return int(sp.seq) + base
 }
 
-// keys returns the n keys and values from position base on, a multiple of
-// KeyBlock, with the distance between rows.
-func (t *attentionTask) keys(sp span, kvHead, base, n int, w *worker) (k, v []float32, stride int) {
+// load returns the first n keys of a block, packed for scores, and its values,
+// rows side by side.
+func (t *attentionTask) load(block, kvHead, n int, w *worker) (k, v []float32) {
 	d := t.width
+	k = w.floats(gemm.PanelFloats(n, d))
 	if t.paged {
 		p := &t.shape
-		page := int(t.table[int(sp.seq)*p.MaxPages+base/kernels.PageSize])
-		at := ((page*p.Layers+p.Layer)*2*p.KVHeads + kvHead) * t.pageSize
-		return t.cache.load(w, at, n*d), t.cache.load(w, at+p.KVHeads*t.pageSize, n*d), d
+		at := ((block*p.Layers+p.Layer)*2*p.KVHeads + kvHead) * t.pageSize
+		gemm.PackPanels(k, t.cache.tail(at).matrix(d), gemm.FormNT, n, d)
+		at += p.KVHeads * t.pageSize
+		if t.cache.dtype == kernels.F32 && d%overread == 0 {
+			return k, t.cache.f32[at : at+n*d]
+		}
+		v = w.floats(n*d + overread)
+		t.cache.widen(v[:n*d], at)
+		return k, v
 	}
-	stride = t.kvHeads * d
-	at := (int(t.starts[sp.seq])+base)*stride + kvHead*d
-	if t.k.dtype == kernels.F32 && t.v.dtype == kernels.F32 {
-		return t.k.f32[at:], t.v.f32[at:], stride
-	}
-	k, v = w.floats(n*d), w.floats(n*d)
-	for i := range n {
-		t.k.widen(k[i*d:(i+1)*d], at+i*stride)
-		t.v.widen(v[i*d:(i+1)*d], at+i*stride)
-	}
-	return k, v, d
+	stride := t.kvHeads * d
+	at := block*stride + kvHead*d
+	gemm.PackPanels(k, t.k.tail(at).matrix(stride), gemm.FormNT, n, d)
+	return k, t.v.rows(at, stride, n, d, w)
 }
 
-// attentionBackwardTask's items are (sequence, KV head): each owns DK, DV and
-// the DQ of its query heads.
-type attentionBackwardTask struct {
-	dq, dk, dv, do_       []float32
-	o, q, k, v            elems
-	lse                   []float32
-	starts                []int32
-	heads, kvHeads, width int
-	scale                 float32
-}
-
-// AttentionBackwardScratch implements kernels.Backend: none.
-func (b *Backend) AttentionBackwardScratch(kernels.AttentionBackwardArgs) int64 { return 0 }
-
-// AttentionBackward implements kernels.Backend.
-func (b *Backend) AttentionBackward(a kernels.AttentionBackwardArgs) {
-	const op = "AttentionBackward"
-	checkHeads(op, a.Heads, a.KVHeads, a.HeadDim)
-	from, ok := b.starts(op, a.Starts, a.NSeq, a.Rows)
-	if !ok {
-		return
-	}
-	t := &b.ops.attentionBackward
-	*t = attentionBackwardTask{
-		dq: f32s(op, "DQ", a.DQ, a.Rows, a.Heads, a.HeadDim),
-		dk: f32s(op, "DK", a.DK, a.Rows, a.KVHeads, a.HeadDim), dv: f32s(op, "DV", a.DV, a.Rows, a.KVHeads, a.HeadDim),
-		do_: f32s(op, "DO", a.DO, a.Rows, a.Heads, a.HeadDim),
-		o:   floats(op, "O", a.O, a.Rows, a.Heads, a.HeadDim), q: floats(op, "Q", a.Q, a.Rows, a.Heads, a.HeadDim),
-		k: floats(op, "K", a.K, a.Rows, a.KVHeads, a.HeadDim), v: floats(op, "V", a.V, a.Rows, a.KVHeads, a.HeadDim),
-		lse: f32s(op, "LSE", a.LSE, a.Rows, a.Heads), starts: from,
-		heads: a.Heads, kvHeads: a.KVHeads, width: a.HeadDim, scale: a.Scale,
-	}
-	items := a.NSeq * a.KVHeads
-	b.pool.run(op, t, items, attentionGrain(items, 2*a.Rows*a.Heads*a.HeadDim))
-}
-
-func (t *attentionBackwardTask) do(lo, hi int, w *worker) {
-	for i := lo; i < hi; i++ {
-		w.used = 0
-		t.sequence(int(t.starts[i/t.kvHeads]), int(t.starts[i/t.kvHeads+1]), i%t.kvHeads, w)
-	}
-}
-
-// rowsOf returns n rows of one head of e [rows, heads, d] from at on, with the
-// distance between them.
-func (t *attentionBackwardTask) rowsOf(e elems, at, heads, n int, w *worker) (x []float32, ld int) {
-	if e.dtype == kernels.F32 {
-		return e.f32[at:], heads * t.width
-	}
-	x = w.floats(n * t.width)
-	for i := range n {
-		e.widen(x[i*t.width:(i+1)*t.width], at+i*heads*t.width)
-	}
-	return x, t.width
-}
-
-// sequence takes tiles of KeyBlock queries by KeyBlock keys, as products.
-func (t *attentionBackwardTask) sequence(b, e, kvHead int, w *worker) {
-	const tile = kernels.KeyBlock
-	d, n := t.width, e-b
-	if n == 0 {
-		return
-	}
-	group := t.heads / t.kvHeads
-	ldq, ldkv := t.heads*d, t.kvHeads*d
-	atKV := b*ldkv + kvHead*d
-	dk, dv := t.dk[atKV:], t.dv[atKV:]
-	for i := range n {
-		clear(dk[i*ldkv:][:d])
-		clear(dv[i*ldkv:][:d])
-	}
-	k, ldk := t.rowsOf(t.k, atKV, t.kvHeads, n, w)
-	v, ldv := t.rowsOf(t.v, atKV, t.kvHeads, n, w)
-	pTile, dsTile := w.floats(tile*tile), w.floats(tile*tile)
-	delta := w.floats(tile)
-	kept := w.used
-	for h := kvHead * group; h < (kvHead+1)*group; h++ {
-		for i0 := 0; i0 < n; i0 += tile {
-			w.used = kept
-			ni := min(tile, n-i0)
-			at := (b+i0)*ldq + h*d
-			dq, do := t.dq[at:], t.do_[at:]
-			q, ldq2 := t.rowsOf(t.q, at, t.heads, ni, w)
-			o, ldo := t.rowsOf(t.o, at, t.heads, ni, w)
-			for i := range ni {
-				delta[i] = vec.Dot(do[i*ldq:][:d], o[i*ldo:][:d])
-				clear(dq[i*ldq:][:d])
-			}
-			for j0 := 0; j0 <= i0; j0 += tile {
-				nj := min(tile, n-j0)
-				if j0 == i0 {
-					nj = ni
-				}
-				p, ds := pTile[:ni*nj], dsTile[:ni*nj]
-				gemm.NT(nil, p, nj, q, ldq2, f32Matrix(k[j0*ldk:], ldk), nil, ni, nj, d, false)
-				gemm.NT(nil, ds, nj, do, ldq, f32Matrix(v[j0*ldv:], ldv), nil, ni, nj, d, false)
-				// An Inf or a NaN in a row of q, k or do shows in the sums.
-				check := vec.Sum(p) + vec.Sum(ds)
-				for i := range ni {
-					seen := nj
-					if j0 == i0 {
-						seen = i + 1
-					}
-					pi, dsi := p[i*nj:][:nj], ds[i*nj:][:nj]
-					vec.Scale(pi[:seen], t.scale, pi[:seen])
-					vec.ExpSub(pi[:seen], pi[:seen], t.lse[(b+i0+i)*t.heads+h])
-					clear(pi[seen:])
-					for j, x := range pi[:seen] {
-						dsi[j] = x * (dsi[j] - delta[i]) * t.scale
-					}
-					clear(dsi[seen:])
-				}
-				if j0 == i0 && check-check != 0 {
-					// A masked 0 must not meet them in a later row.
-					for i := range ni {
-						vec.AxpyRows(dq[i*ldq:][:d], ds[i*nj:], k[j0*ldk:], ldk, i+1)
-						for j := range i + 1 {
-							vec.Axpy(ds[i*nj+j], q[i*ldq2:][:d], dk[(j0+j)*ldkv:][:d])
-							vec.Axpy(p[i*nj+j], do[i*ldq:][:d], dv[(j0+j)*ldkv:][:d])
-						}
-					}
-					continue
-				}
-				gemm.NN(nil, dq, ldq, ds, nj, f32Matrix(k[j0*ldk:], ldk), nil, ni, d, nj, true)
-				gemm.TN(nil, dk[j0*ldkv:], ldkv, ds, nj, q, ldq2, nj, d, ni, true)
-				gemm.TN(nil, dv[j0*ldkv:], ldkv, p, nj, do, ldq, nj, d, ni, true)
+// attend takes in a block of keys for queries x0 … x1.
+func (t *attentionTask) attend(a *queries, x0, x1, base, block, kvHead, keys int, w *worker) {
+	d := t.width
+	k, v := t.load(block, kvHead, keys, w)
+	s := w.floats(tileRows * tileLd)
+	var seen [tileRows]int32
+	for x := x0; x < x1; {
+		rows, least, most := tile(&seen, a.pos[x:x1], base, keys)
+		if least < most && !finite(v[:most*d]) {
+			// A masked 0 must not meet the Inf or NaN of a later value.
+			for rows, most = 1, int(seen[0]); seen[rows] == seen[0]; rows++ {
 			}
 		}
+		q, shift := a.q[x*d:], a.shift[x:x+rows]
+		scores(s, q, d, k, rows, most, keys, d)
+		vec.Softmax(s, tileLd, ceil16(most), seen[:rows], t.scale, a.m[x:x+rows], shift, a.sum[x:x+rows])
+		vec.Exp(shift, shift)
+		moved := false
+		for i, c := range shift {
+			a.l[x+i] = float32(a.l[x+i]*c) + a.sum[x+i]
+			moved = moved || c != 1
+		}
+		if moved && base > 0 {
+			vec.ScaleRows(a.o[x*d:], d, d, shift)
+		}
+		gemm.MulRows(a.o[x*d:], d, s, tileLd, 1, v, d, rows, d, most, base > 0)
+		x += rows
 	}
+}
+
+// tile chooses how many of the queries at pos to take together, and says how
+// many of the keys from base on each of them sees: all, if the first one does.
+func tile(seen *[tileRows]int32, pos []int32, base, keys int) (rows, least, most int) {
+	limit := strip
+	least = keys
+	for rows < min(limit, len(pos)) {
+		n := min(int(pos[rows])+1-base, keys)
+		if rows == 0 && n == keys {
+			limit = tileRows
+		}
+		if limit == tileRows && n < keys {
+			break
+		}
+		seen[rows] = int32(n)
+		least, most = min(least, n), max(most, n)
+		rows++
+	}
+	return rows, least, most
+}
+
+// scores sets s[i][j] = a[i]·b[j] for j < n; b is packed for keys columns.
+func scores(s, a []float32, lda int, b []float32, rows, n, keys, d int) {
+	for d0 := 0; d0 < d; d0 += gemm.KC {
+		gemm.MulPanels(s, tileLd, a[d0:], lda, 1, b[gemm.PanelFloats(keys, d0):], rows, n, min(gemm.KC, d-d0), d0 > 0)
+	}
+}
+
+// finite reports whether there is no Inf or NaN in x. It may take very large values for such.
+func finite(x []float32) bool {
+	s := vec.Sum(x)
+	return s-s == 0
+}
+
+func ceil16(n int) int { return (n + 15) &^ 15 }
+
+// finish divides by the sums and stores. Adding 0 makes -0 to +0: which zero it
+// is depends on how many masked keys were taken in.
+func (t *attentionTask) finish(a *queries, it *attentionItem, n, group, kvHeads int) {
+	d := t.width
+	for x, l := range a.l {
+		a.shift[x] = 1 / l
+	}
+	vec.ScaleRows(a.o, d, d, a.shift)
+	if t.lse != nil {
+		vec.LogSumExp(a.sum, a.m, a.l)
+	}
+	x := 0
+	for _, sp := range t.spans[it.lo:it.hi] {
+		for i := range sp.n {
+			at := t.query(sp.row+i, it)
+			for c := range kvHeads {
+				y := c*n + x
+				t.o.narrow(a.o[y*d:][:group*d], at+c*group*d)
+				if t.lse != nil {
+					copy(t.lse[at/d+c*group:], a.sum[y:y+group])
+				}
+			}
+			x += group
+		}
+	}
+}
+
+// prefetch asks for n elements from at on.
+func (e elems) prefetch(at, n int) {
+	if e.dtype == kernels.F32 {
+		vec.Prefetch(e.f32[at : at+n])
+	} else {
+		vec.Prefetch(e.u16[at : at+n])
+	}
+}
+
+// tail returns the elements from at on.
+func (e elems) tail(at int) elems {
+	if e.dtype == kernels.F32 {
+		e.f32 = e.f32[at:]
+	} else {
+		e.u16 = e.u16[at:]
+	}
+	return e
+}
+
+// rows returns n rows of d elements, stride apart from at on, side by side and
+// with room for a product to read on behind them.
+func (e elems) rows(at, stride, n, d int, w *worker) []float32 {
+	x := w.floats(n*d + overread)
+	for i := range n {
+		e.widen(x[i*d:(i+1)*d], at+i*stride)
+	}
+	return x
+}
+
+// ints is floats for integers.
+func (w *worker) ints(n int) []int32 {
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*int32)(unsafe.Pointer(&w.floats(n)[0])), n)
 }

@@ -1,6 +1,9 @@
 package cpu
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/selkie-ml/selkie/kernels"
 )
 
@@ -84,27 +87,65 @@ func (b *Backend) AttentionPaged(a kernels.AttentionPagedArgs) {
 	t := &b.ops.attention
 	*t = attentionTask{
 		o: floats(op, "O", a.O, a.Rows, a.Heads, a.HeadDim), q: floats(op, "Q", a.Q, a.Rows, a.Heads, a.HeadDim),
-		spans: t.spans[:0], heads: a.Heads, kvHeads: a.KVHeads, width: a.HeadDim, scale: a.Scale,
-		paged: true, rowPos: i32s(op, "RowPos", a.RowPos, a.Rows), shape: a.PagedShape,
-		pageSize: kernels.PageSize * a.HeadDim,
+		heads: a.Heads, kvHeads: a.KVHeads, width: a.HeadDim, scale: a.Scale, spans: t.spans[:0], items: t.items[:0],
+		paged: true, shape: a.PagedShape, pageSize: kernels.PageSize * a.HeadDim,
 	}
 	t.cache, t.table = pagedOpen(op, a.PagedShape)
-	rowSeq := i32s(op, "RowSeq", a.RowSeq, a.Rows)
-	if !b.rowsWithin(op, a.PagedShape, t.table, rowSeq, t.rowPos, true) {
+	rowSeq, rowPos := i32s(op, "RowSeq", a.RowSeq, a.Rows), i32s(op, "RowPos", a.RowPos, a.Rows)
+	if !b.rowsWithin(op, a.PagedShape, t.table, rowSeq, rowPos, true) {
 		return
 	}
+	group := a.Heads / a.KVHeads
+	limit := t.rowsPerItem(a.Rows*group, group)
 	keys := 0
 	for lo := 0; lo < a.Rows; {
 		hi := lo + 1
-		for hi < a.Rows && hi-lo < queryBlock && rowSeq[hi] == rowSeq[lo] {
+		for hi < a.Rows && hi-lo < limit && rowSeq[hi] == rowSeq[lo] && rowPos[hi] == rowPos[hi-1]+1 {
 			hi++
 		}
 		if rowSeq[lo] >= 0 {
-			t.spans = append(t.spans, span{rowSeq[lo], int32(lo), int32(hi)})
-			keys += (hi - lo) * (1 + int(t.rowPos[hi-1]))
+			t.spans = append(t.spans, span{row: int32(lo), pos: rowPos[lo], n: int32(hi - lo), seq: rowSeq[lo]})
+			keys += (hi - lo) * (1 + int(rowPos[hi-1]))
 		}
 		lo = hi
 	}
-	items := len(t.spans) * a.KVHeads
-	b.pool.run(op, t, items, attentionGrain(items, keys*a.Heads*a.HeadDim/32))
+	t.family(limit, b.Threads())
+	b.pool.run(op, t, len(t.items), attentionGrain(len(t.items), keys*a.Heads*a.HeadDim/32))
+}
+
+// family makes items of spans whose first page is the same, so that pages which
+// sequences share are read once for up to limit rows.
+func (t *attentionTask) family(limit, threads int) {
+	slices.SortFunc(t.spans, t.comparePages)
+	families := 0
+	each := func(f func(lo, hi int32)) {
+		for lo := 0; lo < len(t.spans); {
+			hi, n := lo+1, int(t.spans[lo].n)
+			for hi < len(t.spans) && t.block(t.spans[hi], 0) == t.block(t.spans[lo], 0) && n+int(t.spans[hi].n) <= limit {
+				n += int(t.spans[hi].n)
+				hi++
+			}
+			f(int32(lo), int32(hi))
+			lo = hi
+		}
+	}
+	each(func(lo, hi int32) { families++ })
+	// With fewer items than threads, heads do not share their keys.
+	parts := max(1, threads/max(1, families*t.kvHeads))
+	heads := (t.heads/t.kvHeads + parts - 1) / parts
+	each(func(lo, hi int32) { t.share(lo, hi, heads) })
+}
+
+// comparePages orders spans by the pages that they see, so that those with the
+// longest common prefix stand side by side, and by position.
+func (t *attentionTask) comparePages(a, b span) int {
+	lastA, lastB := int(a.pos+a.n)-1, int(b.pos+b.n)-1
+	if a.seq != b.seq {
+		x := t.table[int(a.seq)*t.shape.MaxPages:][:lastA/kernels.PageSize+1]
+		y := t.table[int(b.seq)*t.shape.MaxPages:][:lastB/kernels.PageSize+1]
+		if c := slices.Compare(x, y); c != 0 {
+			return c
+		}
+	}
+	return cmp.Or(cmp.Compare(lastA, lastB), cmp.Compare(a.row, b.row))
 }

@@ -157,53 +157,6 @@ func BenchmarkLoRA(b *testing.B) {
 	}
 }
 
-func BenchmarkAttention(b *testing.B) {
-	m := newMaker(b, 0)
-	for _, c := range []struct {
-		name               string
-		rows, heads, kv, d int
-		long               bool
-	}{{"demo", 2000, 4, 2, 32, false}, {"long", 1024, 14, 2, 64, true}} {
-		l := m.workload(c.rows)
-		if c.long {
-			l.starts = []int32{0, int32(c.rows)}
-		}
-		starts := m.ints(l.starts...)
-		pairs := 0.0
-		for s := range len(l.starts) - 1 {
-			n := float64(l.starts[s+1] - l.starts[s])
-			pairs += n * (n + 1) / 2
-		}
-		nq, nkv := c.rows*c.heads*c.d, c.rows*c.kv*c.d
-		o, lse, q, k, v := m.f32(nq), m.f32(c.rows*c.heads), m.f32(nq), m.f32(nkv), m.f32(nkv)
-		dq, dk, dv, do := m.f32(nq), m.f32(nkv), m.f32(nkv), m.f32(nq)
-		flops := 4 * pairs * float64(c.heads*c.d)
-		bench(b, "Forward/"+c.name, flops, 0, func() {
-			m.b.Attention(kernels.AttentionArgs{O: o, LSE: lse, Q: q, K: k, V: v, Starts: starts, NSeq: len(l.starts) - 1, Rows: c.rows,
-				Heads: c.heads, KVHeads: c.kv, HeadDim: c.d, Scale: 0.2})
-		})
-		bench(b, "Backward/"+c.name, 2.5*flops, 0, func() {
-			m.b.AttentionBackward(kernels.AttentionBackwardArgs{DQ: dq, DK: dk, DV: dv, DO: do, O: o, LSE: lse, Q: q, K: k, V: v, Starts: starts,
-				NSeq: len(l.starts) - 1, Rows: c.rows, Heads: c.heads, KVHeads: c.kv, HeadDim: c.d, Scale: 0.2})
-		})
-	}
-	// Decoding: 64 rows at position 200.
-	const rows, pages, heads, kv, d = 64, 4, 4, 2, 32
-	table, seq, pos := make([]int32, rows*pages), make([]int32, rows), make([]int32, rows)
-	for i := range table {
-		table[i] = int32(i)
-	}
-	for i := range rows {
-		seq[i], pos[i] = int32(i), 200
-	}
-	p := kernels.PagedShape{Cache: m.f32(rows * pages * 2 * kv * kernels.PageSize * d), PageTable: m.ints(table...),
-		Pages: rows * pages, Layers: 1, MaxPages: pages, NSeq: rows, KVHeads: kv, HeadDim: d}
-	q, o, rs, rp := m.f32(rows*heads*d), m.f32(rows*heads*d), m.ints(seq...), m.ints(pos...)
-	bench(b, "Paged/rows=64", 4*rows*201*heads*d, 0, func() {
-		m.b.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: p, O: o, Q: q, RowSeq: rs, RowPos: rp, Rows: rows, Heads: heads, Scale: 0.2})
-	})
-}
-
 func BenchmarkCrossEntropy(b *testing.B) {
 	m := newMaker(b, 0)
 	for _, c := range []struct {

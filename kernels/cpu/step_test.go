@@ -22,7 +22,7 @@ type step struct {
 	table, dtable                                          kernels.Buffer
 	x, xn, q, k, v, o, lse, res, gate, up, act, out, final kernels.Buffer
 	dx, dn, dq, dk, dv, do, dgate, dup, dact, dnorm        kernels.Buffer
-	logProb, lossScratch                                   kernels.Buffer
+	logProb, lossScratch, attentionScratch                 kernels.Buffer
 	lins                                                   []*lin
 
 	grads, moments, seconds, params kernels.Buffer
@@ -94,6 +94,7 @@ func newStep(m *maker, shape stepShape, rows int) *step {
 	add(s.act, s.out, s.dact, s.dx, s.ff, s.dim)
 	loss := s.loss()
 	s.lossScratch = m.mem(int(m.b.CrossEntropyScratch(loss)/4), kernels.F32)
+	s.attentionScratch = m.mem(int(m.b.AttentionBackwardScratch(s.attention())/4), kernels.F32)
 
 	const runs, length = 40, 3000
 	s.nparam, s.groups = runs, 8
@@ -122,6 +123,11 @@ func newStep(m *maker, shape stepShape, rows int) *step {
 func (s *step) loss() kernels.CrossEntropyArgs {
 	return kernels.CrossEntropyArgs{LogProb: s.logProb, DX: s.dx, DW: s.dtable, X: s.final, W: s.table, Targets: s.targets, Weights: s.weights,
 		Starts: s.starts, NSeq: s.nseq, Rows: s.l.rows, Dim: s.dim, Vocab: s.vocab, Scratch: s.lossScratch}
+}
+
+func (s *step) attention() kernels.AttentionBackwardArgs {
+	return kernels.AttentionBackwardArgs{DQ: s.dq, DK: s.dk, DV: s.dv, DO: s.do, O: s.o, LSE: s.lse, Q: s.q, K: s.k, V: s.v, Starts: s.starts,
+		NSeq: s.nseq, Rows: s.l.rows, Heads: s.heads, KVHeads: s.kv, HeadDim: s.head, Scale: 0.25, Scratch: s.attentionScratch}
 }
 
 func (s *step) forward(f *lin) {
@@ -172,8 +178,7 @@ func (s *step) run() {
 	b.RMSNormBackward(kernels.RMSNormBackwardArgs{DX: s.dx, DW: s.dnorm, DY: s.dn, X: s.res, W: s.norm, Starts: s.starts, NSeq: s.nseq, Rows: n,
 		Dim: s.dim, Eps: 1e-5, Accumulate: true})
 	s.backward(s.lins[3], false)
-	b.AttentionBackward(kernels.AttentionBackwardArgs{DQ: s.dq, DK: s.dk, DV: s.dv, DO: s.do, O: s.o, LSE: s.lse, Q: s.q, K: s.k, V: s.v,
-		Starts: s.starts, NSeq: s.nseq, Rows: n, Heads: s.heads, KVHeads: s.kv, HeadDim: s.head, Scale: 0.25})
+	b.AttentionBackward(s.attention())
 	b.RopeBackward(rope(s.dq, s.heads))
 	b.RopeBackward(rope(s.dk, s.kv))
 	for i, f := range s.lins[:3] {
