@@ -11,7 +11,6 @@ type addTask struct{ dst, a, b elems }
 func (b *Backend) Add(a kernels.AddArgs) {
 	t := &b.ops.add
 	*t = addTask{floats("Add", "Dst", a.Dst, a.N), floats("Add", "A", a.A, a.N), floats("Add", "B", a.B, a.N)}
-	t.dst = t.dst.output(t.a, t.b)
 	b.pool.run("Add", t, a.N, elemGrain)
 }
 
@@ -23,5 +22,4 @@ func (t *addTask) do(lo, hi int, w *worker) {
 		vec.Add(dst, x, y)
 		t.dst.flush(dst, lo)
 	}
-	t.dst.fence()
 }

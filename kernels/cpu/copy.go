@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"github.com/selkie-ml/selkie/kernels"
-	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
 type copyTask struct {
@@ -28,7 +27,8 @@ func (b *Backend) Copy(a kernels.CopyArgs) {
 	if a.Dst.DType == kernels.I32 {
 		t.dstInt, t.srcInt = i32s("Copy", "Dst", a.Dst, nDst), i32s("Copy", "Src", a.Src, nSrc)
 	} else {
-		t.dst, t.src = floats("Copy", "Dst", a.Dst, nDst).output(), floats("Copy", "Src", a.Src, nSrc)
+		t.dst, t.src = floats("Copy", "Dst", a.Dst, nDst), floats("Copy", "Src", a.Src, nSrc)
+		t.dst = t.dst.output(t.src)
 	}
 	b.pool.run("Copy", t, rows, grain)
 }
@@ -50,11 +50,7 @@ func (t *copyTask) span(dst, src, n int, w *worker) {
 	case t.dstInt != nil:
 		copy(t.dstInt[dst:dst+n], t.srcInt[src:src+n])
 	case t.dst.dtype == t.src.dtype && t.dst.dtype != kernels.F32:
-		if t.dst.past {
-			vec.Stream(t.dst.u16[dst:dst+n], t.src.u16[src:src+n])
-		} else {
-			copy(t.dst.u16[dst:dst+n], t.src.u16[src:src+n])
-		}
+		copy(t.dst.u16[dst:dst+n], t.src.u16[src:src+n])
 	case t.dst.dtype == kernels.F32 && !t.dst.past:
 		t.src.widen(t.dst.f32[dst:dst+n], src)
 	case t.src.dtype == kernels.F32:

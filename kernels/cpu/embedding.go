@@ -9,11 +9,12 @@ import (
 func (b *Backend) Embedding(a kernels.EmbeddingArgs) {
 	t := &b.ops.gather
 	*t = gatherTask{
-		dst:   floats("Embedding", "Y", a.Y, a.Rows, a.Dim).output(),
+		dst:   floats("Embedding", "Y", a.Y, a.Rows, a.Dim),
 		src:   floats("Embedding", "Table", a.Table, a.Vocab, a.Dim),
 		index: i32s("Embedding", "IDs", a.IDs, a.Rows),
 		cols:  a.Dim,
 	}
+	t.dst = t.dst.output(t.src)
 	if b.idsWithin("Embedding", t.index, a.Vocab) {
 		b.pool.run("Embedding", t, a.Rows, rowGrain(a.Dim))
 	}

@@ -15,11 +15,12 @@ type gatherTask struct {
 func (b *Backend) Gather(a kernels.GatherArgs) {
 	t := &b.ops.gather
 	*t = gatherTask{
-		dst:   floats("Gather", "Dst", a.Dst, a.Rows, a.Cols).output(),
+		dst:   floats("Gather", "Dst", a.Dst, a.Rows, a.Cols),
 		src:   floats("Gather", "Src", a.Src, a.SrcRows, a.Cols),
 		index: i32s("Gather", "Index", a.Index, a.Rows),
 		cols:  a.Cols,
 	}
+	t.dst = t.dst.output(t.src)
 	for i, v := range t.index {
 		if v < 0 || int(v) >= a.SrcRows {
 			b.Fail("Gather", "row %d takes row %d of a source of %d rows", i, v, a.SrcRows)

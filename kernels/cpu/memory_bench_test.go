@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -173,6 +174,10 @@ func memoryOps(m *maker, rows, dim int, run func(name string, bytesPerElement fl
 
 	headDim := 64
 	cos, sin := m.f32(2048*headDim/2), m.f32(2048*headDim/2)
+	for i, c := range host.F32(cos, 2048*headDim/2) { // rotations, lest what is rotated in place fades
+		host.F32(cos, 2048*headDim/2)[i] = float32(math.Cos(float64(c)))
+		host.F32(sin, 2048*headDim/2)[i] = float32(math.Sin(float64(c)))
+	}
 	pos := m.indices(rows, 2048)
 	rope := kernels.RopeArgs{Y: z, X: p, Positions: pos, Cos: cos, Sin: sin, Rows: rows, Heads: dim / headDim, HeadDim: headDim, MaxPos: 2048}
 	run("Rope", 8, func() { m.b.Rope(rope) })

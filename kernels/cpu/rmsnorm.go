@@ -64,7 +64,7 @@ func (b *Backend) RMSNormBackward(a kernels.RMSNormBackwardArgs) {
 		inv: resize(t.inv, a.Rows),
 	}
 	if !t.accumulate {
-		t.dx = t.dx.output(elems{f32: t.dy}, elems{f32: t.x})
+		t.dx = t.dx.output(elems{f32: t.dy})
 	}
 	if a.DW.IsNil() {
 		b.pool.run(op, t, a.Rows, rowGrain(a.Dim))

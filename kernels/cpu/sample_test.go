@@ -87,7 +87,7 @@ func TestDrawIsTheDefinitions(t *testing.T) {
 					if got, want := c.greedy(z, m), slices.Index(z, m); got != want {
 						t.Fatalf("%s, n = %d: greedy gives %d, want %d", name, n, got, want)
 					}
-					for range 12 {
+					for range 6 {
 						temperature := []float32{1, 0.7, 0.01, 30}[rng.IntN(4)]
 						topP := []float32{1, 1, 0.9, 0.5, 0.999, 0.99999994, 0}[rng.IntN(7)]
 						topK := []int{0, 0, 1, 5, 50, n / 20, n / 3, n - 1, n}[rng.IntN(9)]

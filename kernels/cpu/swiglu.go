@@ -11,11 +11,14 @@ type swigluTask struct{ y, gate, up elems }
 func (b *Backend) SwiGLU(a kernels.SwiGLUArgs) {
 	t := &b.ops.swiglu
 	*t = swigluTask{floats("SwiGLU", "Y", a.Y, a.N), floats("SwiGLU", "Gate", a.Gate, a.N), floats("SwiGLU", "Up", a.Up, a.N)}
-	t.y = t.y.output(t.gate, t.up)
 	b.pool.run("SwiGLU", t, a.N, elemGrain/2)
 }
 
 func (t *swigluTask) do(lo, hi int, w *worker) {
+	if t.y.dtype == kernels.BF16 && t.gate.dtype == kernels.BF16 && t.up.dtype == kernels.BF16 {
+		vec.SwiGLUBF16(t.y.u16[lo:hi], t.gate.u16[lo:hi], t.up.u16[lo:hi])
+		return
+	}
 	for block := blockOf(hi-lo, t.y, t.gate, t.up); lo < hi; lo += block {
 		w.used = 0
 		n := min(block, hi-lo)
@@ -23,36 +26,32 @@ func (t *swigluTask) do(lo, hi int, w *worker) {
 		vec.SwiGLU(y, gate, up)
 		t.y.flush(y, lo)
 	}
-	t.y.fence()
 }
 
-type swigluBackwardTask struct{ dgate, dup, dy, gate, up elems }
+type swigluBackwardTask struct {
+	dgate, dup, dy []float32
+	gate, up       elems
+}
 
 // SwiGLUBackward implements kernels.Backend.
 func (b *Backend) SwiGLUBackward(a kernels.SwiGLUBackwardArgs) {
 	const op = "SwiGLUBackward"
 	t := &b.ops.swigluBackward
-	gradient := func(name string, buf kernels.Buffer) elems {
-		return elems{f32: f32s(op, name, buf, a.N), dtype: kernels.F32}
-	}
 	*t = swigluBackwardTask{
-		dgate: gradient("DGate", a.DGate), dup: gradient("DUp", a.DUp), dy: gradient("DY", a.DY),
+		dgate: f32s(op, "DGate", a.DGate, a.N), dup: f32s(op, "DUp", a.DUp, a.N), dy: f32s(op, "DY", a.DY, a.N),
 		gate: floats(op, "Gate", a.Gate, a.N), up: floats(op, "Up", a.Up, a.N),
 	}
-	t.dgate, t.dup = t.dgate.output(t.dy, t.gate, t.up), t.dup.output(t.dy, t.gate, t.up)
 	b.pool.run(op, t, a.N, elemGrain/4)
 }
 
 func (t *swigluBackwardTask) do(lo, hi int, w *worker) {
-	for block := blockOf(hi-lo, t.dgate, t.dup, t.gate, t.up); lo < hi; lo += block {
+	if t.gate.dtype == kernels.BF16 && t.up.dtype == kernels.BF16 {
+		vec.SwiGLUBackwardBF16(t.dgate[lo:hi], t.dup[lo:hi], t.gate.u16[lo:hi], t.up.u16[lo:hi], t.dy[lo:hi])
+		return
+	}
+	for block := blockOf(hi-lo, t.gate, t.up); lo < hi; lo += block {
 		w.used = 0
 		n := min(block, hi-lo)
-		dgate, dup := t.dgate.out(w, lo, n), t.dup.out(w, lo, n)
-		vec.SwiGLUBackward(dgate, dup, t.gate.load(w, lo, n), t.up.load(w, lo, n), t.dy.f32[lo:lo+n])
-		t.dgate.flush(dgate, lo)
-		t.dup.flush(dup, lo)
-	}
-	if t.dgate.past || t.dup.past {
-		vec.Fence()
+		vec.SwiGLUBackward(t.dgate[lo:lo+n], t.dup[lo:lo+n], t.gate.load(w, lo, n), t.up.load(w, lo, n), t.dy[lo:lo+n])
 	}
 }

@@ -25,15 +25,11 @@ type elems struct {
 // smaller one will be read from there.
 var pastFrom = max(8<<20, cpuid.CPU.Cache.L3/2)
 
-// output marks e as an op's output, whose inputs are in: large ones go past the
-// caches, unless they take an input's place.
-func (e elems) output(in ...elems) elems {
-	e.past = len(e.f32)*4+len(e.u16)*2 >= pastFrom
-	for _, x := range in {
-		if unsafe.SliceData(e.f32) == unsafe.SliceData(x.f32) && unsafe.SliceData(e.u16) == unsafe.SliceData(x.u16) {
-			e.past = false
-		}
-	}
+// output marks e as the output of an op that does little but copy its input in.
+// Where it is large it goes past the caches, unless it takes the input's place.
+// f32 alone gains by that, and only where there is little to compute.
+func (e elems) output(in elems) elems {
+	e.past = 4*len(e.f32) >= pastFrom && unsafe.SliceData(e.f32) != unsafe.SliceData(in.f32)
 	return e
 }
 
@@ -171,20 +167,10 @@ func (e elems) out(w *worker, at, n int) []float32 {
 // A worker's last is followed by fence.
 func (e elems) flush(x []float32, at int) {
 	switch {
-	case !e.past:
-		if e.dtype != kernels.F32 {
-			e.narrow(x, at)
-		}
-	case e.dtype == kernels.F32:
+	case e.past:
 		vec.Stream(e.f32[at:at+len(x)], x)
-	default:
-		var buf [blockLen]uint16
-		for len(x) > 0 {
-			n := min(len(x), blockLen)
-			elems{u16: buf[:n], dtype: e.dtype}.narrow(x[:n], 0)
-			vec.Stream(e.u16[at:at+n], buf[:n])
-			x, at = x[n:], at+n
-		}
+	case e.dtype != kernels.F32:
+		e.narrow(x, at)
 	}
 }
 

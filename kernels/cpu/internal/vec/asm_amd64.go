@@ -283,7 +283,38 @@ func stream(dst, src unsafe.Pointer, n int) {
 
 func fence() { storeFence() }
 
-// The conversions do whole vectors and return how many elements those are.
+// Functions on 16-bit storage return how many elements they did: in AVX2, and
+// in conversions, those of whole vectors.
+
+func swiGLUBF16(dst, gate, up []uint16) int {
+	n := len(dst)
+	switch level(n) {
+	case AVX512:
+		swiGLUBF16AVX512(&dst[0], &gate[0], &up[0], n)
+		return n
+	case AVX2:
+		if n &^= 7; n > 0 {
+			swiGLUBF16AVX2(&dst[0], &gate[0], &up[0], n)
+		}
+		return n
+	}
+	return 0
+}
+
+func swiGLUBackwardBF16(dgate, dup []float32, gate, up []uint16, dy []float32) int {
+	n := len(dy)
+	switch level(n) {
+	case AVX512:
+		swiGLUBackwardBF16AVX512(&dgate[0], &dup[0], &gate[0], &up[0], &dy[0], n)
+		return n
+	case AVX2:
+		if n &^= 7; n > 0 {
+			swiGLUBackwardBF16AVX2(&dgate[0], &dup[0], &gate[0], &up[0], &dy[0], n)
+		}
+		return n
+	}
+	return 0
+}
 
 func widenBF16(dst []float32, src []uint16) int {
 	n := len(src) &^ (lanes - 1)

@@ -70,6 +70,10 @@ func stream(dst, src unsafe.Pointer, n int) {} // never called: the level is Gen
 
 func fence() {}
 
+func swiGLUBF16(dst, gate, up []uint16) int { return 0 }
+
+func swiGLUBackwardBF16(dgate, dup []float32, gate, up []uint16, dy []float32) int { return 0 }
+
 func widenBF16(dst []float32, src []uint16) int { return 0 }
 
 func widenF16(dst []float32, src []uint16) int { return 0 }

@@ -1,5 +1,7 @@
 package vec
 
+import "github.com/selkie-ml/selkie/internal/half"
+
 // Add sets dst[i] = a[i] + b[i].
 func Add(dst, a, b []float32) {
 	mustMatch("Add", len(dst), len(a), len(b))
@@ -28,6 +30,22 @@ func SwiGLU(dst, gate, up []float32) {
 func SwiGLUBackward(dgate, dup, gate, up, dy []float32) {
 	mustMatch("SwiGLUBackward", len(dgate), len(dup), len(gate), len(up), len(dy))
 	swiGLUBackward(dgate, dup, gate, up, dy)
+}
+
+// SwiGLUBF16 is SwiGLU of bfloat16: widened before, narrowed after.
+func SwiGLUBF16(dst, gate, up []uint16) {
+	mustMatch("SwiGLUBF16", len(dst), len(gate), len(up))
+	for i := swiGLUBF16(dst, gate, up); i < len(dst); i++ {
+		dst[i] = half.BF16FromFloat32(swiGLU1(half.BF16ToFloat32(gate[i]), half.BF16ToFloat32(up[i])))
+	}
+}
+
+// SwiGLUBackwardBF16 is SwiGLUBackward, widening gate and up before.
+func SwiGLUBackwardBF16(dgate, dup []float32, gate, up []uint16, dy []float32) {
+	mustMatch("SwiGLUBackwardBF16", len(dgate), len(dup), len(gate), len(up), len(dy))
+	for i := swiGLUBackwardBF16(dgate, dup, gate, up, dy); i < len(dy); i++ {
+		dgate[i], dup[i] = swiGLUBackward1(half.BF16ToFloat32(gate[i]), half.BF16ToFloat32(up[i]), dy[i])
+	}
 }
 
 // AdamW applies one step of AdamW (Loshchilov and Hutter 2019, in PyTorch's form)

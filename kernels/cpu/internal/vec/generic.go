@@ -204,19 +204,22 @@ func sumAtLeastGeneric(x []uint32, t uint32) (sum uint64) {
 
 func swiGLUGeneric(dst, gate, up []float32) {
 	for i, g := range gate {
-		dst[i] = g / (1 + f32math.Exp32(-g)) * up[i]
+		dst[i] = swiGLU1(g, up[i])
 	}
 }
 
+func swiGLU1(g, u float32) float32 { return g / (1 + f32math.Exp32(-g)) * u }
+
 func swiGLUBackwardGeneric(dgate, dup, gate, up, dy []float32) {
 	for i, g := range gate {
-		s := 1 / (1 + f32math.Exp32(-g))
-		y := g * s
-		d := dy[i]
-		u := up[i]
-		dup[i] = d * y
-		dgate[i] = d * u * f32math.FMA32(y, 1-s, s)
+		dgate[i], dup[i] = swiGLUBackward1(g, up[i], dy[i])
 	}
+}
+
+func swiGLUBackward1(g, u, dy float32) (dgate, dup float32) {
+	s := 1 / (1 + f32math.Exp32(-g))
+	y := g * s
+	return dy * u * f32math.FMA32(y, 1-s, s), dy * y
 }
 
 // adamCoef holds AdamW's scalars, each rounded to float32 once. The assembly

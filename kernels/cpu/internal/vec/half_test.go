@@ -112,3 +112,50 @@ func TestConversionsOfAllLengths(t *testing.T) {
 		}
 	})
 }
+
+// What works on bfloat16 widens, computes and narrows: exactly.
+func TestSwiGLUOfBF16(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for n := range 131 {
+			a := &arena{rng: rand.New(rand.NewPCG(17, uint64(n))), offset: n % 5}
+			narrow := func(x []float32) []uint16 {
+				u := make([]uint16, n%3+n+1)
+				for i := range u {
+					u[i] = 0xabcd
+				}
+				NarrowBF16(u[n%3:][:n], x)
+				return u
+			}
+			widen := func(u []uint16) []float32 {
+				x := make([]float32, n)
+				WidenBF16(x, u[n%3:][:n])
+				return x
+			}
+			values := a.normal
+			if n%2 == 1 {
+				values = a.wild
+			}
+			gate, up, dy := narrow(values(n)), narrow(values(n)), values(n)
+			y, want := narrow(a.empty(n)), make([]float32, n)
+			SwiGLUBF16(y[n%3:][:n], gate[n%3:][:n], up[n%3:][:n])
+			swiGLUGeneric(want, widen(gate), widen(up))
+			for i, got := range widen(y) {
+				if !same(got, half.RoundBF16(want[i])) {
+					t.Fatalf("n = %d: result %d is %v, want %v", n, i, got, half.RoundBF16(want[i]))
+				}
+			}
+			if y[n%3+n] != 0xabcd || n%3 > 0 && y[n%3-1] != 0xabcd {
+				t.Fatalf("n = %d: a neighbour was overwritten", n)
+			}
+			dgate, dup, wantGate, wantUp := a.empty(n), a.empty(n), make([]float32, n), make([]float32, n)
+			SwiGLUBackwardBF16(dgate, dup, gate[n%3:][:n], up[n%3:][:n], dy)
+			swiGLUBackwardGeneric(wantGate, wantUp, widen(gate), widen(up), dy)
+			for i := range dy {
+				if !same(dgate[i], wantGate[i]) || !same(dup[i], wantUp[i]) {
+					t.Fatalf("n = %d: gradients %d are %v and %v, want %v and %v", n, i, dgate[i], dup[i], wantGate[i], wantUp[i])
+				}
+			}
+			a.check(t)
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -11,6 +13,7 @@ type element struct {
 	name, doc string
 	slices    []string // in the order of the signature
 	integers  bool     // the first is *uint32
+	bf16      string   // names of those that are stored so, in order, as *uint16
 	reads     int      // index of the first that is read
 	scalars   string   // further parameters
 	// prepare loads constants; the function it returns turns the values read
@@ -19,34 +22,64 @@ type element struct {
 }
 
 func (e element) write(s isa) {
-	sig := ""
+	var sig []string
+	var p []pointer
 	for i, name := range e.slices {
-		if sig += name; i == 0 && e.integers {
-			sig += " *uint32"
+		typ, size := "*float32", 4
+		switch {
+		case i == 0 && e.integers:
+			typ = "*uint32"
+		case strings.Contains(e.bf16, name):
+			typ, size = "*uint16", 2
 		}
-		sig += ", "
+		sig = append(sig, name+" "+typ)
+		p = append(p, pointer{size: size})
 	}
-	sig = sig[:len(sig)-2] + " *float32, n int"
+	sig = append(sig, "n int")
 	if e.scalars != "" {
-		sig += ", " + e.scalars
+		sig = append(sig, e.scalars)
 	}
-	s.function(e.name, sig, e.doc)
-	var p []GPVirtual
-	for _, name := range e.slices {
-		p = append(p, gp(name))
+	s.function(e.name, strings.Join(sig, ", "), e.doc)
+	for i, name := range e.slices {
+		p[i].GPVirtual = gp(name)
 	}
 	n := gp("n")
 	body := e.prepare(s)
+	narrow := func(v VecVirtual) VecVirtual { return v }
+	if p[0].size == 2 {
+		narrow = bf16.narrow(s)
+	}
 	step := func(mask Op) {
 		var in []VecVirtual
 		for _, q := range p[e.reads:] {
-			in = append(in, s.load(Mem{Base: q}, mask))
+			switch m := (Mem{Base: q}); {
+			case q.size == 4:
+				in = append(in, s.load(m, mask))
+			case mask == nil:
+				in = append(in, bf16.widen(s, m))
+			default:
+				v := ZMM()
+				VPMOVZXWD_Z(m, mask, v)
+				VPSLLD(U8(16), v, v)
+				in = append(in, v)
+			}
 		}
 		for i, v := range body(in) {
-			s.store(v, Mem{Base: p[i]}, mask)
+			switch m := (Mem{Base: p[i]}); {
+			case p[i].size == 4:
+				s.store(v, m, mask)
+			case mask == nil:
+				VMOVUPS(narrow(v), m)
+			default:
+				VMOVDQU16(narrow(v), mask, m)
+			}
 		}
 	}
-	loop(n, s.lanes, p, func() { step(nil) }, func(left GPVirtual) { step(s.masks(left, 1)[0]) })
+	if e.bf16 != "" && s.lanes == 8 {
+		wholes(n, s.lanes, func() { step(nil) }, p...)
+		return
+	}
+	advancing(n, s.lanes, p, func() { step(nil) }, func(left GPVirtual) { step(s.masks(left, 1)[0]) })
 	VZEROUPPER()
 	RET()
 }
@@ -133,37 +166,10 @@ var elementwise = []element{
 				return in[:1]
 			}
 		}},
-	{name: "swiGLU", doc: "SwiGLU.", slices: []string{"dst", "gate", "up"}, reads: 1,
-		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
-			e, one, sign := newExponential(s), s.constant(1), s.bits(1<<31)
-			return func(in []VecVirtual) []VecVirtual {
-				g, u := in[0], in[1]
-				d := e.of(s.flipped(g, sign))
-				VADDPS(one, d, d)
-				VDIVPS(d, g, d)
-				VMULPS(u, d, d)
-				return []VecVirtual{d}
-			}
-		}},
-	{name: "swiGLUBackward", doc: "SwiGLUBackward.", slices: []string{"dgate", "dup", "gate", "up", "dy"}, reads: 2,
-		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
-			e, one, sign := newExponential(s), s.constant(1), s.bits(1<<31)
-			return func(in []VecVirtual) []VecVirtual {
-				g, u, dy := in[0], in[1], in[2]
-				d := e.of(s.flipped(g, sign))
-				VADDPS(one, d, d)
-				sig := s.load(one, nil)
-				VDIVPS(d, sig, sig)
-				y, dup, rest := s.vec(), s.vec(), s.load(one, nil)
-				VMULPS(sig, g, y)
-				VMULPS(y, dy, dup)
-				VSUBPS(sig, rest, rest)
-				VFMADD213PS(sig, rest, y)
-				VMULPS(u, dy, dy)
-				VMULPS(y, dy, dy)
-				return []VecVirtual{dy, dup}
-			}
-		}},
+	{name: "swiGLU", doc: "SwiGLU.", slices: []string{"dst", "gate", "up"}, reads: 1, prepare: swiGLU},
+	{name: "swiGLUBF16", doc: "SwiGLUBF16; in AVX2, n is a positive multiple of 8.", slices: []string{"dst", "gate", "up"}, bf16: "dst gate up", reads: 1, prepare: swiGLU},
+	{name: "swiGLUBackward", doc: "SwiGLUBackward.", slices: []string{"dgate", "dup", "gate", "up", "dy"}, reads: 2, prepare: swiGLUBackward},
+	{name: "swiGLUBackwardBF16", doc: "SwiGLUBackwardBF16; in AVX2, n is a positive multiple of 8.", slices: []string{"dgate", "dup", "gate", "up", "dy"}, bf16: "gate up", reads: 2, prepare: swiGLUBackward},
 	{name: "adamW", doc: "AdamW; c points to an adamCoef.", slices: []string{"p", "m", "v", "grad"}, scalars: "c *float32", reads: 0,
 		prepare: func(s isa) func([]VecVirtual) []VecVirtual {
 			base := gp("c")
@@ -196,6 +202,37 @@ var elementwise = []element{
 				return []VecVirtual{p, m, v, s.zero()}
 			}
 		}},
+}
+
+func swiGLU(s isa) func([]VecVirtual) []VecVirtual {
+	e, one, sign := newExponential(s), s.constant(1), s.bits(1<<31)
+	return func(in []VecVirtual) []VecVirtual {
+		g, u := in[0], in[1]
+		d := e.of(s.flipped(g, sign))
+		VADDPS(one, d, d)
+		VDIVPS(d, g, d)
+		VMULPS(u, d, d)
+		return []VecVirtual{d}
+	}
+}
+
+func swiGLUBackward(s isa) func([]VecVirtual) []VecVirtual {
+	e, one, sign := newExponential(s), s.constant(1), s.bits(1<<31)
+	return func(in []VecVirtual) []VecVirtual {
+		g, u, dy := in[0], in[1], in[2]
+		d := e.of(s.flipped(g, sign))
+		VADDPS(one, d, d)
+		sig := s.load(one, nil)
+		VDIVPS(d, sig, sig)
+		y, dup, rest := s.vec(), s.vec(), s.load(one, nil)
+		VMULPS(sig, g, y)
+		VMULPS(y, dy, dup)
+		VSUBPS(sig, rest, rest)
+		VFMADD213PS(sig, rest, y)
+		VMULPS(u, dy, dy)
+		VMULPS(y, dy, dy)
+		return []VecVirtual{dy, dup}
+	}
 }
 
 // flipped is x with the bits of sign inverted.

@@ -6,23 +6,24 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// sixteens runs body n/16 times; the pointers advance by 16 elements of their
-// sizes. n is a positive multiple of 16.
-func sixteens(n GPVirtual, body func(), pointers ...pointer) {
-	Label("next")
-	body()
-	for _, p := range pointers {
-		ADDQ(U8(16*p.size), p.GPVirtual)
-	}
-	SUBQ(U8(16), n)
-	JNZ(LabelRef("next"))
-	VZEROUPPER()
-	RET()
-}
-
+// pointer is one to elements of a size.
 type pointer struct {
 	GPVirtual
 	size int
+}
+
+// wholes runs body n/size times and returns; the pointers advance by size elements. n is a
+// positive multiple of size.
+func wholes(n GPVirtual, size int, body func(), pointers ...pointer) {
+	Label("next")
+	body()
+	for _, p := range pointers {
+		ADDQ(U8(size*p.size), p.GPVirtual)
+	}
+	SUBQ(U8(size), n)
+	JNZ(LabelRef("next"))
+	VZEROUPPER()
+	RET()
 }
 
 // half16 is a 16-bit storage.
@@ -42,8 +43,10 @@ func (s isa) halfVec() VecVirtual {
 	return XMM()
 }
 
-var halves = []half16{
-	{"BF16", func(s isa, m Mem) VecVirtual {
+var halves = []half16{bf16, f16}
+
+var (
+	bf16 = half16{"BF16", func(s isa, m Mem) VecVirtual {
 		v := s.vec()
 		VPMOVZXWD(m, v)
 		VPSLLD(U8(16), v, v)
@@ -79,8 +82,8 @@ var halves = []half16{
 			VPACKUSDW(upper, r.AsX(), h)
 			return h
 		}
-	}},
-	{"F16", func(s isa, m Mem) VecVirtual {
+	}}
+	f16 = half16{"F16", func(s isa, m Mem) VecVirtual {
 		v := s.vec()
 		VCVTPH2PS(m, v)
 		return v
@@ -90,13 +93,13 @@ var halves = []half16{
 			VCVTPS2PH(U8(0), x, h)
 			return h
 		}
-	}},
-}
+	}}
+)
 
 func (h half16) write(s isa) {
 	s.function("widen"+h.name, "dst *float32, src *uint16, n int", "Widen"+h.name+"; n is a positive multiple of 16.")
 	dst, src, n := gp("dst"), gp("src"), gp("n")
-	sixteens(n, func() {
+	wholes(n, 16, func() {
 		for v := range s.perBlock() {
 			VMOVUPS(h.widen(s, Mem{Base: src, Disp: 2 * v * s.lanes}), at(dst, v, s.lanes))
 		}
@@ -105,9 +108,9 @@ func (h half16) write(s isa) {
 	s.function("narrow"+h.name, "dst *uint16, src *float32, n int", "Narrow"+h.name+"; n is a positive multiple of 16.")
 	dst, src, n = gp("dst"), gp("src"), gp("n")
 	narrow := h.narrow(s)
-	sixteens(n, func() {
+	wholes(n, 16, func() {
 		for v := range s.perBlock() {
-			VMOVDQU(narrow(s.load(at(src, v, s.lanes), nil)), Mem{Base: dst, Disp: 2 * v * s.lanes})
+			VMOVUPS(narrow(s.load(at(src, v, s.lanes), nil)), Mem{Base: dst, Disp: 2 * v * s.lanes})
 		}
 	}, pointer{dst, 2}, pointer{src, 4})
 }

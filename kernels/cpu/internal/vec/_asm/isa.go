@@ -186,14 +186,23 @@ func (s isa) broadcast(param string) VecVirtual {
 func gp(param string) GPVirtual { return Load(Param(param), GP64()).(GPVirtual) }
 
 // loop runs body for every complete vector of size elements, then tail, with the number of elements left,
-// if there are any. pointers advance. n is consumed.
+// if there are any. pointers, to float32, advance. n is consumed.
 func loop(n GPVirtual, size int, pointers []GPVirtual, body func(), tail func(left GPVirtual)) {
+	var p []pointer
+	for _, q := range pointers {
+		p = append(p, pointer{q, 4})
+	}
+	advancing(n, size, p, body, tail)
+}
+
+// advancing is loop with pointers to elements of any size.
+func advancing(n GPVirtual, size int, pointers []pointer, body func(), tail func(left GPVirtual)) {
 	SUBQ(U8(size), n)
 	JB(LabelRef("tail"))
 	Label("whole")
 	body()
 	for _, p := range pointers {
-		ADDQ(U8(4*size), p)
+		ADDQ(U8(p.size*size), p.GPVirtual)
 	}
 	SUBQ(U8(size), n)
 	JAE(LabelRef("whole"))

@@ -29,7 +29,6 @@ func main() {
 		for _, e := range elementwise {
 			e.write(s)
 		}
-		attention(s)
 	}
 	Generate()
 }

@@ -6,24 +6,18 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// rope takes a vector of angles through all heads.
+// rope goes through a row in its order in memory.
 func rope(s isa) {
 	s.function("rope", "y, x, cos, sin *float32, h, heads int, sign float32", "Rope; h is half a head, heads is positive.")
-	y, x, cos, sin, n, heads := gp("y"), gp("x"), gp("cos"), gp("sin"), gp("h"), gp("heads")
+	y, x, heads := gp("y"), gp("x"), gp("heads")
 	sign := s.broadcast("sign")
-	half, head := GP64(), GP64() // in bytes
-	MOVQ(n, half)
+	half := gp("h") // in bytes
 	SHLQ(U8(2), half)
-	LEAQ(Mem{Base: half, Index: half, Scale: 1}, head)
-	step := func(name string, mask Op) {
+	step := func(cos, sin GPVirtual, mask Op) {
+		upper := func(p GPVirtual) Mem { return Mem{Base: p, Index: half, Scale: 1} }
 		c, sn := s.load(Mem{Base: cos}, mask), s.load(Mem{Base: sin}, mask)
 		VMULPS(sign, sn, sn)
-		px, py, left := GP64(), GP64(), GP64()
-		MOVQ(x, px)
-		MOVQ(y, py)
-		MOVQ(heads, left)
-		Label(name)
-		a, b := s.load(Mem{Base: px}, mask), s.load(Mem{Base: px, Index: half, Scale: 1}, mask)
+		a, b := s.load(Mem{Base: x}, mask), s.load(upper(x), mask)
 		as, bs := s.vec(), s.vec()
 		VMULPS(sn, a, as)
 		VMULPS(sn, b, bs)
@@ -31,16 +25,22 @@ func rope(s isa) {
 		VMULPS(c, b, b)
 		VSUBPS(bs, a, a)
 		VADDPS(as, b, b)
-		s.store(a, Mem{Base: py}, mask)
-		s.store(b, Mem{Base: py, Index: half, Scale: 1}, mask)
-		ADDQ(head, px)
-		ADDQ(head, py)
-		DECQ(left)
-		JNZ(LabelRef(name))
+		s.store(a, Mem{Base: y}, mask)
+		s.store(b, upper(y), mask)
 	}
+	Label("head")
+	cos, sin, n := gp("cos"), gp("sin"), gp("h")
 	loop(n, s.lanes, []GPVirtual{y, x, cos, sin},
-		func() { step("head", nil) },
-		func(left GPVirtual) { step("lasthead", s.masks(left, 1)[0]) })
+		func() { step(cos, sin, nil) },
+		func(left GPVirtual) {
+			step(cos, sin, s.masks(left, 1)[0])
+			LEAQ(Mem{Base: y, Index: left, Scale: 4}, y)
+			LEAQ(Mem{Base: x, Index: left, Scale: 4}, x)
+		})
+	ADDQ(half, y)
+	ADDQ(half, x)
+	DECQ(heads)
+	JNZ(LabelRef("head"))
 	VZEROUPPER()
 	RET()
 }

@@ -9,7 +9,7 @@ import (
 func stream(s isa) {
 	s.function("stream", "dst, src *float32, n int", "Stream; dst is aligned to 64 bytes, n a positive multiple of 16.")
 	dst, src, n := gp("dst"), gp("src"), gp("n")
-	sixteens(n, func() {
+	wholes(n, 16, func() {
 		for v := range s.perBlock() {
 			VMOVNTPS(s.load(at(src, v, s.lanes), nil), at(dst, v, s.lanes))
 		}

@@ -118,8 +118,7 @@ func maximum(s isa) {
 	returnFloat(s.fold(first, func(upper, lower, dst Op) { VMAXPS(lower, upper, dst) }))
 }
 
-// squares is a sum of squares in float64. Squares of float32 are exact there, so
-// that a sum and a product give the bits of an fma, sooner.
+// squares is a sum of squares in float64.
 type squares struct {
 	isa
 	acc block
@@ -138,8 +137,7 @@ func (q squares) add(v int, y VecVirtual) {
 	square := func(half Op, acc VecVirtual) {
 		w := q.vec()
 		VCVTPS2PD(half, w)
-		VMULPD(w, w, w)
-		VADDPD(w, acc, acc)
+		VFMADD231PD(w, w, acc)
 	}
 	if q.lanes == 16 {
 		upper := YMM()
