@@ -157,6 +157,36 @@ func swiGLUBackwardBF16AVX2(dgate *float32, dup *float32, gate *uint16, up *uint
 //go:noescape
 func adamWAVX2(p *float32, m *float32, v *float32, grad *float32, n int, c *float32)
 
+// softmaxAVX2 is Softmax of rows of 16*blocks elements; rows and blocks are positive.
+//
+//go:noescape
+func softmaxAVX2(x *float32, ld int, rows int, blocks int, n *int32, m *float32, shift *float32, sum *float32, scale float32)
+
+// softmaxGradAVX2 is SoftmaxGrad of rows of 16*blocks elements; rows and blocks are positive.
+//
+//go:noescape
+func softmaxGradAVX2(p *float32, dp *float32, ld int, rows int, blocks int, n *int32, lse *float32, delta *float32, scale float32)
+
+// scaleRowsAVX2 is ScaleRows; rows and d are positive.
+//
+//go:noescape
+func scaleRowsAVX2(x *float32, ld int, rows int, d int, c *float32)
+
+// rowDotsAVX2 is RowDots; rows and d are positive.
+//
+//go:noescape
+func rowDotsAVX2(dst *float32, a *float32, b *float32, ld int, rows int, d int)
+
+// logSumExpAVX2 is LogSumExp.
+//
+//go:noescape
+func logSumExpAVX2(dst *float32, m *float32, l *float32, n int)
+
+// prefetch asks for cache lines from x on; lines is positive.
+//
+//go:noescape
+func prefetch(x *byte, lines int)
+
 // dotAVX512 is Dot.
 //
 //go:noescape
@@ -306,3 +336,28 @@ func swiGLUBackwardBF16AVX512(dgate *float32, dup *float32, gate *uint16, up *ui
 //
 //go:noescape
 func adamWAVX512(p *float32, m *float32, v *float32, grad *float32, n int, c *float32)
+
+// softmaxAVX512 is Softmax of rows of 16*blocks elements; rows and blocks are positive.
+//
+//go:noescape
+func softmaxAVX512(x *float32, ld int, rows int, blocks int, n *int32, m *float32, shift *float32, sum *float32, scale float32)
+
+// softmaxGradAVX512 is SoftmaxGrad of rows of 16*blocks elements; rows and blocks are positive.
+//
+//go:noescape
+func softmaxGradAVX512(p *float32, dp *float32, ld int, rows int, blocks int, n *int32, lse *float32, delta *float32, scale float32)
+
+// scaleRowsAVX512 is ScaleRows; rows and d are positive.
+//
+//go:noescape
+func scaleRowsAVX512(x *float32, ld int, rows int, d int, c *float32)
+
+// rowDotsAVX512 is RowDots; rows and d are positive.
+//
+//go:noescape
+func rowDotsAVX512(dst *float32, a *float32, b *float32, ld int, rows int, d int)
+
+// logSumExpAVX512 is LogSumExp.
+//
+//go:noescape
+func logSumExpAVX512(dst *float32, m *float32, l *float32, n int)

@@ -2130,6 +2130,622 @@ done:
 	VZEROUPPER
 	RET
 
+// func softmaxAVX2(x *float32, ld int, rows int, blocks int, n *int32, m *float32, shift *float32, sum *float32, scale float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-68
+	MOVQ         x+0(FP), AX
+	MOVQ         ld+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         blocks+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVQ         m+40(FP), DI
+	MOVQ         shift+48(FP), R8
+	MOVQ         sum+56(FP), R9
+	SHLQ         $0x02, CX
+	VBROADCASTSS scale+64(FP), Y0
+
+row:
+	VPBROADCASTD (SI), Y2
+	VMOVDQU      iotaAVX2<>+0(SB), Y1
+	VMOVUPS      allff800000<>+0(SB), Y3
+	VMOVUPS      allff800000<>+0(SB), Y4
+	MOVQ         AX, R10
+	MOVQ         BX, R11
+
+largest:
+	VMOVUPS      (R10), Y5
+	VMULPS       Y0, Y5, Y5
+	VMOVUPS      Y5, (R10)
+	VPCMPGTD     Y1, Y2, Y6
+	VPADDD       all00000008<>+0(SB), Y1, Y1
+	VMOVUPS      allff800000<>+0(SB), Y7
+	VBLENDVPS    Y6, Y5, Y7, Y7
+	VMAXPS       Y3, Y7, Y3
+	VMOVUPS      32(R10), Y5
+	VMULPS       Y0, Y5, Y5
+	VMOVUPS      Y5, 32(R10)
+	VPCMPGTD     Y1, Y2, Y6
+	VPADDD       all00000008<>+0(SB), Y1, Y1
+	VMOVUPS      allff800000<>+0(SB), Y7
+	VBLENDVPS    Y6, Y5, Y7, Y7
+	VMAXPS       Y4, Y7, Y4
+	ADDQ         $0x40, R10
+	DECQ         R11
+	JNZ          largest
+	VMAXPS       Y3, Y4, Y1
+	VEXTRACTF128 $0x01, Y1, X3
+	VMAXPS       X1, X3, X3
+	VPERMILPS    $0x0e, X3, X1
+	VMAXPS       X3, X1, X3
+	VPERMILPS    $0x01, X3, X1
+	VMAXPS       X3, X1, X3
+	VMOVSS       (DI), X1
+	VMAXSS       X1, X3, X3
+	VSUBSS       X3, X1, X1
+	VMOVSS       X3, (DI)
+	VMOVSS       X1, (R8)
+	VBROADCASTSS X3, Y3
+	VMOVDQU      iotaAVX2<>+0(SB), Y1
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	MOVQ         AX, R10
+	MOVQ         BX, R11
+
+weights:
+	VMOVUPS      (R10), Y6
+	VSUBPS       Y3, Y6, Y6
+	VMOVUPS      all4b400000<>+0(SB), Y7
+	VMOVUPS      Y6, Y9
+	VFMADD231PS  all3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       all4b400000<>+0(SB), Y7, Y8
+	VFMADD231PS  allbf317218<>+0(SB), Y8, Y9
+	VFMADD231PS  all3102e308<>+0(SB), Y8, Y9
+	VMOVUPS      all3ab511e8<>+0(SB), Y8
+	VFMADD213PS  all3c091d10<>+0(SB), Y9, Y8
+	VFMADD213PS  all3d2aac79<>+0(SB), Y9, Y8
+	VFMADD213PS  all3e2aaa49<>+0(SB), Y9, Y8
+	VFMADD213PS  all3efffffe<>+0(SB), Y9, Y8
+	VFMADD213PS  all3f800000<>+0(SB), Y9, Y8
+	VFMADD213PS  all3f800000<>+0(SB), Y9, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VCMPPS       $0x1e, all42b17217<>+0(SB), Y6, Y7
+	VBLENDVPS    Y7, all7f800000<>+0(SB), Y8, Y8
+	VCMPPS       $0x11, allc2aeac4f<>+0(SB), Y6, Y7
+	VBLENDVPS    Y7, all00000000<>+0(SB), Y8, Y8
+	VCMPPS       $0x03, Y6, Y6, Y6
+	VBLENDVPS    Y6, all7fc00000<>+0(SB), Y8, Y8
+	VPCMPGTD     Y1, Y2, Y6
+	VPADDD       all00000008<>+0(SB), Y1, Y1
+	VANDPS       Y6, Y8, Y8
+	VMOVUPS      Y8, (R10)
+	VADDPS       Y8, Y4, Y4
+	VMOVUPS      32(R10), Y6
+	VSUBPS       Y3, Y6, Y6
+	VMOVUPS      all4b400000<>+0(SB), Y7
+	VMOVUPS      Y6, Y9
+	VFMADD231PS  all3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       all4b400000<>+0(SB), Y7, Y8
+	VFMADD231PS  allbf317218<>+0(SB), Y8, Y9
+	VFMADD231PS  all3102e308<>+0(SB), Y8, Y9
+	VMOVUPS      all3ab511e8<>+0(SB), Y8
+	VFMADD213PS  all3c091d10<>+0(SB), Y9, Y8
+	VFMADD213PS  all3d2aac79<>+0(SB), Y9, Y8
+	VFMADD213PS  all3e2aaa49<>+0(SB), Y9, Y8
+	VFMADD213PS  all3efffffe<>+0(SB), Y9, Y8
+	VFMADD213PS  all3f800000<>+0(SB), Y9, Y8
+	VFMADD213PS  all3f800000<>+0(SB), Y9, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VCMPPS       $0x1e, all42b17217<>+0(SB), Y6, Y7
+	VBLENDVPS    Y7, all7f800000<>+0(SB), Y8, Y8
+	VCMPPS       $0x11, allc2aeac4f<>+0(SB), Y6, Y7
+	VBLENDVPS    Y7, all00000000<>+0(SB), Y8, Y8
+	VCMPPS       $0x03, Y6, Y6, Y6
+	VBLENDVPS    Y6, all7fc00000<>+0(SB), Y8, Y8
+	VPCMPGTD     Y1, Y2, Y6
+	VPADDD       all00000008<>+0(SB), Y1, Y1
+	VANDPS       Y6, Y8, Y8
+	VMOVUPS      Y8, 32(R10)
+	VADDPS       Y8, Y5, Y5
+	ADDQ         $0x40, R10
+	DECQ         R11
+	JNZ          weights
+	VADDPS       Y5, Y4, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X2
+	VPERMILPS    $0x0e, X2, X1
+	VADDPS       X1, X2, X2
+	VPERMILPS    $0x01, X2, X1
+	VADDPS       X1, X2, X2
+	VMOVSS       X2, (R9)
+	ADDQ         CX, AX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         DX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+DATA iotaAVX2<>+0(SB)/4, $0x00000000
+DATA iotaAVX2<>+4(SB)/4, $0x00000001
+DATA iotaAVX2<>+8(SB)/4, $0x00000002
+DATA iotaAVX2<>+12(SB)/4, $0x00000003
+DATA iotaAVX2<>+16(SB)/4, $0x00000004
+DATA iotaAVX2<>+20(SB)/4, $0x00000005
+DATA iotaAVX2<>+24(SB)/4, $0x00000006
+DATA iotaAVX2<>+28(SB)/4, $0x00000007
+GLOBL iotaAVX2<>(SB), RODATA|NOPTR, $32
+
+DATA all00000008<>+0(SB)/4, $0x00000008
+DATA all00000008<>+4(SB)/4, $0x00000008
+DATA all00000008<>+8(SB)/4, $0x00000008
+DATA all00000008<>+12(SB)/4, $0x00000008
+DATA all00000008<>+16(SB)/4, $0x00000008
+DATA all00000008<>+20(SB)/4, $0x00000008
+DATA all00000008<>+24(SB)/4, $0x00000008
+DATA all00000008<>+28(SB)/4, $0x00000008
+GLOBL all00000008<>(SB), RODATA|NOPTR, $32
+
+// func softmaxGradAVX2(p *float32, dp *float32, ld int, rows int, blocks int, n *int32, lse *float32, delta *float32, scale float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-68
+	MOVQ         p+0(FP), AX
+	MOVQ         dp+8(FP), CX
+	MOVQ         ld+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	MOVQ         blocks+32(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         lse+48(FP), R8
+	MOVQ         delta+56(FP), R9
+	SHLQ         $0x02, DX
+	VBROADCASTSS scale+64(FP), Y0
+
+row:
+	VPBROADCASTD (DI), Y2
+	VMOVDQU      iotaAVX2<>+0(SB), Y1
+	VBROADCASTSS (R8), Y3
+	VBROADCASTSS (R9), Y4
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+	MOVQ         SI, R12
+
+block:
+	VMOVUPS     (R10), Y5
+	VPCMPGTD    Y1, Y2, Y6
+	VPADDD      all00000008<>+0(SB), Y1, Y1
+	VMULPS      Y0, Y5, Y5
+	VSUBPS      Y3, Y5, Y5
+	VMOVUPS     all4b400000<>+0(SB), Y7
+	VMOVUPS     Y5, Y9
+	VFMADD231PS all3fb8aa3b<>+0(SB), Y5, Y7
+	VSUBPS      all4b400000<>+0(SB), Y7, Y8
+	VFMADD231PS allbf317218<>+0(SB), Y8, Y9
+	VFMADD231PS all3102e308<>+0(SB), Y8, Y9
+	VMOVUPS     all3ab511e8<>+0(SB), Y8
+	VFMADD213PS all3c091d10<>+0(SB), Y9, Y8
+	VFMADD213PS all3d2aac79<>+0(SB), Y9, Y8
+	VFMADD213PS all3e2aaa49<>+0(SB), Y9, Y8
+	VFMADD213PS all3efffffe<>+0(SB), Y9, Y8
+	VFMADD213PS all3f800000<>+0(SB), Y9, Y8
+	VFMADD213PS all3f800000<>+0(SB), Y9, Y8
+	VPSLLD      $0x17, Y7, Y7
+	VPADDD      Y7, Y8, Y8
+	VCMPPS      $0x1e, all42b17217<>+0(SB), Y5, Y7
+	VBLENDVPS   Y7, all7f800000<>+0(SB), Y8, Y8
+	VCMPPS      $0x11, allc2aeac4f<>+0(SB), Y5, Y7
+	VBLENDVPS   Y7, all00000000<>+0(SB), Y8, Y8
+	VCMPPS      $0x03, Y5, Y5, Y5
+	VBLENDVPS   Y5, all7fc00000<>+0(SB), Y8, Y8
+	VANDPS      Y6, Y8, Y8
+	VMOVUPS     Y8, (R10)
+	VMOVUPS     (R11), Y5
+	VSUBPS      Y4, Y5, Y5
+	VMULPS      Y8, Y5, Y5
+	VMULPS      Y0, Y5, Y5
+	VANDPS      Y6, Y5, Y5
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     32(R10), Y5
+	VPCMPGTD    Y1, Y2, Y6
+	VPADDD      all00000008<>+0(SB), Y1, Y1
+	VMULPS      Y0, Y5, Y5
+	VSUBPS      Y3, Y5, Y5
+	VMOVUPS     all4b400000<>+0(SB), Y7
+	VMOVUPS     Y5, Y9
+	VFMADD231PS all3fb8aa3b<>+0(SB), Y5, Y7
+	VSUBPS      all4b400000<>+0(SB), Y7, Y8
+	VFMADD231PS allbf317218<>+0(SB), Y8, Y9
+	VFMADD231PS all3102e308<>+0(SB), Y8, Y9
+	VMOVUPS     all3ab511e8<>+0(SB), Y8
+	VFMADD213PS all3c091d10<>+0(SB), Y9, Y8
+	VFMADD213PS all3d2aac79<>+0(SB), Y9, Y8
+	VFMADD213PS all3e2aaa49<>+0(SB), Y9, Y8
+	VFMADD213PS all3efffffe<>+0(SB), Y9, Y8
+	VFMADD213PS all3f800000<>+0(SB), Y9, Y8
+	VFMADD213PS all3f800000<>+0(SB), Y9, Y8
+	VPSLLD      $0x17, Y7, Y7
+	VPADDD      Y7, Y8, Y8
+	VCMPPS      $0x1e, all42b17217<>+0(SB), Y5, Y7
+	VBLENDVPS   Y7, all7f800000<>+0(SB), Y8, Y8
+	VCMPPS      $0x11, allc2aeac4f<>+0(SB), Y5, Y7
+	VBLENDVPS   Y7, all00000000<>+0(SB), Y8, Y8
+	VCMPPS      $0x03, Y5, Y5, Y5
+	VBLENDVPS   Y5, all7fc00000<>+0(SB), Y8, Y8
+	VANDPS      Y6, Y8, Y8
+	VMOVUPS     Y8, 32(R10)
+	VMOVUPS     32(R11), Y5
+	VSUBPS      Y4, Y5, Y5
+	VMULPS      Y8, Y5, Y5
+	VMULPS      Y0, Y5, Y5
+	VANDPS      Y6, Y5, Y5
+	VMOVUPS     Y5, 32(R11)
+	ADDQ        $0x40, R10
+	ADDQ        $0x40, R11
+	DECQ        R12
+	JNZ         block
+	ADDQ        DX, AX
+	ADDQ        DX, CX
+	ADDQ        $0x04, DI
+	ADDQ        $0x04, R8
+	ADDQ        $0x04, R9
+	DECQ        BX
+	JNZ         row
+	VZEROUPPER
+	RET
+
+// func scaleRowsAVX2(x *float32, ld int, rows int, d int, c *float32)
+// Requires: AVX
+TEXT ·scaleRowsAVX2(SB), NOSPLIT, $0-40
+	MOVQ   x+0(FP), AX
+	MOVQ   ld+8(FP), CX
+	MOVQ   rows+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   c+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+row:
+	VBROADCASTSS (SI), Y1
+	MOVQ         AX, DI
+	MOVQ         BX, R8
+	SUBQ         $0x10, R8
+	JB           tail
+
+whole:
+	VMOVUPS (DI), Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS Y2, (DI)
+	VMOVUPS 32(DI), Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS Y2, 32(DI)
+	ADDQ    $0x40, DI
+	SUBQ    $0x10, R8
+	JAE     whole
+
+tail:
+	ADDQ       $0x10, R8
+	JZ         done
+	LEAQ       mask<>+0(SB), R9
+	NEGQ       R8
+	VMOVUPS    64(R9)(R8*4), Y2
+	VMOVUPS    96(R9)(R8*4), Y3
+	VMASKMOVPS (DI), Y2, Y4
+	VMULPS     Y1, Y4, Y4
+	VADDPS     Y0, Y4, Y4
+	VMASKMOVPS Y4, Y2, (DI)
+	VMASKMOVPS 32(DI), Y3, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     Y0, Y2, Y2
+	VMASKMOVPS Y2, Y3, 32(DI)
+
+done:
+	ADDQ CX, AX
+	ADDQ $0x04, SI
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func rowDotsAVX2(dst *float32, a *float32, b *float32, ld int, rows int, d int)
+// Requires: AVX, FMA3
+TEXT ·rowDotsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ld+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ d+40(FP), DI
+	SHLQ $0x02, BX
+
+row:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   DI, R10
+	SUBQ   $0x10, R10
+	JB     tail
+
+whole:
+	VMOVUPS     (R8), Y2
+	VFMADD231PS (R9), Y2, Y0
+	VMOVUPS     32(R8), Y2
+	VFMADD231PS 32(R9), Y2, Y1
+	ADDQ        $0x40, R8
+	ADDQ        $0x40, R9
+	SUBQ        $0x10, R10
+	JAE         whole
+
+tail:
+	ADDQ        $0x10, R10
+	JZ          done
+	LEAQ        mask<>+0(SB), R11
+	NEGQ        R10
+	VMOVUPS     64(R11)(R10*4), Y2
+	VMOVUPS     96(R11)(R10*4), Y3
+	VMASKMOVPS  (R8), Y2, Y4
+	VMASKMOVPS  (R9), Y2, Y2
+	VFMADD231PS Y2, Y4, Y0
+	VMASKMOVPS  32(R8), Y3, Y2
+	VMASKMOVPS  32(R9), Y3, Y3
+	VFMADD231PS Y3, Y2, Y1
+
+done:
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         BX, CX
+	ADDQ         BX, DX
+	ADDQ         $0x04, AX
+	DECQ         SI
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func logSumExpAVX2(dst *float32, m *float32, l *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·logSumExpAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ m+8(FP), CX
+	MOVQ l+16(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $0x08, BX
+	JB   tail
+
+whole:
+	VMOVUPS     (CX), Y0
+	VMOVUPS     (DX), Y1
+	VMOVUPS     all3d9021bb<>+0(SB), Y5
+	VPSUBD      all3f3504f3<>+0(SB), Y1, Y2
+	VPSRAD      $0x17, Y2, Y2
+	VPSLLD      $0x17, Y2, Y3
+	VPSUBD      Y3, Y1, Y3
+	VSUBPS      all3f800000<>+0(SB), Y3, Y3
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS allbdebd1b8<>+0(SB), Y3, Y5
+	VFMADD213PS all3def251a<>+0(SB), Y3, Y5
+	VFMADD213PS allbdfe5d4f<>+0(SB), Y3, Y5
+	VFMADD213PS all3e11e9bf<>+0(SB), Y3, Y5
+	VFMADD213PS allbe2aae50<>+0(SB), Y3, Y5
+	VFMADD213PS all3e4cceac<>+0(SB), Y3, Y5
+	VFMADD213PS allbe7ffffc<>+0(SB), Y3, Y5
+	VFMADD213PS all3eaaaaaa<>+0(SB), Y3, Y5
+	VMULPS      Y3, Y3, Y4
+	VMULPS      Y3, Y5, Y5
+	VMULPS      Y4, Y5, Y5
+	VFMADD231PS allb95e8083<>+0(SB), Y2, Y5
+	VFMADD231PS allbf000000<>+0(SB), Y4, Y5
+	VADDPS      Y5, Y3, Y3
+	VFMADD231PS all3f318000<>+0(SB), Y2, Y3
+	VCMPPS      $0x00, all00000000<>+0(SB), Y1, Y2
+	VBLENDVPS   Y2, allff800000<>+0(SB), Y3, Y3
+	VCMPPS      $0x00, all7f800000<>+0(SB), Y1, Y2
+	VBLENDVPS   Y2, all7f800000<>+0(SB), Y3, Y3
+	VCMPPS      $0x03, Y1, Y1, Y2
+	VBLENDVPS   Y2, Y1, Y3, Y3
+	VADDPS      Y0, Y3, Y3
+	VMOVUPS     Y3, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x20, DX
+	SUBQ        $0x08, BX
+	JAE         whole
+
+tail:
+	ADDQ        $0x08, BX
+	JZ          done
+	LEAQ        mask<>+0(SB), SI
+	NEGQ        BX
+	VMOVUPS     64(SI)(BX*4), Y0
+	VMASKMOVPS  (CX), Y0, Y1
+	VMASKMOVPS  (DX), Y0, Y2
+	VMOVUPS     all3d9021bb<>+0(SB), Y6
+	VPSUBD      all3f3504f3<>+0(SB), Y2, Y3
+	VPSRAD      $0x17, Y3, Y3
+	VPSLLD      $0x17, Y3, Y4
+	VPSUBD      Y4, Y2, Y4
+	VSUBPS      all3f800000<>+0(SB), Y4, Y4
+	VCVTDQ2PS   Y3, Y3
+	VFMADD213PS allbdebd1b8<>+0(SB), Y4, Y6
+	VFMADD213PS all3def251a<>+0(SB), Y4, Y6
+	VFMADD213PS allbdfe5d4f<>+0(SB), Y4, Y6
+	VFMADD213PS all3e11e9bf<>+0(SB), Y4, Y6
+	VFMADD213PS allbe2aae50<>+0(SB), Y4, Y6
+	VFMADD213PS all3e4cceac<>+0(SB), Y4, Y6
+	VFMADD213PS allbe7ffffc<>+0(SB), Y4, Y6
+	VFMADD213PS all3eaaaaaa<>+0(SB), Y4, Y6
+	VMULPS      Y4, Y4, Y5
+	VMULPS      Y4, Y6, Y6
+	VMULPS      Y5, Y6, Y6
+	VFMADD231PS allb95e8083<>+0(SB), Y3, Y6
+	VFMADD231PS allbf000000<>+0(SB), Y5, Y6
+	VADDPS      Y6, Y4, Y4
+	VFMADD231PS all3f318000<>+0(SB), Y3, Y4
+	VCMPPS      $0x00, all00000000<>+0(SB), Y2, Y3
+	VBLENDVPS   Y3, allff800000<>+0(SB), Y4, Y4
+	VCMPPS      $0x00, all7f800000<>+0(SB), Y2, Y3
+	VBLENDVPS   Y3, all7f800000<>+0(SB), Y4, Y4
+	VCMPPS      $0x03, Y2, Y2, Y3
+	VBLENDVPS   Y3, Y2, Y4, Y4
+	VADDPS      Y1, Y4, Y4
+	VMASKMOVPS  Y4, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA all3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+28(SB)/4, $0x3f3504f3
+GLOBL all3f3504f3<>(SB), RODATA|NOPTR, $32
+
+DATA allbf000000<>+0(SB)/4, $0xbf000000
+DATA allbf000000<>+4(SB)/4, $0xbf000000
+DATA allbf000000<>+8(SB)/4, $0xbf000000
+DATA allbf000000<>+12(SB)/4, $0xbf000000
+DATA allbf000000<>+16(SB)/4, $0xbf000000
+DATA allbf000000<>+20(SB)/4, $0xbf000000
+DATA allbf000000<>+24(SB)/4, $0xbf000000
+DATA allbf000000<>+28(SB)/4, $0xbf000000
+GLOBL allbf000000<>(SB), RODATA|NOPTR, $32
+
+DATA all3f318000<>+0(SB)/4, $0x3f318000
+DATA all3f318000<>+4(SB)/4, $0x3f318000
+DATA all3f318000<>+8(SB)/4, $0x3f318000
+DATA all3f318000<>+12(SB)/4, $0x3f318000
+DATA all3f318000<>+16(SB)/4, $0x3f318000
+DATA all3f318000<>+20(SB)/4, $0x3f318000
+DATA all3f318000<>+24(SB)/4, $0x3f318000
+DATA all3f318000<>+28(SB)/4, $0x3f318000
+GLOBL all3f318000<>(SB), RODATA|NOPTR, $32
+
+DATA allb95e8083<>+0(SB)/4, $0xb95e8083
+DATA allb95e8083<>+4(SB)/4, $0xb95e8083
+DATA allb95e8083<>+8(SB)/4, $0xb95e8083
+DATA allb95e8083<>+12(SB)/4, $0xb95e8083
+DATA allb95e8083<>+16(SB)/4, $0xb95e8083
+DATA allb95e8083<>+20(SB)/4, $0xb95e8083
+DATA allb95e8083<>+24(SB)/4, $0xb95e8083
+DATA allb95e8083<>+28(SB)/4, $0xb95e8083
+GLOBL allb95e8083<>(SB), RODATA|NOPTR, $32
+
+DATA all3d9021bb<>+0(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+4(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+8(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+12(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+16(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+20(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+24(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+28(SB)/4, $0x3d9021bb
+GLOBL all3d9021bb<>(SB), RODATA|NOPTR, $32
+
+DATA allbdebd1b8<>+0(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+4(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+8(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+12(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+16(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+20(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+24(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+28(SB)/4, $0xbdebd1b8
+GLOBL allbdebd1b8<>(SB), RODATA|NOPTR, $32
+
+DATA all3def251a<>+0(SB)/4, $0x3def251a
+DATA all3def251a<>+4(SB)/4, $0x3def251a
+DATA all3def251a<>+8(SB)/4, $0x3def251a
+DATA all3def251a<>+12(SB)/4, $0x3def251a
+DATA all3def251a<>+16(SB)/4, $0x3def251a
+DATA all3def251a<>+20(SB)/4, $0x3def251a
+DATA all3def251a<>+24(SB)/4, $0x3def251a
+DATA all3def251a<>+28(SB)/4, $0x3def251a
+GLOBL all3def251a<>(SB), RODATA|NOPTR, $32
+
+DATA allbdfe5d4f<>+0(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+4(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+8(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+12(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+16(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+20(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+24(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+28(SB)/4, $0xbdfe5d4f
+GLOBL allbdfe5d4f<>(SB), RODATA|NOPTR, $32
+
+DATA all3e11e9bf<>+0(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+4(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+8(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+12(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+16(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+20(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+24(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+28(SB)/4, $0x3e11e9bf
+GLOBL all3e11e9bf<>(SB), RODATA|NOPTR, $32
+
+DATA allbe2aae50<>+0(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+4(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+8(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+12(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+16(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+20(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+24(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+28(SB)/4, $0xbe2aae50
+GLOBL allbe2aae50<>(SB), RODATA|NOPTR, $32
+
+DATA all3e4cceac<>+0(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+4(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+8(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+12(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+16(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+20(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+24(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+28(SB)/4, $0x3e4cceac
+GLOBL all3e4cceac<>(SB), RODATA|NOPTR, $32
+
+DATA allbe7ffffc<>+0(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+4(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+8(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+12(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+16(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+20(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+24(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+28(SB)/4, $0xbe7ffffc
+GLOBL allbe7ffffc<>(SB), RODATA|NOPTR, $32
+
+DATA all3eaaaaaa<>+0(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+4(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+8(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+12(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+16(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+20(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+24(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+28(SB)/4, $0x3eaaaaaa
+GLOBL all3eaaaaaa<>(SB), RODATA|NOPTR, $32
+
+// func prefetch(x *byte, lines int)
+// Requires: MMX+
+TEXT ·prefetch(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ lines+8(FP), CX
+
+line:
+	PREFETCHT0 (AX)
+	ADDQ       $0x40, AX
+	DECQ       CX
+	JNZ        line
+	RET
+
 // func dotAVX512(a *float32, b *float32, n int) (r float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·dotAVX512(SB), NOSPLIT, $0-28
@@ -3922,6 +4538,440 @@ tail:
 	VMOVUPS   Z10, K1, (CX)
 	VMOVUPS   Z11, K1, (DX)
 	VMOVUPS   Z15, K1, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func softmaxAVX512(x *float32, ld int, rows int, blocks int, n *int32, m *float32, shift *float32, sum *float32, scale float32)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·softmaxAVX512(SB), NOSPLIT, $0-68
+	MOVQ         x+0(FP), AX
+	MOVQ         ld+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         blocks+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVQ         m+40(FP), DI
+	MOVQ         shift+48(FP), R8
+	MOVQ         sum+56(FP), R9
+	SHLQ         $0x02, CX
+	VBROADCASTSS scale+64(FP), Z0
+	VBROADCASTSS allff800000<>+0(SB), Z1
+	VBROADCASTSS all42b17217<>+0(SB), Z2
+	VBROADCASTSS allc2aeac4f<>+0(SB), Z2
+	VBROADCASTSS all3fb8aa3b<>+0(SB), Z4
+	VBROADCASTSS all4b400000<>+0(SB), Z5
+	VBROADCASTSS allbf317218<>+0(SB), Z6
+	VBROADCASTSS all3102e308<>+0(SB), Z7
+	VBROADCASTSS all42b20000<>+0(SB), Z8
+	VBROADCASTSS all3ab511e8<>+0(SB), Z9
+	VBROADCASTSS all3c091d10<>+0(SB), Z10
+	VBROADCASTSS all3d2aac79<>+0(SB), Z11
+	VBROADCASTSS all3e2aaa49<>+0(SB), Z12
+	VBROADCASTSS all3efffffe<>+0(SB), Z13
+	VBROADCASTSS all3f800000<>+0(SB), Z14
+	VBROADCASTSS all3f800000<>+0(SB), Z15
+	VBROADCASTSS all00000010<>+0(SB), Z16
+	VMOVUPS      iotaAVX512<>+0(SB), Z19
+
+row:
+	VPBROADCASTD (SI), Z18
+	VMOVDQA32    Z19, Z17
+	VMOVUPS      Z1, Z20
+	MOVQ         AX, R10
+	MOVQ         BX, R11
+
+largest:
+	VMOVUPS       (R10), Z21
+	VMULPS        Z0, Z21, Z21
+	VMOVUPS       Z21, (R10)
+	VPCMPGTD      Z17, Z18, K1
+	VPADDD        Z16, Z17, Z17
+	VMAXPS        Z20, Z21, K1, Z20
+	ADDQ          $0x40, R10
+	DECQ          R11
+	JNZ           largest
+	VEXTRACTF64X4 $0x01, Z20, Y17
+	VMAXPS        Y20, Y17, Y17
+	VEXTRACTF32X4 $0x01, Y17, X20
+	VMAXPS        X17, X20, X20
+	VPERMILPS     $0x0e, X20, X17
+	VMAXPS        X20, X17, X20
+	VPERMILPS     $0x01, X20, X17
+	VMAXPS        X20, X17, X20
+	VMOVSS        (DI), X17
+	VMAXSS        X17, X20, X20
+	VSUBSS        X20, X17, X17
+	VMOVSS        X20, (DI)
+	VMOVSS        X17, (R8)
+	VBROADCASTSS  X20, Z20
+	VMOVDQA32     Z19, Z17
+	VPXORD        Z3, Z3, Z3
+	MOVQ          AX, R10
+	MOVQ          BX, R11
+
+weights:
+	VMOVUPS       (R10), Z21
+	VSUBPS        Z20, Z21, Z21
+	VCMPPS        $0x15, Z2, Z21, K1
+	VMINPS        Z21, Z8, Z21
+	VMOVUPS       Z5, Z22
+	VMOVUPS       Z21, Z23
+	VFMADD231PS   Z4, Z21, Z22
+	VSUBPS        Z5, Z22, Z21
+	VFMADD231PS   Z6, Z21, Z23
+	VFMADD231PS   Z7, Z21, Z23
+	VMOVUPS       Z9, Z22
+	VFMADD213PS   Z10, Z23, Z22
+	VFMADD213PS   Z11, Z23, Z22
+	VFMADD213PS   Z12, Z23, Z22
+	VFMADD213PS   Z13, Z23, Z22
+	VFMADD213PS   Z14, Z23, Z22
+	VFMADD213PS   Z15, Z23, Z22
+	VSCALEFPS.Z   Z21, Z22, K1, Z22
+	VPCMPGTD      Z17, Z18, K1
+	VPADDD        Z16, Z17, Z17
+	VMOVAPS.Z     Z22, K1, Z22
+	VMOVUPS       Z22, (R10)
+	VADDPS        Z22, Z3, Z3
+	ADDQ          $0x40, R10
+	DECQ          R11
+	JNZ           weights
+	VEXTRACTF64X4 $0x01, Z3, Y17
+	VADDPS        Y17, Y3, Y17
+	VEXTRACTF32X4 $0x01, Y17, X18
+	VADDPS        X18, X17, X18
+	VPERMILPS     $0x0e, X18, X17
+	VADDPS        X17, X18, X18
+	VPERMILPS     $0x01, X18, X17
+	VADDPS        X17, X18, X18
+	VMOVSS        X18, (R9)
+	ADDQ          CX, AX
+	ADDQ          $0x04, SI
+	ADDQ          $0x04, DI
+	ADDQ          $0x04, R8
+	ADDQ          $0x04, R9
+	DECQ          DX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+DATA iotaAVX512<>+0(SB)/4, $0x00000000
+DATA iotaAVX512<>+4(SB)/4, $0x00000001
+DATA iotaAVX512<>+8(SB)/4, $0x00000002
+DATA iotaAVX512<>+12(SB)/4, $0x00000003
+DATA iotaAVX512<>+16(SB)/4, $0x00000004
+DATA iotaAVX512<>+20(SB)/4, $0x00000005
+DATA iotaAVX512<>+24(SB)/4, $0x00000006
+DATA iotaAVX512<>+28(SB)/4, $0x00000007
+DATA iotaAVX512<>+32(SB)/4, $0x00000008
+DATA iotaAVX512<>+36(SB)/4, $0x00000009
+DATA iotaAVX512<>+40(SB)/4, $0x0000000a
+DATA iotaAVX512<>+44(SB)/4, $0x0000000b
+DATA iotaAVX512<>+48(SB)/4, $0x0000000c
+DATA iotaAVX512<>+52(SB)/4, $0x0000000d
+DATA iotaAVX512<>+56(SB)/4, $0x0000000e
+DATA iotaAVX512<>+60(SB)/4, $0x0000000f
+GLOBL iotaAVX512<>(SB), RODATA|NOPTR, $64
+
+DATA all00000010<>+0(SB)/4, $0x00000010
+DATA all00000010<>+4(SB)/4, $0x00000010
+DATA all00000010<>+8(SB)/4, $0x00000010
+DATA all00000010<>+12(SB)/4, $0x00000010
+DATA all00000010<>+16(SB)/4, $0x00000010
+DATA all00000010<>+20(SB)/4, $0x00000010
+DATA all00000010<>+24(SB)/4, $0x00000010
+DATA all00000010<>+28(SB)/4, $0x00000010
+GLOBL all00000010<>(SB), RODATA|NOPTR, $32
+
+// func softmaxGradAVX512(p *float32, dp *float32, ld int, rows int, blocks int, n *int32, lse *float32, delta *float32, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·softmaxGradAVX512(SB), NOSPLIT, $0-68
+	MOVQ         p+0(FP), AX
+	MOVQ         dp+8(FP), CX
+	MOVQ         ld+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	MOVQ         blocks+32(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         lse+48(FP), R8
+	MOVQ         delta+56(FP), R9
+	SHLQ         $0x02, DX
+	VBROADCASTSS scale+64(FP), Z0
+	VBROADCASTSS all42b17217<>+0(SB), Z1
+	VBROADCASTSS allc2aeac4f<>+0(SB), Z1
+	VBROADCASTSS all3fb8aa3b<>+0(SB), Z2
+	VBROADCASTSS all4b400000<>+0(SB), Z3
+	VBROADCASTSS allbf317218<>+0(SB), Z4
+	VBROADCASTSS all3102e308<>+0(SB), Z5
+	VBROADCASTSS all42b20000<>+0(SB), Z6
+	VBROADCASTSS all3ab511e8<>+0(SB), Z7
+	VBROADCASTSS all3c091d10<>+0(SB), Z8
+	VBROADCASTSS all3d2aac79<>+0(SB), Z9
+	VBROADCASTSS all3e2aaa49<>+0(SB), Z10
+	VBROADCASTSS all3efffffe<>+0(SB), Z11
+	VBROADCASTSS all3f800000<>+0(SB), Z12
+	VBROADCASTSS all3f800000<>+0(SB), Z13
+	VBROADCASTSS all00000010<>+0(SB), Z14
+	VMOVUPS      iotaAVX512<>+0(SB), Z17
+
+row:
+	VPBROADCASTD (DI), Z16
+	VMOVDQA32    Z17, Z15
+	VBROADCASTSS (R8), Z18
+	VBROADCASTSS (R9), Z19
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+	MOVQ         SI, R12
+
+block:
+	VMOVUPS     (R10), Z20
+	VPCMPGTD    Z15, Z16, K1
+	VPADDD      Z14, Z15, Z15
+	VMULPS      Z0, Z20, Z20
+	VSUBPS      Z18, Z20, Z20
+	VCMPPS      $0x15, Z1, Z20, K2
+	VMINPS      Z20, Z6, Z20
+	VMOVUPS     Z3, Z21
+	VMOVUPS     Z20, Z22
+	VFMADD231PS Z2, Z20, Z21
+	VSUBPS      Z3, Z21, Z20
+	VFMADD231PS Z4, Z20, Z22
+	VFMADD231PS Z5, Z20, Z22
+	VMOVUPS     Z7, Z21
+	VFMADD213PS Z8, Z22, Z21
+	VFMADD213PS Z9, Z22, Z21
+	VFMADD213PS Z10, Z22, Z21
+	VFMADD213PS Z11, Z22, Z21
+	VFMADD213PS Z12, Z22, Z21
+	VFMADD213PS Z13, Z22, Z21
+	VSCALEFPS.Z Z20, Z21, K2, Z21
+	VMOVAPS.Z   Z21, K1, Z21
+	VMOVUPS     Z21, (R10)
+	VMOVUPS     (R11), Z20
+	VSUBPS      Z19, Z20, Z20
+	VMULPS      Z21, Z20, Z20
+	VMULPS      Z0, Z20, Z20
+	VMOVAPS.Z   Z20, K1, Z20
+	VMOVUPS     Z20, (R11)
+	ADDQ        $0x40, R10
+	ADDQ        $0x40, R11
+	DECQ        R12
+	JNZ         block
+	ADDQ        DX, AX
+	ADDQ        DX, CX
+	ADDQ        $0x04, DI
+	ADDQ        $0x04, R8
+	ADDQ        $0x04, R9
+	DECQ        BX
+	JNZ         row
+	VZEROUPPER
+	RET
+
+// func scaleRowsAVX512(x *float32, ld int, rows int, d int, c *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·scaleRowsAVX512(SB), NOSPLIT, $0-40
+	MOVQ   x+0(FP), AX
+	MOVQ   ld+8(FP), CX
+	MOVQ   rows+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   c+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORD Z0, Z0, Z0
+
+row:
+	VBROADCASTSS (SI), Z1
+	MOVQ         AX, DI
+	MOVQ         BX, R8
+	SUBQ         $0x10, R8
+	JB           tail
+
+whole:
+	VMOVUPS (DI), Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  Z0, Z2, Z2
+	VMOVUPS Z2, (DI)
+	ADDQ    $0x40, DI
+	SUBQ    $0x10, R8
+	JAE     whole
+
+tail:
+	ADDQ      $0x10, R8
+	JZ        done
+	MOVQ      $-1, R9
+	BZHIQ     R8, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (DI), K1, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    Z0, Z2, Z2
+	VMOVUPS   Z2, K1, (DI)
+
+done:
+	ADDQ CX, AX
+	ADDQ $0x04, SI
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func rowDotsAVX512(dst *float32, a *float32, b *float32, ld int, rows int, d int)
+// Requires: AVX, AVX512F, AVX512VL, BMI2
+TEXT ·rowDotsAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ld+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ d+40(FP), DI
+	SHLQ $0x02, BX
+
+row:
+	VPXORD Z0, Z0, Z0
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   DI, R10
+	SUBQ   $0x10, R10
+	JB     tail
+
+whole:
+	VMOVUPS     (R8), Z1
+	VFMADD231PS (R9), Z1, Z0
+	ADDQ        $0x40, R8
+	ADDQ        $0x40, R9
+	SUBQ        $0x10, R10
+	JAE         whole
+
+tail:
+	ADDQ        $0x10, R10
+	JZ          done
+	MOVQ        $-1, R11
+	BZHIQ       R10, R11, R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8), K1, Z1
+	VMOVUPS.Z   (R9), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+done:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X2, X1, X2
+	VPERMILPS     $0x0e, X2, X1
+	VADDPS        X1, X2, X2
+	VPERMILPS     $0x01, X2, X1
+	VADDPS        X1, X2, X2
+	VMOVSS        X2, (AX)
+	ADDQ          BX, CX
+	ADDQ          BX, DX
+	ADDQ          $0x04, AX
+	DECQ          SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func logSumExpAVX512(dst *float32, m *float32, l *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·logSumExpAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         m+8(FP), CX
+	MOVQ         l+16(FP), DX
+	MOVQ         n+24(FP), BX
+	VBROADCASTSS all3f3504f3<>+0(SB), Z0
+	VBROADCASTSS all3f800000<>+0(SB), Z1
+	VBROADCASTSS allbf000000<>+0(SB), Z2
+	VBROADCASTSS all3f318000<>+0(SB), Z3
+	VBROADCASTSS allb95e8083<>+0(SB), Z4
+	VBROADCASTSS all00000000<>+0(SB), Z5
+	VBROADCASTSS all7f800000<>+0(SB), Z6
+	VBROADCASTSS allff800000<>+0(SB), Z7
+	VBROADCASTSS all3d9021bb<>+0(SB), Z8
+	VBROADCASTSS allbdebd1b8<>+0(SB), Z9
+	VBROADCASTSS all3def251a<>+0(SB), Z10
+	VBROADCASTSS allbdfe5d4f<>+0(SB), Z11
+	VBROADCASTSS all3e11e9bf<>+0(SB), Z12
+	VBROADCASTSS allbe2aae50<>+0(SB), Z13
+	VBROADCASTSS all3e4cceac<>+0(SB), Z14
+	VBROADCASTSS allbe7ffffc<>+0(SB), Z15
+	VBROADCASTSS all3eaaaaaa<>+0(SB), Z16
+	SUBQ         $0x10, BX
+	JB           tail
+
+whole:
+	VMOVUPS     (CX), Z17
+	VMOVUPS     (DX), Z18
+	VMOVUPS     Z8, Z22
+	VPSUBD      Z0, Z18, Z19
+	VPSRAD      $0x17, Z19, Z19
+	VPSLLD      $0x17, Z19, Z20
+	VPSUBD      Z20, Z18, Z20
+	VSUBPS      Z1, Z20, Z20
+	VCVTDQ2PS   Z19, Z19
+	VFMADD213PS Z9, Z20, Z22
+	VFMADD213PS Z10, Z20, Z22
+	VFMADD213PS Z11, Z20, Z22
+	VFMADD213PS Z12, Z20, Z22
+	VFMADD213PS Z13, Z20, Z22
+	VFMADD213PS Z14, Z20, Z22
+	VFMADD213PS Z15, Z20, Z22
+	VFMADD213PS Z16, Z20, Z22
+	VMULPS      Z20, Z20, Z21
+	VMULPS      Z20, Z22, Z22
+	VMULPS      Z21, Z22, Z22
+	VFMADD231PS Z4, Z19, Z22
+	VFMADD231PS Z2, Z21, Z22
+	VADDPS      Z22, Z20, Z20
+	VFMADD231PS Z3, Z19, Z20
+	VCMPPS      $0x00, Z5, Z18, K1
+	VMOVAPS     Z7, K1, Z20
+	VCMPPS      $0x00, Z6, Z18, K1
+	VMOVAPS     Z6, K1, Z20
+	VCMPPS      $0x03, Z18, Z18, K1
+	VMOVAPS     Z18, K1, Z20
+	VADDPS      Z17, Z20, Z20
+	VMOVUPS     Z20, (AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	SUBQ        $0x10, BX
+	JAE         whole
+
+tail:
+	ADDQ        $0x10, BX
+	JZ          done
+	MOVQ        $-1, SI
+	BZHIQ       BX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPS.Z   (CX), K1, Z17
+	VMOVUPS.Z   (DX), K1, Z18
+	VMOVUPS     Z8, Z8
+	VPSUBD      Z0, Z18, Z0
+	VPSRAD      $0x17, Z0, Z0
+	VPSLLD      $0x17, Z0, Z19
+	VPSUBD      Z19, Z18, Z19
+	VSUBPS      Z1, Z19, Z19
+	VCVTDQ2PS   Z0, Z0
+	VFMADD213PS Z9, Z19, Z8
+	VFMADD213PS Z10, Z19, Z8
+	VFMADD213PS Z11, Z19, Z8
+	VFMADD213PS Z12, Z19, Z8
+	VFMADD213PS Z13, Z19, Z8
+	VFMADD213PS Z14, Z19, Z8
+	VFMADD213PS Z15, Z19, Z8
+	VFMADD213PS Z16, Z19, Z8
+	VMULPS      Z19, Z19, Z1
+	VMULPS      Z19, Z8, Z8
+	VMULPS      Z1, Z8, Z8
+	VFMADD231PS Z4, Z0, Z8
+	VFMADD231PS Z2, Z1, Z8
+	VADDPS      Z8, Z19, Z19
+	VFMADD231PS Z3, Z0, Z19
+	VCMPPS      $0x00, Z5, Z18, K2
+	VMOVAPS     Z7, K2, Z19
+	VCMPPS      $0x00, Z6, Z18, K2
+	VMOVAPS     Z6, K2, Z19
+	VCMPPS      $0x03, Z18, Z18, K2
+	VMOVAPS     Z18, K2, Z19
+	VADDPS      Z17, Z19, Z19
+	VMOVUPS     Z19, K1, (AX)
 
 done:
 	VZEROUPPER

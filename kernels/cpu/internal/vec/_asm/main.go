@@ -29,6 +29,7 @@ func main() {
 		for _, e := range elementwise {
 			e.write(s)
 		}
+		attention(s)
 	}
 	Generate()
 }
