@@ -19,6 +19,17 @@ var kernelSets = [...]*kernelSet{
 	}},
 }
 
+// pairKernels multiply pairs of bfloat16, from level AVX512BF16 on.
+var pairKernels = &kernelSet{width: 32, tall: []kernel{
+	{maxTile, tileBF16_12x32, tileBF16_12x16},
+	{8, tileBF16_8x32, tileBF16_8x16},
+	{4, tileBF16_4x32, tileBF16_4x16},
+	{2, tileBF16_2x32, tileBF16_2x16},
+	{1, tileBF16_1x32, tileBF16_1x16},
+}}
+
+const maxTile = 12 // rows of the tallest tile
+
 // packRowsFast packs full panels of a b in FormNN and returns how many it did.
 func packRowsFast(dst []float32, b *Matrix, col0, col1, k0, kc int) int {
 	panels := (col1 - col0) / panel
@@ -37,9 +48,24 @@ func packRowsFast(dst []float32, b *Matrix, col0, col1, k0, kc int) int {
 	return panels
 }
 
-// packColumnsFast transposes what it can in blocks of 8×8: rows below l of the first
-// j columns are done.
+// packColumnsFast transposes what it can in blocks of 16×16 or 8×8: rows below
+// l of the first j columns are done.
 func packColumnsFast(dst []float32, b *Matrix, n0, nc, k0, kc int) (j, l int) {
+	if vec.Active() >= vec.AVX512 && nc >= 16 && b.Kind != KindF16 {
+		at := n0*b.Ld + k0
+		if b.Kind == KindF32 {
+			if l = kc / 16 * 16; l > 0 {
+				for ; j+16 <= nc; j += 16 {
+					packColumns16F32(&dst[j], &b.F32[at+j*b.Ld], 4*b.Ld, l/16)
+				}
+			}
+		} else if l = kc / 32 * 32; l > 0 {
+			for ; j+16 <= nc; j += 16 {
+				packColumns16BF16(&dst[j], word(b.Bits, at+j*b.Ld), 2*b.Ld, l/32)
+			}
+		}
+		return j, l
+	}
 	blocks := kc / 8
 	if vec.Active() == vec.Generic || blocks == 0 {
 		return 0, 0
@@ -56,6 +82,26 @@ func packColumnsFast(dst []float32, b *Matrix, n0, nc, k0, kc int) (j, l int) {
 		}
 	}
 	return j, blocks * 8
+}
+
+// packPairColumnsFast is packColumnsFast for pairs: a pair is moved like an f32.
+func packPairColumnsFast(dst []float32, b *Matrix, n0, nc, k0, pairs int) (j, l int) {
+	if l = pairs / 16 * 16; l > 0 {
+		for ; j+16 <= nc; j += 16 {
+			packColumns16F32(&dst[j], word(b.Bits, (n0+j)*b.Ld+2*k0), 2*b.Ld, l/16)
+		}
+	}
+	return j, l
+}
+
+// packPairRowsFast is packRowsFast for pairs, of which a panel has room for kc.
+func packPairRowsFast(dst []float32, b *Matrix, col0, col1, k0, pairs, kc int) int {
+	panels := (col1 - col0) / panel
+	if panels == 0 || pairs == 0 {
+		return 0
+	}
+	packRowPairs(&dst[0], &b.Bits[2*k0*b.Ld+col0], b.Ld, pairs, kc, panels)
+	return panels
 }
 
 // widenFast widens what it can in blocks of 16 and returns how many elements it did.

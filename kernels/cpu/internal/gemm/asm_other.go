@@ -6,8 +6,14 @@ import "github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 
 var kernelSets = [...]*kernelSet{vec.Generic: &genericKernels}
 
+var pairKernels *kernelSet
+
 func packColumnsFast([]float32, *Matrix, int, int, int, int) (j, l int) { return 0, 0 }
 
 func packRowsFast([]float32, *Matrix, int, int, int, int) int { return 0 }
+
+func packPairColumnsFast([]float32, *Matrix, int, int, int, int) (j, l int) { return 0, 0 }
+
+func packPairRowsFast([]float32, *Matrix, int, int, int, int, int) int { return 0 }
 
 func widenFast([]float32, []uint16, Kind) int { return 0 }

@@ -34,9 +34,6 @@ func BenchmarkNT(b *testing.B) {
 		h := make([]uint16, n*k)
 		benchmark(b, "f32", m, n, k, func() { NT(nil, y, n, x, k, Matrix{F32: w, Ld: k}, nil, m, n, k, false) })
 		benchmark(b, "bf16", m, n, k, func() { NT(nil, y, n, x, k, Matrix{Bits: h, Kind: KindBF16, Ld: k}, nil, m, n, k, false) })
-		p, q := Pack(Matrix{F32: w, Ld: k}, n, k, FormNT), Pack(Matrix{Bits: h, Kind: KindBF16, Ld: k}, n, k, FormNT)
-		benchmark(b, "f32packed", m, n, k, func() { MulPacked(nil, y, n, x, k, p, nil, m, false) })
-		benchmark(b, "bf16packed", m, n, k, func() { MulPacked(nil, y, n, x, k, q, nil, m, false) })
 	}
 }
 

@@ -40,23 +40,14 @@ func MulPanels(dst []float32, ldd int, a []float32, as, ak int, panels []float32
 		return
 	}
 	_ = a[(m-1)*as+(k-1)*ak]
-	set := kernels(n)
+	set := kernels(n, false)
 	for k0 := 0; k0 < k; k0 += KC {
 		kc := min(KC, k-k0)
 		chunk := panels[PanelFloats(n, k0):]
 		for n0 := 0; n0 < n; n0 += panel {
 			end := min(n0+panel, n)
-			for r := 0; r < m; {
-				kern := set.forRows(m - r)
-				for c := n0; c < end; c += set.width {
-					nc := min(set.width, end-c)
-					f := kern.wide
-					if nc <= set.width/2 {
-						f = kern.narrow
-					}
-					f(kc, &a[r*as+k0*ak], as, ak, &chunk[n0*kc+c-n0], panel, &dst[r*ldd+c], ldd, nc, nil, accumulate || k0 > 0)
-				}
-				r += kern.rows
+			for c := n0; c < end; c += set.width {
+				set.mul(m, kc, &a[k0*ak], as, ak, &chunk[n0*kc+c-n0], panel, &dst[c], ldd, min(set.width, end-c), nil, accumulate || k0 > 0)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package gemm
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 )
 
@@ -235,12 +236,10 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 	b := Matrix{F32: w, Ld: k}
-	p := Pack(b, n, k, FormNT)
 	starts := []int32{0, 100, 300}
 	eachLevel(t, func(t *testing.T) {
 		got := testing.AllocsPerRun(50, func() {
 			NT(inline, y, n, a, k, b, nil, m, n, k, false)
-			MulPacked(inline, y, n, a, k, p, nil, m, false)
 			TNSegments(inline, y, n, a, m, w, n, m, n, starts, true)
 		})
 		if got >= 1 {
@@ -258,9 +257,6 @@ func TestMisuseNamesOpAndShapes(t *testing.T) {
 		"gemm.NN: bias [100] does not match dst [1, 10]":                              func() { NN(nil, x, 10, x, 10, b, x, 1, 10, 10, false) },
 		"gemm.TN: dst [10, 10] with leading dimension 9 does not fit in 100 elements": func() { TN(nil, x, 9, x, 10, x, 10, 10, 10, 10, false) },
 		"gemm.TNSegments: starts do not ascend from 0: [0 5 4]":                       func() { TNSegments(nil, x, 10, x, 10, x, 10, 10, 10, []int32{0, 5, 4}, false) },
-		"gemm.Pack: b [10, 11] with leading dimension 10 does not fit in 100 elements": func() {
-			Pack(b, 11, 10, FormNN)
-		},
 	} {
 		func() {
 			defer func() {
@@ -273,19 +269,22 @@ func TestMisuseNamesOpAndShapes(t *testing.T) {
 	}
 }
 
-// However a product is cut, the blocks cover dst and fit the scratch; large ones are shared out.
+// However a product is cut, the blocks cover dst and keep within bounds; large ones are shared out.
 func TestCut(t *testing.T) {
+	threads := runtime.GOMAXPROCS(0)
 	for _, m := range []int{1, 7, 12, 59, 60, 61, 239, 240, 241, 250, 1000, 3001} {
 		for _, n := range []int{1, 31, 32, 33, 128, 129, 896, 4864} {
 			for _, k := range []int{1, 50, 896, 4864} {
 				j := &job{m: m, n: n}
-				j.cut(k)
-				tasks := j.rowBlocks * ceil(n, j.cols)
-				if j.rows > maxRows || j.rows%maxTile != 0 || j.cols > maxCols || j.cols%panel != 0 || j.rowBlocks*j.rows < m || (j.rowBlocks-1)*j.rows >= m {
-					t.Errorf("m=%d n=%d k=%d: %d blocks of %d rows, %d columns each", m, n, k, j.rowBlocks, j.rows, j.cols)
+				tasks := j.cut(goroutines, k)
+				if tasks != j.rowBlocks*ceil(n, j.cols) || j.rows > maxRows || j.cols > maxCols || j.cols%panel != 0 || j.rowBlocks*j.rows < m || (j.rowBlocks-1)*j.rows >= m {
+					t.Errorf("m=%d n=%d k=%d: %d tasks, %d blocks of %d rows, %d columns each", m, n, k, tasks, j.rowBlocks, j.rows, j.cols)
 				}
-				if m*n*k > 1<<27 && m > 200 && tasks < 8 {
-					t.Errorf("m=%d n=%d k=%d: only %d tasks", m, n, k, tasks)
+				if m*n*k > 1<<27 && m > 200 && tasks < 2*threads {
+					t.Errorf("m=%d n=%d k=%d: only %d tasks for %d threads", m, n, k, tasks, threads)
+				}
+				if alone := j.cut(nil, k); (m+4)*n*k <= 1<<19 && tasks > alone {
+					t.Errorf("m=%d n=%d k=%d is cut to no purpose", m, n, k)
 				}
 			}
 		}

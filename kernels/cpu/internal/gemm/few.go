@@ -62,7 +62,7 @@ var fewJobs = sync.Pool{New: func() any { f := new(fewJob); f.run = f.task; retu
 // few runs the job if it is one of few rows.
 func (j *job) few(p Parallel, k int) bool {
 	set := fewSets[vec.Active()]
-	if set == nil || j.m > fewRows || j.n < set.lanes || j.form != FormNT || j.packed != nil || len(j.starts) != 2 {
+	if set == nil || j.m > fewRows || j.n < set.lanes || j.form != FormNT || j.pairs || j.aKind != KindF32 || j.outKind != KindF32 || len(j.starts) != 2 {
 		return false
 	}
 	whole := k
@@ -189,10 +189,13 @@ func (f *fewJob) rest(col0, col1, k0 int) {
 	j := f.job
 	s := scratches.Get().(*scratch)
 	for c := col0; c < col1; c += maxCols {
+		end := min(c+maxCols, col1)
+		j.open(s, 0, j.m, c, end, k0 > 0 || j.accumulate)
 		for lo := k0; lo < f.k; lo += KC {
 			hi := min(lo+KC, f.k)
-			j.chunk(s, 0, j.m, c, min(c+maxCols, col1), lo, hi-lo, j.accumulate || lo > 0, hi == f.k)
+			j.chunk(s, 0, j.m, c, end, lo, hi-lo, j.accumulate || lo > 0, hi == f.k)
 		}
+		j.close(s, 0, j.m, c, end)
 	}
 	scratches.Put(s)
 }

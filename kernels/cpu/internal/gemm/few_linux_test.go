@@ -57,7 +57,14 @@ func (c fewCase) check(t *testing.T, rng *rand.Rand, special bool) {
 	if c.bias {
 		bias = fill(beforeFault[float32](t, c.n))
 	}
-	MulPacked(nil, want, c.n+c.pad, a, c.k+c.pad, Pack(b, c.n, c.k, FormNT), bias, c.m, c.accumulate)
+	panels := make([]float32, PanelFloats(c.n, c.k))
+	PackPanels(panels, b, FormNT, c.n, c.k)
+	MulPanels(want, c.n+c.pad, a, c.k+c.pad, 1, panels, c.m, c.n, c.k, c.accumulate)
+	for i := range c.m {
+		for j, v := range bias {
+			want[i*(c.n+c.pad)+j] += v
+		}
+	}
 	NT(inTurn, dst, c.n+c.pad, a, c.k+c.pad, b, bias, c.m, c.n, c.k, c.accumulate)
 	for i := range want {
 		if g, w := dst[i], want[i]; math.Float32bits(g) != math.Float32bits(w) && !(g != g && w != w) {

@@ -30,7 +30,7 @@ func TestFewIsChosen(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		for m := 1; m <= fewRows+1; m++ {
 			const n, k = 32, 64
-			j := newJob("test", make([]float32, m*n), n, nil, m, n, false)
+			j := newJob("test", Matrix{F32: make([]float32, m*n), Ld: n}, nil, m, n, false)
 			j.a, j.as, j.ak = make([]float32, m*k), k, 1
 			j.b, j.form = Matrix{F32: make([]float32, n*k), Ld: k}, FormNT
 			j.whole(k)

@@ -25,7 +25,11 @@
 // allocates nothing. It may import vec, and knows nothing of tensors or buffers.
 package gemm
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
+)
 
 //go:generate sh -c "cd _asm && go run . -out ../zgemm_amd64.s -stubs ../zgemm_amd64.go -pkg gemm"
 
@@ -78,41 +82,59 @@ func (b *Matrix) len() int {
 	return len(b.Bits)
 }
 
+// HasBF16 tells whether this processor multiplies bfloat16 as it is stored.
+func HasBF16() bool { return pairKernels != nil && vec.Active() >= vec.AVX512BF16 }
+
+// Product computes dst (+)= a·b (+ bias): dst [m,n], a [m,k], bias [n] or nil; b [n,k]
+// in FormNT, [k,n] in FormNN. All three matrices may be in any storage: values of 16 bits
+// are widened exactly, and a dst in 16 bits is rounded once, from the finished
+// f32 sums.
+//
+// Where a and b are both bfloat16 and [HasBF16], products are not f32's: k is
+// taken in pairs, KC pairs in a chunk, an odd last one with a zero, and each pair is
+// added to its chunk's sum by VDPBF16PS, the second product first. That
+// rounds to nearest even, and takes subnormal numbers and leaves subnormal sums as
+// zeros. It is a numerics class of its own, with all that is said above of the rest.
+func Product(p Parallel, form Form, dst, a, b Matrix, bias []float32, m, n, k int, accumulate bool) {
+	multiply("Product", p, form, dst, a, b, bias, m, n, k, accumulate)
+}
+
 // NT computes dst (+)= a·bᵀ (+ bias): dst [m,n], a [m,k], b [n,k], bias [n] or nil.
 //
 //	dst[i*ldd+j] (+)= Σ_l a[i*lda+l] · b[j*ld+l] (+ bias[j])
 func NT(p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, bias []float32, m, n, k int, accumulate bool) {
-	must("NT", "a", len(a), m, k, lda)
-	must("NT", "b", b.len(), n, k, b.Ld)
-	j := newJob("NT", dst, ldd, bias, m, n, accumulate)
-	j.a, j.as, j.ak = a, lda, 1
-	j.b, j.form = b, FormNT
-	j.whole(k)
-	j.do(p)
+	multiply("NT", p, FormNT, Matrix{F32: dst, Ld: ldd}, Matrix{F32: a, Ld: lda}, b, bias, m, n, k, accumulate)
 }
 
 // NN computes dst (+)= a·b (+ bias): dst [m,n], a [m,k], b [k,n], bias [n] or nil.
 //
 //	dst[i*ldd+j] (+)= Σ_l a[i*lda+l] · b[l*ld+j] (+ bias[j])
 func NN(p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, bias []float32, m, n, k int, accumulate bool) {
-	must("NN", "a", len(a), m, k, lda)
-	must("NN", "b", b.len(), k, n, b.Ld)
-	j := newJob("NN", dst, ldd, bias, m, n, accumulate)
-	j.a, j.as, j.ak = a, lda, 1
-	j.b, j.form = b, FormNN
-	j.whole(k)
-	j.do(p)
+	multiply("NN", p, FormNN, Matrix{F32: dst, Ld: ldd}, Matrix{F32: a, Ld: lda}, b, bias, m, n, k, accumulate)
+}
+
+func multiply(op string, p Parallel, form Form, dst, a, b Matrix, bias []float32, m, n, k int, accumulate bool) {
+	must(op, "a", a.len(), m, k, a.Ld)
+	if form == FormNT {
+		must(op, "b", b.len(), n, k, b.Ld)
+	} else {
+		must(op, "b", b.len(), k, n, b.Ld)
+	}
+	j := newJob(op, dst, bias, m, n, accumulate)
+	j.left(a)
+	j.right(b, form, k)
+	if j.m <= fewRows && !j.pairs && (j.aKind != KindF32 || j.outKind != KindF32) {
+		j.widened(p)
+	} else {
+		j.do(p)
+	}
 }
 
 // TN computes dst (+)= aᵀ·b: dst [m,n], a [k,m], b [k,n].
 //
 //	dst[i*ldd+j] (+)= Σ_l a[l*lda+i] · b[l*ldb+j]
 func TN(p Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, n, k int, accumulate bool) {
-	must("TN", "a", len(a), k, m, lda)
-	must("TN", "b", len(b), k, n, ldb)
-	j := newJob("TN", dst, ldd, nil, m, n, accumulate)
-	j.a, j.as, j.ak = a, 1, lda
-	j.b, j.form = Matrix{F32: b, Ld: ldb}, FormNN
+	j := gradient("TN", dst, ldd, a, lda, Matrix{F32: b, Ld: ldb}, m, n, k, accumulate)
 	j.whole(k)
 	j.do(p)
 }
@@ -127,21 +149,34 @@ func TN(p Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, l
 //
 // starts ascends from any row to the row after the last; empty segments add nothing.
 func TNSegments(p Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, n int, starts []int32, accumulate bool) {
-	for s := 1; s < len(starts); s++ {
-		if starts[s] < starts[s-1] || starts[0] < 0 {
-			panic(fmt.Sprintf("gemm.TNSegments: starts do not ascend from 0: %v", starts))
+	segments("TNSegments", p, dst, ldd, a, lda, Matrix{F32: b, Ld: ldb}, m, n, starts, accumulate)
+}
+
+// TNSegmentsOf is TNSegments for a b in any storage. Products are f32's.
+func TNSegmentsOf(p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, m, n int, starts []int32, accumulate bool) {
+	segments("TNSegmentsOf", p, dst, ldd, a, lda, b, m, n, starts, accumulate)
+}
+
+func segments(op string, p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, m, n int, starts []int32, accumulate bool) {
+	k := 0
+	for _, l := range starts {
+		if int(l) < k {
+			panic(fmt.Sprintf("gemm.%s: starts do not ascend from 0: %v", op, starts))
 		}
+		k = int(l)
 	}
-	j := newJob("TNSegments", dst, ldd, nil, m, n, accumulate)
-	if len(starts) > 0 {
-		k := int(starts[len(starts)-1])
-		must("TNSegments", "a", len(a), k, m, lda)
-		must("TNSegments", "b", len(b), k, n, ldb)
-	}
-	j.a, j.as, j.ak = a, 1, lda
-	j.b, j.form = Matrix{F32: b, Ld: ldb}, FormNN
+	j := gradient(op, dst, ldd, a, lda, b, m, n, k, accumulate)
 	j.starts = starts
 	j.do(p)
+}
+
+func gradient(op string, dst []float32, ldd int, a []float32, lda int, b Matrix, m, n, k int, accumulate bool) *job {
+	must(op, "a", len(a), k, m, lda)
+	must(op, "b", b.len(), k, n, b.Ld)
+	j := newJob(op, Matrix{F32: dst, Ld: ldd}, nil, m, n, accumulate)
+	j.a, j.as, j.ak = a, 1, lda
+	j.b, j.form = b, FormNN
+	return j
 }
 
 // must panics unless rows×cols elements with leading dimension ld lie within

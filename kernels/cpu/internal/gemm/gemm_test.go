@@ -221,16 +221,6 @@ func (c product) check(t *testing.T, rng *rand.Rand) {
 				TN(p.run, d, dst.ld, a.slice(), a.ld, b.slice(), b.ld, c.m, c.n, c.k, c.accumulate)
 			}
 		})
-		if c.form != "TN" {
-			form := FormNT
-			if c.form == "NN" {
-				form = FormNN
-			}
-			packed := Pack(w, c.n, c.k, form)
-			compare(p.name+" packed", func(d []float32) {
-				MulPacked(p.run, d, dst.ld, a.slice(), a.ld, packed, bias, c.m, c.accumulate)
-			})
-		}
 	}
 }
 

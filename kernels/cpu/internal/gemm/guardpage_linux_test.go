@@ -50,8 +50,6 @@ func TestNothingIsReadPastTheEnd(t *testing.T) {
 			for _, kind := range []Kind{KindBF16, KindF16} {
 				try("NT "+kind.String(), func() { NT(nil, dst, n, a, k, Matrix{Bits: half, Kind: kind, Ld: k}, nil, m, n, k, true) })
 				try("NN "+kind.String(), func() { NN(nil, dst, n, a, k, Matrix{Bits: half, Kind: kind, Ld: n}, nil, m, n, k, true) })
-				p := Pack(Matrix{Bits: half, Kind: kind, Ld: k}, n, k, FormNT)
-				try("packed "+kind.String(), func() { MulPacked(nil, dst, n, a, k, p, bias, m, true) })
 			}
 		}
 	})

@@ -3,24 +3,35 @@ package gemm
 import (
 	"fmt"
 	"sync"
+	"unsafe"
+
+	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
 // A job is one product, cut into tasks: each computes a block of dst, whole k,
 // and packs what it needs of b into scratch of its own. How dst is cut depends
-// on m, n and k and changes no bits.
+// on m, n, k and the pool and changes no bits.
+//
+// In a job of pairs, an element of a and of b is two bfloat16 that follow one
+// another along k, in one 32-bit word, and k counts those.
 type job struct {
 	dst        []float32
+	out        []uint16 // in place of dst
+	outKind    Kind
 	ldd        int
 	m, n       int
 	accumulate bool
 	bias       []float32
 
 	a      []float32
-	as, ak int // element (i, l) of a is a[i*as + l*ak]
+	aBits  []uint16 // in place of a
+	aKind  Kind
+	as, ak int // element (i, l) of a is a[i*as + l*ak]; one of the two is 1
 
-	b      Matrix
-	form   Form
-	packed *Packed // in place of b
+	b     Matrix
+	form  Form
+	pairs bool
+	odd   bool // the last pair of a row has no second half
 
 	starts []int32 // segments of k
 	two    [2]int32
@@ -30,33 +41,46 @@ type job struct {
 	run        func(i int) // the method task, bound once
 }
 
-// scratch holds a block of b, panels one after the other, and a tile's rows of a.
+// scratch is what a task works in.
 type scratch struct {
-	b [KC * maxCols]float32
-	a [maxTile * aliasedLd]float32
+	b [KC * panel]float32 // a chunk of a panel of b, packed
+	a []float32           // the same chunk of a's rows, where the kernels cannot read them in place
+	c []float32           // dst's block, where sums cannot grow in place
+
+	// Where the sums of the task's block grow.
+	sums *float32
+	ld   int
 }
-
-const (
-	maxTile   = 12      // rows of the tallest tile
-	aliasedLd = KC + 16 // leading dimension of a's copy: an odd number of cache lines
-
-	maxCols = 128 // columns of a task: a chunk of them is 128 KiB, half an L2 or less
-	maxRows = 240 // rows of a task: packing b is 1/maxRows of the work
-)
 
 var (
 	jobs      = sync.Pool{New: func() any { j := new(job); j.run = j.task; return j }}
 	scratches = sync.Pool{New: func() any { return new(scratch) }}
 )
 
-func newJob(op string, dst []float32, ldd int, bias []float32, m, n int, accumulate bool) *job {
-	must(op, "dst", len(dst), m, n, ldd)
+func newJob(op string, dst Matrix, bias []float32, m, n int, accumulate bool) *job {
+	must(op, "dst", dst.len(), m, n, dst.Ld)
 	if bias != nil && len(bias) != n {
 		panic(fmt.Sprintf("gemm.%s: bias [%d] does not match dst [%d, %d]", op, len(bias), m, n))
 	}
 	j := jobs.Get().(*job)
-	j.dst, j.ldd, j.m, j.n, j.bias, j.accumulate = dst, ldd, m, n, bias, accumulate
+	j.dst, j.out, j.outKind, j.ldd = dst.F32, dst.Bits, dst.Kind, dst.Ld
+	j.m, j.n, j.bias, j.accumulate = m, n, bias, accumulate
 	return j
+}
+
+// left sets a, [m,k].
+func (j *job) left(a Matrix) {
+	j.a, j.aBits, j.aKind, j.as, j.ak = a.F32, a.Bits, a.Kind, a.Ld, 1
+}
+
+// right sets b, and thereby the arithmetic.
+func (j *job) right(b Matrix, form Form, k int) {
+	j.b, j.form = b, form
+	if j.aKind == KindBF16 && b.Kind == KindBF16 && HasBF16() {
+		j.pairs, j.odd = true, k%2 == 1
+		k = ceil(k, 2)
+	}
+	j.whole(k)
 }
 
 // whole makes 0 … k the only segment.
@@ -71,9 +95,7 @@ func (j *job) do(p Parallel) {
 		if k == 0 {
 			j.empty()
 		} else if !j.few(p, k) {
-			j.cut(k)
-			tasks := j.rowBlocks * ceil(j.n, j.cols)
-			if p == nil || tasks == 1 {
+			if tasks := j.cut(p, k); p == nil || tasks == 1 {
 				for i := range tasks {
 					j.task(i)
 				}
@@ -86,6 +108,26 @@ func (j *job) do(p Parallel) {
 	jobs.Put(j)
 }
 
+// widened runs a job of few rows on copies of a and dst in f32, and gives it back.
+func (j *job) widened(p Parallel) {
+	s := scratches.Get().(*scratch)
+	if k := j.k(); k > 0 && j.aKind != KindF32 {
+		s.a = room(s.a, j.m*k)
+		for i := range j.m {
+			widen(s.a[i*k:][:k], j.aBits[i*j.as:], j.aKind)
+		}
+		j.a, j.aKind, j.as = s.a, KindF32, k
+	}
+	outer := *j
+	if j.aside() {
+		j.open(s, 0, j.m, 0, j.n, j.accumulate)
+		j.dst, j.outKind, j.ldd = s.c, KindF32, s.ld
+	}
+	j.do(p)
+	outer.close(s, 0, outer.m, 0, outer.n)
+	scratches.Put(s)
+}
+
 // k is the number of products of an element, over all segments.
 func (j *job) k() int {
 	if len(j.starts) == 0 {
@@ -96,38 +138,19 @@ func (j *job) k() int {
 
 // empty is the product of no terms.
 func (j *job) empty() {
+	s := scratches.Get().(*scratch)
 	for i := range j.m {
-		row := j.dst[i*j.ldd:][:j.n]
+		j.open(s, i, i+1, 0, j.n, j.accumulate)
+		row := slice32(s.sums, j.n)
 		if !j.accumulate {
 			clear(row)
 		}
 		for x, v := range j.bias {
 			row[x] += v
 		}
+		j.close(s, i, i+1, 0, j.n)
 	}
-}
-
-// cut chooses the blocks: as large as scratch allows, but enough of them to
-// share out wherever each is still worth a goroutine's while.
-func (j *job) cut(k int) {
-	const (
-		wanted = 32
-		worth  = 1 << 18 // products
-		stream = 8       // reading b takes the time of so many rows' products
-	)
-	j.rows, j.cols = maxRows, maxCols
-	for ceil(j.m, j.rows)*ceil(j.n, j.cols) < wanted && max(min(j.rows, j.m), stream)*min(j.cols, j.n)*k > 2*worth {
-		if j.cols > panel && j.n > panel {
-			j.cols /= 2
-		} else if j.rows > 5*maxTile && j.m > 5*maxTile {
-			j.rows /= 2
-		} else {
-			break
-		}
-	}
-	// Equal heights, in whole tiles.
-	j.rows = ceil(ceil(j.m, ceil(j.m, j.rows)), maxTile) * maxTile
-	j.rowBlocks = ceil(j.m, j.rows)
+	scratches.Put(s)
 }
 
 // task computes block i of dst. Blocks of the same columns follow one another.
@@ -136,6 +159,7 @@ func (j *job) task(i int) {
 	row1, col1 := min(row0+j.rows, j.m), min(col0+j.cols, j.n)
 	s := scratches.Get().(*scratch)
 	add := j.accumulate
+	j.open(s, row0, row1, col0, col1, add)
 	last := int(j.starts[len(j.starts)-1])
 	for seg := 1; seg < len(j.starts); seg++ {
 		hi := int(j.starts[seg])
@@ -145,62 +169,88 @@ func (j *job) task(i int) {
 			add = true
 		}
 	}
+	j.close(s, row0, row1, col0, col1)
 	scratches.Put(s)
 }
 
-// chunk adds the products of k0 … k0+kc to a block of dst.
-func (j *job) chunk(s *scratch, row0, row1, col0, col1, k0, kc int, add, last bool) {
-	set := kernels(col1 - col0)
-	panels := j.panels(s, col0, col1, k0, kc)
-	// Rows a multiple of 2 KiB apart fall into the same few sets of the L1
-	// cache and push one another out: such rows are copied first.
-	aliased := j.ak == 1 && j.as%512 == 0 && j.as > 512 && kc >= 64
-	for r := row0; r < row1; {
-		kern := set.forRows(row1 - r)
-		a, as := &j.a[r*j.as+k0*j.ak], j.as
-		if aliased && kern.rows >= 4 {
-			as = aliasedLd
-			for i := range kern.rows {
-				copy(s.a[i*as:i*as+kc], j.a[(r+i)*j.as+k0:])
-			}
-			a = &s.a[0]
-		}
-		for n0 := col0; n0 < col1; n0 += panel {
-			end := min(n0+panel, col1)
-			for c := n0; c < end; c += set.width {
-				b := add32(panels[(n0-col0)/panel], c-n0)
-				var bias *float32
-				if last && j.bias != nil {
-					bias = &j.bias[c]
-				}
-				nc := min(set.width, end-c)
-				f := kern.wide
-				if nc <= set.width/2 {
-					f = kern.narrow
-				}
-				f(kc, a, as, j.ak, b, panel, &j.dst[r*j.ldd+c], j.ldd, nc, bias, add)
+// aside tells whether dst's sums grow in scratch: dst is in 16 bits, or its rows
+// push one another out of the cache.
+func (j *job) aside() bool { return j.outKind != KindF32 || j.m >= 8 && aliased(j.ldd) }
+
+// open makes room for the sums of a block of dst, with what is there already
+// where it is added to.
+func (j *job) open(s *scratch, row0, row1, col0, col1 int, add bool) {
+	if !j.aside() {
+		s.sums, s.ld = &j.dst[row0*j.ldd+col0], j.ldd
+		return
+	}
+	s.ld = ceil(col1-col0, panel)*panel + panel/2 // an odd number of lines, almost
+	s.c = room(s.c, (row1-row0)*s.ld)
+	s.sums = &s.c[0]
+	if add {
+		for i := row0; i < row1; i++ {
+			to, at := s.c[(i-row0)*s.ld:][:col1-col0], i*j.ldd+col0
+			if j.outKind == KindF32 {
+				copy(to, j.dst[at:])
+			} else {
+				widen(to, j.out[at:], j.outKind)
 			}
 		}
-		r += kern.rows
 	}
 }
 
-// panels gives a chunk of b's columns col0 … col1, packed.
-func (j *job) panels(s *scratch, col0, col1, k0, kc int) (p [maxCols / panel]*float32) {
-	size := kc * panel
-	for i := range ceil(col1-col0, panel) {
-		p[i] = &s.b[i*size]
+// close brings the sums of a block to dst.
+func (j *job) close(s *scratch, row0, row1, col0, col1 int) {
+	if !j.aside() {
+		return
 	}
-	switch w := j.packed; {
-	case w == nil:
-		packBlock(s.b[:], &j.b, j.form, col0, col1, k0, kc)
-	case w.kind == KindF32:
-		for i := range ceil(col1-col0, panel) {
-			p[i] = &w.f32[w.at(col0+i*panel, k0, kc)]
+	for i := row0; i < row1; i++ {
+		from, at := s.c[(i-row0)*s.ld:][:col1-col0], i*j.ldd+col0
+		switch j.outKind {
+		case KindF32:
+			copy(j.dst[at:], from)
+		case KindBF16:
+			vec.NarrowBF16(j.out[at:][:len(from)], from)
+		case KindF16:
+			vec.NarrowF16(j.out[at:][:len(from)], from)
 		}
-	default:
-		n := ceil(col1-col0, panel) * panel * kc
-		widen(s.b[:n], w.bits[w.at(col0, k0, kc):], w.kind)
 	}
-	return p
 }
+
+// chunk adds the products of k0 … k0+kc to a block of dst. A panel of b is packed
+// and stays in the L1 cache while a's rows pass by.
+func (j *job) chunk(s *scratch, row0, row1, col0, col1, k0, kc int, add, last bool) {
+	set := kernels(col1-col0, j.pairs)
+	a, as, ak := j.rowsOf(s, row0, row1, k0, kc)
+	for n0 := col0; n0 < col1; n0 += panel {
+		end := min(n0+panel, col1)
+		j.pack(s.b[:kc*panel], n0, end, k0, kc)
+		for c := n0; c < end; c += set.width {
+			var bias *float32
+			if last && j.bias != nil {
+				bias = &j.bias[c]
+			}
+			set.mul(row1-row0, kc, a, as, ak, &s.b[c-n0], panel, add32(s.sums, c-col0), s.ld, min(set.width, end-c), bias, add)
+		}
+	}
+}
+
+// pack writes a chunk of b's columns as the kernels read it.
+func (j *job) pack(dst []float32, col0, col1, k0, kc int) {
+	if j.pairs {
+		packPairs(dst, &j.b, j.form, j.odd && k0+kc == j.k(), col0, col1, k0, kc)
+	} else {
+		packBlock(dst, &j.b, j.form, col0, col1, k0, kc)
+	}
+}
+
+// room is n elements of s or of a larger array.
+func room(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
+}
+
+// word is the address of p's element i as that of a 32-bit word.
+func word(p []uint16, i int) *float32 { return (*float32)(unsafe.Pointer(&p[i])) }

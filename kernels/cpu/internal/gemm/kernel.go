@@ -6,10 +6,10 @@ import (
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
-// kernelFunc computes a tile of dst: a fixed number of rows, cols columns.
-// Leading dimensions and strides count elements.
+// kernelFunc computes tiles of dst, one below the other: each a fixed number of
+// rows, cols columns. Leading dimensions and strides count elements.
 //
-//	for each row i and column j of the tile {
+//	for each row i of the tiles, and column j {
 //		s := 0
 //		for l := range k { s = fma(a[i*as+l*ak], b[l*ldb+j], s) }
 //		if add { s = c[i*ldc+j] + s }
@@ -17,8 +17,9 @@ import (
 //		c[i*ldc+j] = s
 //	}
 //
-// It reads b up to its full width and c and bias up to cols.
-type kernelFunc func(k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// It reads b up to its full width and c and bias up to cols. Of pairs, a and b
+// are words of two bfloat16 each.
+type kernelFunc func(tiles, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
 // A kernel holds the forms of one tile height: up to the set's width, and up to half of it.
 type kernel struct {
@@ -32,18 +33,33 @@ type kernelSet struct {
 	tall  []kernel
 }
 
-func (s *kernelSet) forRows(rows int) *kernel {
+// mul computes rows × cols of dst, cols up to the width, by the tallest tiles that fit.
+func (s *kernelSet) mul(rows, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool) {
 	for i := range s.tall {
-		if s.tall[i].rows <= rows {
-			return &s.tall[i]
+		kern := &s.tall[i]
+		if rows < kern.rows {
+			continue
 		}
+		f := kern.wide
+		if cols <= s.width/2 {
+			f = kern.narrow
+		}
+		tiles := rows / kern.rows
+		f(tiles, k, a, as, ak, b, ldb, c, ldc, cols, bias, add)
+		if rows -= tiles * kern.rows; rows == 0 {
+			return
+		}
+		a, c = add32(a, tiles*kern.rows*as), add32(c, tiles*kern.rows*ldc)
 	}
-	panic("gemm: no kernel for a single row")
 }
 
-// kernels chooses the set for cols columns. AVX-512 would compute eight or
-// fewer with half a register idle; AVX2's narrowest tiles give the same bits.
-func kernels(cols int) *kernelSet {
+// kernels chooses the set for cols columns, of pairs or of f32. AVX-512 would
+// compute eight or fewer of f32 with half a register idle; AVX2's narrowest tiles
+// give the same bits.
+func kernels(cols int, pairs bool) *kernelSet {
+	if pairs {
+		return pairKernels
+	}
 	isa := min(vec.Active(), vec.AVX512)
 	if isa == vec.AVX512 && cols <= 8 {
 		isa = vec.AVX2

@@ -1,9 +1,20 @@
 package gemm
 
 var genericKernels = kernelSet{width: panel, tall: []kernel{
-	{2, generic2, generic2},
-	{1, generic1, generic1},
+	{2, generic(2, generic2), generic(2, generic2)},
+	{1, generic(1, generic1), generic(1, generic1)},
 }}
+
+type genericFunc func(k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// generic makes a kernelFunc of one that computes a single tile.
+func generic(rows int, tile genericFunc) kernelFunc {
+	return func(tiles, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool) {
+		for t := range tiles {
+			tile(k, add32(a, t*rows*as), as, ak, b, ldb, add32(c, t*rows*ldc), ldc, cols, bias, add)
+		}
+	}
+}
 
 // generic2 holds a 2×4 tile in registers. Products are converted explicitly,
 // which forbids the compiler to fuse them: the bits are the same on every

@@ -59,6 +59,9 @@ func (s *streamSet) forRows(rows int) *streamKernel {
 	return &s.tall[i]
 }
 
+// aliasedLd is the leading dimension of copied rows: an odd number of cache lines.
+const aliasedLd = KC + 16
+
 // stream goes along groups of rows. Leading dimension 0 says that b is in panels.
 func stream(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb int, m, n, k int, accumulate bool) {
 	if m == 0 || n == 0 {
@@ -74,9 +77,10 @@ func stream(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb in
 	}
 	_ = a[(m-1)*as+(k-1)*ak]
 	set := streamSets[min(vec.Active(), vec.AVX512)]
-	var copied *scratch // rows that would push one another out of the L1 cache: see job.chunk
+	var copied *scratch // rows that would push one another out of the L1 cache: see job.rowsOf
 	if ak == 1 && as%512 == 0 && as > 512 && min(k, KC) >= 16 {
 		copied = scratches.Get().(*scratch)
+		copied.a = room(copied.a, maxTile*aliasedLd)
 		defer scratches.Put(copied)
 	}
 	for r := 0; r < m; {

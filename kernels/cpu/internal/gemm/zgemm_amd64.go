@@ -34,6 +34,22 @@ func packColumns8F16(dst *float32, src *uint16, ld int, blocks int)
 //go:noescape
 func packRowsF16(dst *float32, src *uint16, ld int, rows int, panels int)
 
+// packColumns16F32 sets dst[l*panel+j] = src[j][l] for j < 16 and l < 16*blocks, rows ldb bytes apart.
+//
+//go:noescape
+func packColumns16F32(dst *float32, src *float32, ldb int, blocks int)
+
+// packColumns16BF16 sets dst[l*panel+j] = src[j][l] for j < 16 and l < 32*blocks, of bf16 in rows ldb bytes apart.
+//
+//go:noescape
+func packColumns16BF16(dst *float32, src *float32, ldb int, blocks int)
+
+// packRowPairs sets the halves of dst[(x*kc+l)*panel+j] to src[2*l*ld+x*panel+j] and src[(2*l+1)*ld+x*panel+j]
+// for x < panels, l < pairs and j < panel.
+//
+//go:noescape
+func packRowPairs(dst *float32, src *uint16, ld int, pairs int, kc int, panels int)
+
 // widenBF16 widens 16*blocks elements of src.
 //
 //go:noescape
@@ -44,95 +60,145 @@ func widenBF16(dst *float32, src *uint16, blocks int)
 //go:noescape
 func widenF16(dst *float32, src *uint16, blocks int)
 
-// tileAVX2_6x16 is a kernelFunc of 6 rows and up to 16 columns.
+// tileAVX2_6x16 is a kernelFunc of tiles of 6 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX2_6x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_6x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX2_6x8 is a kernelFunc of 6 rows and up to 8 columns.
+// tileAVX2_6x8 is a kernelFunc of tiles of 6 rows and up to 8 columns.
 //
 //go:noescape
-func tileAVX2_6x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_6x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX2_4x16 is a kernelFunc of 4 rows and up to 16 columns.
+// tileAVX2_4x16 is a kernelFunc of tiles of 4 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX2_4x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX2_4x8 is a kernelFunc of 4 rows and up to 8 columns.
+// tileAVX2_4x8 is a kernelFunc of tiles of 4 rows and up to 8 columns.
 //
 //go:noescape
-func tileAVX2_4x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_4x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX2_2x16 is a kernelFunc of 2 rows and up to 16 columns.
+// tileAVX2_2x16 is a kernelFunc of tiles of 2 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX2_2x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX2_2x8 is a kernelFunc of 2 rows and up to 8 columns.
+// tileAVX2_2x8 is a kernelFunc of tiles of 2 rows and up to 8 columns.
 //
 //go:noescape
-func tileAVX2_2x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_2x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX2_1x16 is a kernelFunc of 1 rows and up to 16 columns.
+// tileAVX2_1x16 is a kernelFunc of tiles of 1 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX2_1x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX2_1x8 is a kernelFunc of 1 rows and up to 8 columns.
+// tileAVX2_1x8 is a kernelFunc of tiles of 1 rows and up to 8 columns.
 //
 //go:noescape
-func tileAVX2_1x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_1x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_12x32 is a kernelFunc of 12 rows and up to 32 columns.
+// tileAVX512_12x32 is a kernelFunc of tiles of 12 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_12x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_12x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_12x16 is a kernelFunc of 12 rows and up to 16 columns.
+// tileAVX512_12x16 is a kernelFunc of tiles of 12 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_12x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_12x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_8x32 is a kernelFunc of 8 rows and up to 32 columns.
+// tileAVX512_8x32 is a kernelFunc of tiles of 8 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_8x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_8x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_8x16 is a kernelFunc of 8 rows and up to 16 columns.
+// tileAVX512_8x16 is a kernelFunc of tiles of 8 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_8x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_8x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_4x32 is a kernelFunc of 4 rows and up to 32 columns.
+// tileAVX512_4x32 is a kernelFunc of tiles of 4 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_4x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_4x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_4x16 is a kernelFunc of 4 rows and up to 16 columns.
+// tileAVX512_4x16 is a kernelFunc of tiles of 4 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_4x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_2x32 is a kernelFunc of 2 rows and up to 32 columns.
+// tileAVX512_2x32 is a kernelFunc of tiles of 2 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_2x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_2x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_2x16 is a kernelFunc of 2 rows and up to 16 columns.
+// tileAVX512_2x16 is a kernelFunc of tiles of 2 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_2x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_1x32 is a kernelFunc of 1 rows and up to 32 columns.
+// tileAVX512_1x32 is a kernelFunc of tiles of 1 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_1x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_1x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// tileAVX512_1x16 is a kernelFunc of 1 rows and up to 16 columns.
+// tileAVX512_1x16 is a kernelFunc of tiles of 1 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_1x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_12x32 is a kernelFunc of tiles of 12 rows and up to 32 columns.
+//
+//go:noescape
+func tileBF16_12x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_12x16 is a kernelFunc of tiles of 12 rows and up to 16 columns.
+//
+//go:noescape
+func tileBF16_12x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_8x32 is a kernelFunc of tiles of 8 rows and up to 32 columns.
+//
+//go:noescape
+func tileBF16_8x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_8x16 is a kernelFunc of tiles of 8 rows and up to 16 columns.
+//
+//go:noescape
+func tileBF16_8x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_4x32 is a kernelFunc of tiles of 4 rows and up to 32 columns.
+//
+//go:noescape
+func tileBF16_4x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_4x16 is a kernelFunc of tiles of 4 rows and up to 16 columns.
+//
+//go:noescape
+func tileBF16_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_2x32 is a kernelFunc of tiles of 2 rows and up to 32 columns.
+//
+//go:noescape
+func tileBF16_2x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_2x16 is a kernelFunc of tiles of 2 rows and up to 16 columns.
+//
+//go:noescape
+func tileBF16_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_1x32 is a kernelFunc of tiles of 1 rows and up to 32 columns.
+//
+//go:noescape
+func tileBF16_1x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+
+// tileBF16_1x16 is a kernelFunc of tiles of 1 rows and up to 16 columns.
+//
+//go:noescape
+func tileBF16_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
 // streamAVX2_6x16 is a streamFunc of 6 rows and up to 16 columns.
 //

@@ -379,6 +379,463 @@ panel:
 	VZEROUPPER
 	RET
 
+// func packColumns16F32(dst *float32, src *float32, ldb int, blocks int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·packColumns16F32(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  src+8(FP), CX
+	MOVQ  ldb+16(FP), DX
+	MOVQ  blocks+24(FP), BX
+	LEAQ  (DX)(DX*2), SI
+	LEAQ  (CX)(DX*4), DI
+	LEAQ  (DI)(DX*4), R8
+	LEAQ  (R8)(DX*4), R9
+	MOVQ  DX, R10
+	SHLQ  $0x04, R10
+	ADDQ  CX, R10
+	LEAQ  (DX)(DX*2), R11
+	LEAQ  (R10)(DX*4), R12
+	LEAQ  (R12)(DX*4), R13
+	LEAQ  (R13)(DX*4), R14
+	MOVL  $0x000000f0, R15
+	KMOVW R15, K1
+	MOVL  $0x00000f00, R15
+	KMOVW R15, K2
+	MOVL  $0x0000f000, R15
+	KMOVW R15, K3
+
+block:
+	VMOVUPS         (CX), X0
+	VBROADCASTF32X4 (DI), K1, Z0
+	VBROADCASTF32X4 (R8), K2, Z0
+	VBROADCASTF32X4 (R9), K3, Z0
+	PREFETCHT0      (R10)
+	PREFETCHT1      256(CX)
+	VMOVUPS         (CX)(DX*1), X1
+	VBROADCASTF32X4 (DI)(DX*1), K1, Z1
+	VBROADCASTF32X4 (R8)(DX*1), K2, Z1
+	VBROADCASTF32X4 (R9)(DX*1), K3, Z1
+	PREFETCHT0      (R10)(DX*1)
+	PREFETCHT1      256(CX)(DX*1)
+	VMOVUPS         (CX)(DX*2), X2
+	VBROADCASTF32X4 (DI)(DX*2), K1, Z2
+	VBROADCASTF32X4 (R8)(DX*2), K2, Z2
+	VBROADCASTF32X4 (R9)(DX*2), K3, Z2
+	PREFETCHT0      (R10)(DX*2)
+	PREFETCHT1      256(CX)(DX*2)
+	VMOVUPS         (CX)(SI*1), X3
+	VBROADCASTF32X4 (DI)(SI*1), K1, Z3
+	VBROADCASTF32X4 (R8)(SI*1), K2, Z3
+	VBROADCASTF32X4 (R9)(SI*1), K3, Z3
+	PREFETCHT0      (R10)(R11*1)
+	PREFETCHT1      256(CX)(SI*1)
+	VUNPCKLPS       Z1, Z0, Z4
+	VUNPCKHPS       Z1, Z0, Z5
+	VUNPCKLPS       Z3, Z2, Z6
+	VUNPCKHPS       Z3, Z2, Z7
+	VUNPCKLPD       Z6, Z4, Z8
+	VMOVUPS         Z8, (AX)
+	VUNPCKHPD       Z6, Z4, Z4
+	VMOVUPS         Z4, 128(AX)
+	VUNPCKLPD       Z7, Z5, Z4
+	VMOVUPS         Z4, 256(AX)
+	VUNPCKHPD       Z7, Z5, Z4
+	VMOVUPS         Z4, 384(AX)
+	VMOVUPS         16(CX), X9
+	VBROADCASTF32X4 16(DI), K1, Z9
+	VBROADCASTF32X4 16(R8), K2, Z9
+	VBROADCASTF32X4 16(R9), K3, Z9
+	PREFETCHT0      (R12)
+	PREFETCHT1      256(DI)
+	VMOVUPS         16(CX)(DX*1), X10
+	VBROADCASTF32X4 16(DI)(DX*1), K1, Z10
+	VBROADCASTF32X4 16(R8)(DX*1), K2, Z10
+	VBROADCASTF32X4 16(R9)(DX*1), K3, Z10
+	PREFETCHT0      (R12)(DX*1)
+	PREFETCHT1      256(DI)(DX*1)
+	VMOVUPS         16(CX)(DX*2), X11
+	VBROADCASTF32X4 16(DI)(DX*2), K1, Z11
+	VBROADCASTF32X4 16(R8)(DX*2), K2, Z11
+	VBROADCASTF32X4 16(R9)(DX*2), K3, Z11
+	PREFETCHT0      (R12)(DX*2)
+	PREFETCHT1      256(DI)(DX*2)
+	VMOVUPS         16(CX)(SI*1), X12
+	VBROADCASTF32X4 16(DI)(SI*1), K1, Z12
+	VBROADCASTF32X4 16(R8)(SI*1), K2, Z12
+	VBROADCASTF32X4 16(R9)(SI*1), K3, Z12
+	PREFETCHT0      (R12)(R11*1)
+	PREFETCHT1      256(DI)(SI*1)
+	VUNPCKLPS       Z10, Z9, Z4
+	VUNPCKHPS       Z10, Z9, Z5
+	VUNPCKLPS       Z12, Z11, Z6
+	VUNPCKHPS       Z12, Z11, Z7
+	VUNPCKLPD       Z6, Z4, Z8
+	VMOVUPS         Z8, 512(AX)
+	VUNPCKHPD       Z6, Z4, Z4
+	VMOVUPS         Z4, 640(AX)
+	VUNPCKLPD       Z7, Z5, Z4
+	VMOVUPS         Z4, 768(AX)
+	VUNPCKHPD       Z7, Z5, Z4
+	VMOVUPS         Z4, 896(AX)
+	VMOVUPS         32(CX), X13
+	VBROADCASTF32X4 32(DI), K1, Z13
+	VBROADCASTF32X4 32(R8), K2, Z13
+	VBROADCASTF32X4 32(R9), K3, Z13
+	PREFETCHT0      (R13)
+	PREFETCHT1      256(R8)
+	VMOVUPS         32(CX)(DX*1), X14
+	VBROADCASTF32X4 32(DI)(DX*1), K1, Z14
+	VBROADCASTF32X4 32(R8)(DX*1), K2, Z14
+	VBROADCASTF32X4 32(R9)(DX*1), K3, Z14
+	PREFETCHT0      (R13)(DX*1)
+	PREFETCHT1      256(R8)(DX*1)
+	VMOVUPS         32(CX)(DX*2), X15
+	VBROADCASTF32X4 32(DI)(DX*2), K1, Z15
+	VBROADCASTF32X4 32(R8)(DX*2), K2, Z15
+	VBROADCASTF32X4 32(R9)(DX*2), K3, Z15
+	PREFETCHT0      (R13)(DX*2)
+	PREFETCHT1      256(R8)(DX*2)
+	VMOVUPS         32(CX)(SI*1), X16
+	VBROADCASTF32X4 32(DI)(SI*1), K1, Z16
+	VBROADCASTF32X4 32(R8)(SI*1), K2, Z16
+	VBROADCASTF32X4 32(R9)(SI*1), K3, Z16
+	PREFETCHT0      (R13)(R11*1)
+	PREFETCHT1      256(R8)(SI*1)
+	VUNPCKLPS       Z14, Z13, Z4
+	VUNPCKHPS       Z14, Z13, Z5
+	VUNPCKLPS       Z16, Z15, Z6
+	VUNPCKHPS       Z16, Z15, Z7
+	VUNPCKLPD       Z6, Z4, Z8
+	VMOVUPS         Z8, 1024(AX)
+	VUNPCKHPD       Z6, Z4, Z4
+	VMOVUPS         Z4, 1152(AX)
+	VUNPCKLPD       Z7, Z5, Z4
+	VMOVUPS         Z4, 1280(AX)
+	VUNPCKHPD       Z7, Z5, Z4
+	VMOVUPS         Z4, 1408(AX)
+	VMOVUPS         48(CX), X17
+	VBROADCASTF32X4 48(DI), K1, Z17
+	VBROADCASTF32X4 48(R8), K2, Z17
+	VBROADCASTF32X4 48(R9), K3, Z17
+	PREFETCHT0      (R14)
+	PREFETCHT1      256(R9)
+	VMOVUPS         48(CX)(DX*1), X18
+	VBROADCASTF32X4 48(DI)(DX*1), K1, Z18
+	VBROADCASTF32X4 48(R8)(DX*1), K2, Z18
+	VBROADCASTF32X4 48(R9)(DX*1), K3, Z18
+	PREFETCHT0      (R14)(DX*1)
+	PREFETCHT1      256(R9)(DX*1)
+	VMOVUPS         48(CX)(DX*2), X19
+	VBROADCASTF32X4 48(DI)(DX*2), K1, Z19
+	VBROADCASTF32X4 48(R8)(DX*2), K2, Z19
+	VBROADCASTF32X4 48(R9)(DX*2), K3, Z19
+	PREFETCHT0      (R14)(DX*2)
+	PREFETCHT1      256(R9)(DX*2)
+	VMOVUPS         48(CX)(SI*1), X20
+	VBROADCASTF32X4 48(DI)(SI*1), K1, Z20
+	VBROADCASTF32X4 48(R8)(SI*1), K2, Z20
+	VBROADCASTF32X4 48(R9)(SI*1), K3, Z20
+	PREFETCHT0      (R14)(R11*1)
+	PREFETCHT1      256(R9)(SI*1)
+	VUNPCKLPS       Z18, Z17, Z4
+	VUNPCKHPS       Z18, Z17, Z5
+	VUNPCKLPS       Z20, Z19, Z6
+	VUNPCKHPS       Z20, Z19, Z7
+	VUNPCKLPD       Z6, Z4, Z8
+	VMOVUPS         Z8, 1536(AX)
+	VUNPCKHPD       Z6, Z4, Z4
+	VMOVUPS         Z4, 1664(AX)
+	VUNPCKLPD       Z7, Z5, Z4
+	VMOVUPS         Z4, 1792(AX)
+	VUNPCKHPD       Z7, Z5, Z4
+	VMOVUPS         Z4, 1920(AX)
+	ADDQ            $0x40, CX
+	ADDQ            $0x40, DI
+	ADDQ            $0x40, R8
+	ADDQ            $0x40, R9
+	ADDQ            $0x40, R10
+	ADDQ            $0x40, R12
+	ADDQ            $0x40, R13
+	ADDQ            $0x40, R14
+	ADDQ            $0x00000800, AX
+	DECQ            BX
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func packColumns16BF16(dst *float32, src *float32, ldb int, blocks int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·packColumns16BF16(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         ldb+16(FP), DX
+	MOVQ         blocks+24(FP), BX
+	LEAQ         (DX)(DX*2), SI
+	LEAQ         (CX)(DX*4), DI
+	LEAQ         (DI)(DX*4), R8
+	LEAQ         (R8)(DX*4), R9
+	MOVQ         DX, R10
+	SHLQ         $0x04, R10
+	ADDQ         CX, R10
+	LEAQ         (DX)(DX*2), R11
+	LEAQ         (R10)(DX*4), R12
+	LEAQ         (R12)(DX*4), R13
+	LEAQ         (R13)(DX*4), R14
+	MOVL         $0x000000f0, R15
+	KMOVW        R15, K1
+	MOVL         $0x00000f00, R15
+	KMOVW        R15, K2
+	MOVL         $0x0000f000, R15
+	KMOVW        R15, K3
+	MOVL         $0xffff0000, R15
+	VPBROADCASTD R15, Z0
+
+block:
+	VMOVUPS         (CX), X1
+	VBROADCASTF32X4 (DI), K1, Z1
+	VBROADCASTF32X4 (R8), K2, Z1
+	VBROADCASTF32X4 (R9), K3, Z1
+	PREFETCHT0      (R10)
+	PREFETCHT1      128(CX)
+	VMOVUPS         (CX)(DX*1), X2
+	VBROADCASTF32X4 (DI)(DX*1), K1, Z2
+	VBROADCASTF32X4 (R8)(DX*1), K2, Z2
+	VBROADCASTF32X4 (R9)(DX*1), K3, Z2
+	PREFETCHT0      (R10)(DX*1)
+	PREFETCHT1      128(CX)(DX*1)
+	VMOVUPS         (CX)(DX*2), X3
+	VBROADCASTF32X4 (DI)(DX*2), K1, Z3
+	VBROADCASTF32X4 (R8)(DX*2), K2, Z3
+	VBROADCASTF32X4 (R9)(DX*2), K3, Z3
+	PREFETCHT0      (R10)(DX*2)
+	PREFETCHT1      128(CX)(DX*2)
+	VMOVUPS         (CX)(SI*1), X4
+	VBROADCASTF32X4 (DI)(SI*1), K1, Z4
+	VBROADCASTF32X4 (R8)(SI*1), K2, Z4
+	VBROADCASTF32X4 (R9)(SI*1), K3, Z4
+	PREFETCHT0      (R10)(R11*1)
+	PREFETCHT1      128(CX)(SI*1)
+	VUNPCKLPS       Z2, Z1, Z5
+	VUNPCKHPS       Z2, Z1, Z6
+	VUNPCKLPS       Z4, Z3, Z7
+	VUNPCKHPS       Z4, Z3, Z8
+	VUNPCKLPD       Z7, Z5, Z9
+	VPSLLD          $0x10, Z9, Z10
+	VPANDD          Z0, Z9, Z9
+	VMOVUPS         Z10, (AX)
+	VMOVUPS         Z9, 128(AX)
+	VUNPCKHPD       Z7, Z5, Z5
+	VPSLLD          $0x10, Z5, Z7
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z7, 256(AX)
+	VMOVUPS         Z5, 384(AX)
+	VUNPCKLPD       Z8, Z6, Z5
+	VPSLLD          $0x10, Z5, Z7
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z7, 512(AX)
+	VMOVUPS         Z5, 640(AX)
+	VUNPCKHPD       Z8, Z6, Z5
+	VPSLLD          $0x10, Z5, Z6
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z6, 768(AX)
+	VMOVUPS         Z5, 896(AX)
+	VMOVUPS         16(CX), X11
+	VBROADCASTF32X4 16(DI), K1, Z11
+	VBROADCASTF32X4 16(R8), K2, Z11
+	VBROADCASTF32X4 16(R9), K3, Z11
+	PREFETCHT0      (R12)
+	PREFETCHT1      128(DI)
+	VMOVUPS         16(CX)(DX*1), X12
+	VBROADCASTF32X4 16(DI)(DX*1), K1, Z12
+	VBROADCASTF32X4 16(R8)(DX*1), K2, Z12
+	VBROADCASTF32X4 16(R9)(DX*1), K3, Z12
+	PREFETCHT0      (R12)(DX*1)
+	PREFETCHT1      128(DI)(DX*1)
+	VMOVUPS         16(CX)(DX*2), X13
+	VBROADCASTF32X4 16(DI)(DX*2), K1, Z13
+	VBROADCASTF32X4 16(R8)(DX*2), K2, Z13
+	VBROADCASTF32X4 16(R9)(DX*2), K3, Z13
+	PREFETCHT0      (R12)(DX*2)
+	PREFETCHT1      128(DI)(DX*2)
+	VMOVUPS         16(CX)(SI*1), X14
+	VBROADCASTF32X4 16(DI)(SI*1), K1, Z14
+	VBROADCASTF32X4 16(R8)(SI*1), K2, Z14
+	VBROADCASTF32X4 16(R9)(SI*1), K3, Z14
+	PREFETCHT0      (R12)(R11*1)
+	PREFETCHT1      128(DI)(SI*1)
+	VUNPCKLPS       Z12, Z11, Z5
+	VUNPCKHPS       Z12, Z11, Z6
+	VUNPCKLPS       Z14, Z13, Z7
+	VUNPCKHPS       Z14, Z13, Z8
+	VUNPCKLPD       Z7, Z5, Z9
+	VPSLLD          $0x10, Z9, Z10
+	VPANDD          Z0, Z9, Z9
+	VMOVUPS         Z10, 1024(AX)
+	VMOVUPS         Z9, 1152(AX)
+	VUNPCKHPD       Z7, Z5, Z5
+	VPSLLD          $0x10, Z5, Z7
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z7, 1280(AX)
+	VMOVUPS         Z5, 1408(AX)
+	VUNPCKLPD       Z8, Z6, Z5
+	VPSLLD          $0x10, Z5, Z7
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z7, 1536(AX)
+	VMOVUPS         Z5, 1664(AX)
+	VUNPCKHPD       Z8, Z6, Z5
+	VPSLLD          $0x10, Z5, Z6
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z6, 1792(AX)
+	VMOVUPS         Z5, 1920(AX)
+	VMOVUPS         32(CX), X15
+	VBROADCASTF32X4 32(DI), K1, Z15
+	VBROADCASTF32X4 32(R8), K2, Z15
+	VBROADCASTF32X4 32(R9), K3, Z15
+	PREFETCHT0      (R13)
+	PREFETCHT1      128(R8)
+	VMOVUPS         32(CX)(DX*1), X16
+	VBROADCASTF32X4 32(DI)(DX*1), K1, Z16
+	VBROADCASTF32X4 32(R8)(DX*1), K2, Z16
+	VBROADCASTF32X4 32(R9)(DX*1), K3, Z16
+	PREFETCHT0      (R13)(DX*1)
+	PREFETCHT1      128(R8)(DX*1)
+	VMOVUPS         32(CX)(DX*2), X17
+	VBROADCASTF32X4 32(DI)(DX*2), K1, Z17
+	VBROADCASTF32X4 32(R8)(DX*2), K2, Z17
+	VBROADCASTF32X4 32(R9)(DX*2), K3, Z17
+	PREFETCHT0      (R13)(DX*2)
+	PREFETCHT1      128(R8)(DX*2)
+	VMOVUPS         32(CX)(SI*1), X18
+	VBROADCASTF32X4 32(DI)(SI*1), K1, Z18
+	VBROADCASTF32X4 32(R8)(SI*1), K2, Z18
+	VBROADCASTF32X4 32(R9)(SI*1), K3, Z18
+	PREFETCHT0      (R13)(R11*1)
+	PREFETCHT1      128(R8)(SI*1)
+	VUNPCKLPS       Z16, Z15, Z5
+	VUNPCKHPS       Z16, Z15, Z6
+	VUNPCKLPS       Z18, Z17, Z7
+	VUNPCKHPS       Z18, Z17, Z8
+	VUNPCKLPD       Z7, Z5, Z9
+	VPSLLD          $0x10, Z9, Z10
+	VPANDD          Z0, Z9, Z9
+	VMOVUPS         Z10, 2048(AX)
+	VMOVUPS         Z9, 2176(AX)
+	VUNPCKHPD       Z7, Z5, Z5
+	VPSLLD          $0x10, Z5, Z7
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z7, 2304(AX)
+	VMOVUPS         Z5, 2432(AX)
+	VUNPCKLPD       Z8, Z6, Z5
+	VPSLLD          $0x10, Z5, Z7
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z7, 2560(AX)
+	VMOVUPS         Z5, 2688(AX)
+	VUNPCKHPD       Z8, Z6, Z5
+	VPSLLD          $0x10, Z5, Z6
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z6, 2816(AX)
+	VMOVUPS         Z5, 2944(AX)
+	VMOVUPS         48(CX), X19
+	VBROADCASTF32X4 48(DI), K1, Z19
+	VBROADCASTF32X4 48(R8), K2, Z19
+	VBROADCASTF32X4 48(R9), K3, Z19
+	PREFETCHT0      (R14)
+	PREFETCHT1      128(R9)
+	VMOVUPS         48(CX)(DX*1), X20
+	VBROADCASTF32X4 48(DI)(DX*1), K1, Z20
+	VBROADCASTF32X4 48(R8)(DX*1), K2, Z20
+	VBROADCASTF32X4 48(R9)(DX*1), K3, Z20
+	PREFETCHT0      (R14)(DX*1)
+	PREFETCHT1      128(R9)(DX*1)
+	VMOVUPS         48(CX)(DX*2), X21
+	VBROADCASTF32X4 48(DI)(DX*2), K1, Z21
+	VBROADCASTF32X4 48(R8)(DX*2), K2, Z21
+	VBROADCASTF32X4 48(R9)(DX*2), K3, Z21
+	PREFETCHT0      (R14)(DX*2)
+	PREFETCHT1      128(R9)(DX*2)
+	VMOVUPS         48(CX)(SI*1), X22
+	VBROADCASTF32X4 48(DI)(SI*1), K1, Z22
+	VBROADCASTF32X4 48(R8)(SI*1), K2, Z22
+	VBROADCASTF32X4 48(R9)(SI*1), K3, Z22
+	PREFETCHT0      (R14)(R11*1)
+	PREFETCHT1      128(R9)(SI*1)
+	VUNPCKLPS       Z20, Z19, Z5
+	VUNPCKHPS       Z20, Z19, Z6
+	VUNPCKLPS       Z22, Z21, Z7
+	VUNPCKHPS       Z22, Z21, Z8
+	VUNPCKLPD       Z7, Z5, Z9
+	VPSLLD          $0x10, Z9, Z10
+	VPANDD          Z0, Z9, Z9
+	VMOVUPS         Z10, 3072(AX)
+	VMOVUPS         Z9, 3200(AX)
+	VUNPCKHPD       Z7, Z5, Z5
+	VPSLLD          $0x10, Z5, Z7
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z7, 3328(AX)
+	VMOVUPS         Z5, 3456(AX)
+	VUNPCKLPD       Z8, Z6, Z5
+	VPSLLD          $0x10, Z5, Z7
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z7, 3584(AX)
+	VMOVUPS         Z5, 3712(AX)
+	VUNPCKHPD       Z8, Z6, Z5
+	VPSLLD          $0x10, Z5, Z6
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z6, 3840(AX)
+	VMOVUPS         Z5, 3968(AX)
+	ADDQ            $0x40, CX
+	ADDQ            $0x40, DI
+	ADDQ            $0x40, R8
+	ADDQ            $0x40, R9
+	ADDQ            $0x40, R10
+	ADDQ            $0x40, R12
+	ADDQ            $0x40, R13
+	ADDQ            $0x40, R14
+	ADDQ            $0x00001000, AX
+	DECQ            BX
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func packRowPairs(dst *float32, src *uint16, ld int, pairs int, kc int, panels int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·packRowPairs(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ ld+16(FP), DX
+	MOVQ pairs+24(FP), BX
+	MOVQ kc+32(FP), SI
+	SHLQ $0x01, DX
+	SHLQ $0x07, SI
+
+row:
+	MOVQ panels+40(FP), R9
+	MOVQ CX, DI
+	MOVQ AX, R8
+
+panel:
+	PREFETCHT0 (DI)(DX*8)
+	VPMOVZXWD  (DI), Z0
+	VPMOVZXWD  (DI)(DX*1), Z1
+	VPSLLD     $0x10, Z1, Z1
+	VPORD      Z0, Z1, Z1
+	VMOVUPS    Z1, (R8)
+	VPMOVZXWD  32(DI), Z0
+	VPMOVZXWD  32(DI)(DX*1), Z1
+	VPSLLD     $0x10, Z1, Z1
+	VPORD      Z0, Z1, Z1
+	VMOVUPS    Z1, 64(R8)
+	ADDQ       $0x40, DI
+	ADDQ       SI, R8
+	DECQ       R9
+	JNZ        panel
+	LEAQ       (CX)(DX*2), CX
+	SUBQ       $-128, AX
+	DECQ       BX
+	JNZ        row
+	VZEROUPPER
+	RET
+
 // func widenBF16(dst *float32, src *uint16, blocks int)
 // Requires: AVX, AVX2
 TEXT ·widenBF16(SB), NOSPLIT, $0-24
@@ -419,17 +876,18 @@ block:
 	VZEROUPPER
 	RET
 
-// func tileAVX2_6x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
-// Requires: AVX, FMA3
-TEXT ·tileAVX2_6x16(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+// func tileAVX2_6x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tileAVX2_6x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	LEAQ   (CX)(BX*4), R9
@@ -445,6 +903,118 @@ TEXT ·tileAVX2_6x16(SB), NOSPLIT, $0-81
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R10
+	IMUL3Q $0x06, R10, R10
+	ADDQ   CX, R10
+	MOVQ   AX, R11
+	SHRQ   $0x02, R11
+	JZ     loop
+	MOVQ   c+56(FP), R12
+	MOVQ   ldc+64(FP), R13
+
+rows:
+	PREFETCHT0   (R12)
+	PREFETCHT0   (R10)
+	PREFETCHT1   256(R10)
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (CX)(BX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (CX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R9)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT0   64(R10)
+	PREFETCHT1   320(R10)
+	VMOVUPS      128(DX), Y12
+	VMOVUPS      160(DX), Y13
+	VBROADCASTSS 4(CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(CX)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 4(CX)(BX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 4(CX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 4(R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 4(R9)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT0   128(R10)
+	PREFETCHT1   384(R10)
+	VMOVUPS      256(DX), Y12
+	VMOVUPS      288(DX), Y13
+	VBROADCASTSS 8(CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 8(CX)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(CX)(BX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 8(CX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 8(R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 8(R9)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT0   192(R10)
+	PREFETCHT1   448(R10)
+	VMOVUPS      384(DX), Y12
+	VMOVUPS      416(DX), Y13
+	VBROADCASTSS 12(CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 12(CX)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 12(CX)(BX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(CX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 12(R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 12(R9)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         BX, R10
+	LEAQ         (R12)(R13*4), R12
+	ADDQ         $0x00000200, DX
+	DECQ         R11
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
 
 loop:
 	VMOVUPS      (DX), Y12
@@ -472,30 +1042,32 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         cols+64(FP), AX
-	CMPQ         AX, $0x10
-	JNE          edge
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	MOVB         add+80(FP), SI
-	MOVQ         bias+72(FP), DI
-	TESTB        SI, SI
-	JZ           bias
-	VADDPS       (AX), Y0, Y0
-	VADDPS       32(AX), Y1, Y1
-	VADDPS       (AX)(CX*1), Y2, Y2
-	VADDPS       32(AX)(CX*1), Y3, Y3
-	VADDPS       (AX)(CX*2), Y4, Y4
-	VADDPS       32(AX)(CX*2), Y5, Y5
-	VADDPS       (AX)(DX*1), Y6, Y6
-	VADDPS       32(AX)(DX*1), Y7, Y7
-	VADDPS       (BX), Y8, Y8
-	VADDPS       32(BX), Y9, Y9
-	VADDPS       (BX)(CX*1), Y10, Y10
-	VADDPS       32(BX)(CX*1), Y11, Y11
+
+finish:
+	MOVQ   cols+72(FP), AX
+	CMPQ   AX, $0x10
+	JNE    edge
+	MOVQ   c+56(FP), AX
+	MOVQ   ldc+64(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (CX)(CX*2), DX
+	LEAQ   (AX)(CX*4), BX
+	MOVB   add+88(FP), SI
+	MOVQ   bias+80(FP), DI
+	TESTB  SI, SI
+	JZ     bias
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	VADDPS (AX)(CX*1), Y2, Y2
+	VADDPS 32(AX)(CX*1), Y3, Y3
+	VADDPS (AX)(CX*2), Y4, Y4
+	VADDPS 32(AX)(CX*2), Y5, Y5
+	VADDPS (AX)(DX*1), Y6, Y6
+	VADDPS 32(AX)(DX*1), Y7, Y7
+	VADDPS (BX), Y8, Y8
+	VADDPS 32(BX), Y9, Y9
+	VADDPS (BX)(CX*1), Y10, Y10
+	VADDPS 32(BX)(CX*1), Y11, Y11
 
 bias:
 	TESTQ  DI, DI
@@ -526,6 +1098,18 @@ store:
 	VMOVUPS Y9, 32(BX)
 	VMOVUPS Y10, (BX)(CX*1)
 	VMOVUPS Y11, 32(BX)(CX*1)
+	IMUL3Q  $0x06, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x18, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
@@ -534,13 +1118,13 @@ edge:
 	NEGQ       AX
 	VMOVUPS    64(CX)(AX*4), Y12
 	VMOVUPS    96(CX)(AX*4), Y13
-	MOVQ       c+48(FP), AX
-	MOVQ       ldc+56(FP), CX
+	MOVQ       c+56(FP), AX
+	MOVQ       ldc+64(FP), CX
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (AX)(CX*4), BX
-	MOVB       add+80(FP), SI
-	MOVQ       bias+72(FP), DI
+	MOVB       add+88(FP), SI
+	MOVQ       bias+80(FP), DI
 	TESTB      SI, SI
 	JZ         biasEdge
 	VMASKMOVPS (AX), Y12, Y14
@@ -609,6 +1193,18 @@ storeEdge:
 	VMASKMOVPS Y9, Y13, 32(BX)
 	VMASKMOVPS Y10, Y12, (BX)(CX*1)
 	VMASKMOVPS Y11, Y13, 32(BX)(CX*1)
+	IMUL3Q     $0x06, CX, CX
+	ADDQ       CX, AX
+	MOVQ       AX, c+56(FP)
+	MOVQ       as+24(FP), CX
+	IMUL3Q     $0x18, CX, CX
+	MOVQ       a+16(FP), AX
+	ADDQ       CX, AX
+	MOVQ       AX, a+16(FP)
+	MOVQ       tiles+0(FP), AX
+	DECQ       AX
+	MOVQ       AX, tiles+0(FP)
+	JNZ        tile
 	VZEROUPPER
 	RET
 
@@ -646,17 +1242,18 @@ DATA edgeMask<>+120(SB)/4, $0x00000000
 DATA edgeMask<>+124(SB)/4, $0x00000000
 GLOBL edgeMask<>(SB), RODATA|NOPTR, $128
 
-// func tileAVX2_6x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
-// Requires: AVX, FMA3
-TEXT ·tileAVX2_6x8(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+// func tileAVX2_6x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tileAVX2_6x8(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	LEAQ   (CX)(BX*4), R9
@@ -666,6 +1263,90 @@ TEXT ·tileAVX2_6x8(SB), NOSPLIT, $0-81
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R10
+	IMUL3Q $0x06, R10, R10
+	ADDQ   CX, R10
+	MOVQ   AX, R11
+	SHRQ   $0x02, R11
+	JZ     loop
+	MOVQ   c+56(FP), R12
+	MOVQ   ldc+64(FP), R13
+
+rows:
+	PREFETCHT0   (R12)
+	PREFETCHT0   (R10)
+	PREFETCHT1   256(R10)
+	VMOVUPS      (DX), Y6
+	VBROADCASTSS (CX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS (CX)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS (CX)(BX*2), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (CX)(R8*1), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS (R9), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS (R9)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	PREFETCHT0   64(R10)
+	PREFETCHT1   320(R10)
+	VMOVUPS      128(DX), Y6
+	VBROADCASTSS 4(CX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 4(CX)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 4(CX)(BX*2), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 4(CX)(R8*1), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 4(R9), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS 4(R9)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	PREFETCHT0   128(R10)
+	PREFETCHT1   384(R10)
+	VMOVUPS      256(DX), Y6
+	VBROADCASTSS 8(CX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 8(CX)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 8(CX)(BX*2), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 8(CX)(R8*1), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 8(R9), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS 8(R9)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	PREFETCHT0   192(R10)
+	PREFETCHT1   448(R10)
+	VMOVUPS      384(DX), Y6
+	VBROADCASTSS 12(CX), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 12(CX)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 12(CX)(BX*2), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 12(CX)(R8*1), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 12(R9), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS 12(R9)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         BX, R10
+	LEAQ         (R12)(R13*4), R12
+	ADDQ         $0x00000200, DX
+	DECQ         R11
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
 
 loop:
 	VMOVUPS      (DX), Y6
@@ -686,24 +1367,26 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         cols+64(FP), AX
-	CMPQ         AX, $0x08
-	JNE          edge
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	MOVB         add+80(FP), SI
-	MOVQ         bias+72(FP), DI
-	TESTB        SI, SI
-	JZ           bias
-	VADDPS       (AX), Y0, Y0
-	VADDPS       (AX)(CX*1), Y1, Y1
-	VADDPS       (AX)(CX*2), Y2, Y2
-	VADDPS       (AX)(DX*1), Y3, Y3
-	VADDPS       (BX), Y4, Y4
-	VADDPS       (BX)(CX*1), Y5, Y5
+
+finish:
+	MOVQ   cols+72(FP), AX
+	CMPQ   AX, $0x08
+	JNE    edge
+	MOVQ   c+56(FP), AX
+	MOVQ   ldc+64(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (CX)(CX*2), DX
+	LEAQ   (AX)(CX*4), BX
+	MOVB   add+88(FP), SI
+	MOVQ   bias+80(FP), DI
+	TESTB  SI, SI
+	JZ     bias
+	VADDPS (AX), Y0, Y0
+	VADDPS (AX)(CX*1), Y1, Y1
+	VADDPS (AX)(CX*2), Y2, Y2
+	VADDPS (AX)(DX*1), Y3, Y3
+	VADDPS (BX), Y4, Y4
+	VADDPS (BX)(CX*1), Y5, Y5
 
 bias:
 	TESTQ  DI, DI
@@ -722,6 +1405,18 @@ store:
 	VMOVUPS Y3, (AX)(DX*1)
 	VMOVUPS Y4, (BX)
 	VMOVUPS Y5, (BX)(CX*1)
+	IMUL3Q  $0x06, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x18, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
@@ -729,13 +1424,13 @@ edge:
 	LEAQ       edgeMask<>+0(SB), CX
 	NEGQ       AX
 	VMOVUPS    64(CX)(AX*4), Y6
-	MOVQ       c+48(FP), AX
-	MOVQ       ldc+56(FP), CX
+	MOVQ       c+56(FP), AX
+	MOVQ       ldc+64(FP), CX
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (AX)(CX*4), BX
-	MOVB       add+80(FP), SI
-	MOVQ       bias+72(FP), DI
+	MOVB       add+88(FP), SI
+	MOVQ       bias+80(FP), DI
 	TESTB      SI, SI
 	JZ         biasEdge
 	VMASKMOVPS (AX), Y6, Y7
@@ -774,20 +1469,33 @@ storeEdge:
 	VMASKMOVPS Y3, Y6, (AX)(DX*1)
 	VMASKMOVPS Y4, Y6, (BX)
 	VMASKMOVPS Y5, Y6, (BX)(CX*1)
+	IMUL3Q     $0x06, CX, CX
+	ADDQ       CX, AX
+	MOVQ       AX, c+56(FP)
+	MOVQ       as+24(FP), CX
+	IMUL3Q     $0x18, CX, CX
+	MOVQ       a+16(FP), AX
+	ADDQ       CX, AX
+	MOVQ       AX, a+16(FP)
+	MOVQ       tiles+0(FP), AX
+	DECQ       AX
+	MOVQ       AX, tiles+0(FP)
+	JNZ        tile
 	VZEROUPPER
 	RET
 
-// func tileAVX2_4x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX2_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2_4x16(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX2_4x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	VXORPS Y0, Y0, Y0
@@ -818,15 +1526,15 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         cols+64(FP), AX
+	MOVQ         cols+72(FP), AX
 	CMPQ         AX, $0x10
 	JNE          edge
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	MOVB         add+80(FP), BL
-	MOVQ         bias+72(FP), SI
+	MOVB         add+88(FP), BL
+	MOVQ         bias+80(FP), SI
 	TESTB        BL, BL
 	JZ           bias
 	VADDPS       (AX), Y0, Y0
@@ -859,6 +1567,18 @@ store:
 	VMOVUPS Y5, 32(AX)(CX*2)
 	VMOVUPS Y6, (AX)(DX*1)
 	VMOVUPS Y7, 32(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x10, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
@@ -867,12 +1587,12 @@ edge:
 	NEGQ       AX
 	VMOVUPS    64(CX)(AX*4), Y8
 	VMOVUPS    96(CX)(AX*4), Y9
-	MOVQ       c+48(FP), AX
-	MOVQ       ldc+56(FP), CX
+	MOVQ       c+56(FP), AX
+	MOVQ       ldc+64(FP), CX
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
-	MOVB       add+80(FP), BL
-	MOVQ       bias+72(FP), SI
+	MOVB       add+88(FP), BL
+	MOVQ       bias+80(FP), SI
 	TESTB      BL, BL
 	JZ         biasEdge
 	VMASKMOVPS (AX), Y8, Y10
@@ -921,20 +1641,33 @@ storeEdge:
 	VMASKMOVPS Y5, Y9, 32(AX)(CX*2)
 	VMASKMOVPS Y6, Y8, (AX)(DX*1)
 	VMASKMOVPS Y7, Y9, 32(AX)(DX*1)
+	IMUL3Q     $0x04, CX, CX
+	ADDQ       CX, AX
+	MOVQ       AX, c+56(FP)
+	MOVQ       as+24(FP), CX
+	IMUL3Q     $0x10, CX, CX
+	MOVQ       a+16(FP), AX
+	ADDQ       CX, AX
+	MOVQ       AX, a+16(FP)
+	MOVQ       tiles+0(FP), AX
+	DECQ       AX
+	MOVQ       AX, tiles+0(FP)
+	JNZ        tile
 	VZEROUPPER
 	RET
 
-// func tileAVX2_4x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX2_4x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2_4x8(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX2_4x8(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	VXORPS Y0, Y0, Y0
@@ -956,15 +1689,15 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         cols+64(FP), AX
+	MOVQ         cols+72(FP), AX
 	CMPQ         AX, $0x08
 	JNE          edge
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	MOVB         add+80(FP), BL
-	MOVQ         bias+72(FP), SI
+	MOVB         add+88(FP), BL
+	MOVQ         bias+80(FP), SI
 	TESTB        BL, BL
 	JZ           bias
 	VADDPS       (AX), Y0, Y0
@@ -985,6 +1718,18 @@ store:
 	VMOVUPS Y1, (AX)(CX*1)
 	VMOVUPS Y2, (AX)(CX*2)
 	VMOVUPS Y3, (AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x10, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
@@ -992,12 +1737,12 @@ edge:
 	LEAQ       edgeMask<>+0(SB), CX
 	NEGQ       AX
 	VMOVUPS    64(CX)(AX*4), Y4
-	MOVQ       c+48(FP), AX
-	MOVQ       ldc+56(FP), CX
+	MOVQ       c+56(FP), AX
+	MOVQ       ldc+64(FP), CX
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
-	MOVB       add+80(FP), BL
-	MOVQ       bias+72(FP), SI
+	MOVB       add+88(FP), BL
+	MOVQ       bias+80(FP), SI
 	TESTB      BL, BL
 	JZ         biasEdge
 	VMASKMOVPS (AX), Y4, Y5
@@ -1026,20 +1771,33 @@ storeEdge:
 	VMASKMOVPS Y1, Y4, (AX)(CX*1)
 	VMASKMOVPS Y2, Y4, (AX)(CX*2)
 	VMASKMOVPS Y3, Y4, (AX)(DX*1)
+	IMUL3Q     $0x04, CX, CX
+	ADDQ       CX, AX
+	MOVQ       AX, c+56(FP)
+	MOVQ       as+24(FP), CX
+	IMUL3Q     $0x10, CX, CX
+	MOVQ       a+16(FP), AX
+	ADDQ       CX, AX
+	MOVQ       AX, a+16(FP)
+	MOVQ       tiles+0(FP), AX
+	DECQ       AX
+	MOVQ       AX, tiles+0(FP)
+	JNZ        tile
 	VZEROUPPER
 	RET
 
-// func tileAVX2_2x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX2_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2_2x16(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX2_2x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1059,14 +1817,14 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         cols+64(FP), AX
+	MOVQ         cols+72(FP), AX
 	CMPQ         AX, $0x10
 	JNE          edge
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
-	MOVB         add+80(FP), DL
-	MOVQ         bias+72(FP), BX
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
 	TESTB        DL, DL
 	JZ           bias
 	VADDPS       (AX), Y0, Y0
@@ -1087,6 +1845,18 @@ store:
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
 	VMOVUPS Y3, 32(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x08, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
@@ -1095,11 +1865,11 @@ edge:
 	NEGQ       AX
 	VMOVUPS    64(CX)(AX*4), Y4
 	VMOVUPS    96(CX)(AX*4), Y5
-	MOVQ       c+48(FP), AX
-	MOVQ       ldc+56(FP), CX
+	MOVQ       c+56(FP), AX
+	MOVQ       ldc+64(FP), CX
 	SHLQ       $0x02, CX
-	MOVB       add+80(FP), DL
-	MOVQ       bias+72(FP), BX
+	MOVB       add+88(FP), DL
+	MOVQ       bias+80(FP), BX
 	TESTB      DL, DL
 	JZ         biasEdge
 	VMASKMOVPS (AX), Y4, Y6
@@ -1128,20 +1898,33 @@ storeEdge:
 	VMASKMOVPS Y1, Y5, 32(AX)
 	VMASKMOVPS Y2, Y4, (AX)(CX*1)
 	VMASKMOVPS Y3, Y5, 32(AX)(CX*1)
+	IMUL3Q     $0x02, CX, CX
+	ADDQ       CX, AX
+	MOVQ       AX, c+56(FP)
+	MOVQ       as+24(FP), CX
+	IMUL3Q     $0x08, CX, CX
+	MOVQ       a+16(FP), AX
+	ADDQ       CX, AX
+	MOVQ       AX, a+16(FP)
+	MOVQ       tiles+0(FP), AX
+	DECQ       AX
+	MOVQ       AX, tiles+0(FP)
+	JNZ        tile
 	VZEROUPPER
 	RET
 
-// func tileAVX2_2x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX2_2x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2_2x8(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX2_2x8(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1156,14 +1939,14 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         cols+64(FP), AX
+	MOVQ         cols+72(FP), AX
 	CMPQ         AX, $0x08
 	JNE          edge
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
-	MOVB         add+80(FP), DL
-	MOVQ         bias+72(FP), BX
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
 	TESTB        DL, DL
 	JZ           bias
 	VADDPS       (AX), Y0, Y0
@@ -1178,6 +1961,18 @@ bias:
 store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, (AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x08, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
@@ -1185,11 +1980,11 @@ edge:
 	LEAQ       edgeMask<>+0(SB), CX
 	NEGQ       AX
 	VMOVUPS    64(CX)(AX*4), Y2
-	MOVQ       c+48(FP), AX
-	MOVQ       ldc+56(FP), CX
+	MOVQ       c+56(FP), AX
+	MOVQ       ldc+64(FP), CX
 	SHLQ       $0x02, CX
-	MOVB       add+80(FP), DL
-	MOVQ       bias+72(FP), BX
+	MOVB       add+88(FP), DL
+	MOVQ       bias+80(FP), BX
 	TESTB      DL, DL
 	JZ         biasEdge
 	VMASKMOVPS (AX), Y2, Y3
@@ -1208,20 +2003,33 @@ biasEdge:
 storeEdge:
 	VMASKMOVPS Y0, Y2, (AX)
 	VMASKMOVPS Y1, Y2, (AX)(CX*1)
+	IMUL3Q     $0x02, CX, CX
+	ADDQ       CX, AX
+	MOVQ       AX, c+56(FP)
+	MOVQ       as+24(FP), CX
+	IMUL3Q     $0x08, CX, CX
+	MOVQ       a+16(FP), AX
+	ADDQ       CX, AX
+	MOVQ       AX, a+16(FP)
+	MOVQ       tiles+0(FP), AX
+	DECQ       AX
+	MOVQ       AX, tiles+0(FP)
+	JNZ        tile
 	VZEROUPPER
 	RET
 
-// func tileAVX2_1x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX2_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2_1x16(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX2_1x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), BX
+	MOVQ   ak+32(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ldb+40(FP), SI
+	MOVQ   ldb+48(FP), SI
 	SHLQ   $0x02, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1236,28 +2044,40 @@ loop:
 	ADDQ         SI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         cols+64(FP), AX
+	MOVQ         cols+72(FP), AX
 	CMPQ         AX, $0x10
 	JNE          edge
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
-	MOVB         add+80(FP), CL
-	MOVQ         bias+72(FP), DX
-	TESTB        CL, CL
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
+	TESTB        DL, DL
 	JZ           bias
 	VADDPS       (AX), Y0, Y0
 	VADDPS       32(AX), Y1, Y1
 
 bias:
-	TESTQ  DX, DX
+	TESTQ  BX, BX
 	JZ     store
-	VADDPS (DX), Y0, Y0
-	VADDPS 32(DX), Y1, Y1
+	VADDPS (BX), Y0, Y0
+	VADDPS 32(BX), Y1, Y1
 
 store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x04, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
@@ -1266,12 +2086,12 @@ edge:
 	NEGQ       AX
 	VMOVUPS    64(CX)(AX*4), Y2
 	VMOVUPS    96(CX)(AX*4), Y3
-	MOVQ       c+48(FP), AX
-	MOVQ       ldc+56(FP), CX
+	MOVQ       c+56(FP), AX
+	MOVQ       ldc+64(FP), CX
 	SHLQ       $0x02, CX
-	MOVB       add+80(FP), CL
-	MOVQ       bias+72(FP), DX
-	TESTB      CL, CL
+	MOVB       add+88(FP), DL
+	MOVQ       bias+80(FP), BX
+	TESTB      DL, DL
 	JZ         biasEdge
 	VMASKMOVPS (AX), Y2, Y4
 	VADDPS     Y4, Y0, Y0
@@ -1279,30 +2099,43 @@ edge:
 	VADDPS     Y4, Y1, Y1
 
 biasEdge:
-	TESTQ      DX, DX
+	TESTQ      BX, BX
 	JZ         storeEdge
-	VMASKMOVPS (DX), Y2, Y4
+	VMASKMOVPS (BX), Y2, Y4
 	VADDPS     Y4, Y0, Y0
-	VMASKMOVPS 32(DX), Y3, Y4
+	VMASKMOVPS 32(BX), Y3, Y4
 	VADDPS     Y4, Y1, Y1
 
 storeEdge:
 	VMASKMOVPS Y0, Y2, (AX)
 	VMASKMOVPS Y1, Y3, 32(AX)
+	IMUL3Q     $0x01, CX, CX
+	ADDQ       CX, AX
+	MOVQ       AX, c+56(FP)
+	MOVQ       as+24(FP), CX
+	IMUL3Q     $0x04, CX, CX
+	MOVQ       a+16(FP), AX
+	ADDQ       CX, AX
+	MOVQ       AX, a+16(FP)
+	MOVQ       tiles+0(FP), AX
+	DECQ       AX
+	MOVQ       AX, tiles+0(FP)
+	JNZ        tile
 	VZEROUPPER
 	RET
 
-// func tileAVX2_1x8(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX2_1x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2_1x8(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX2_1x8(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), BX
+	MOVQ   ak+32(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ldb+40(FP), SI
+	MOVQ   ldb+48(FP), SI
 	SHLQ   $0x02, SI
 	VXORPS Y0, Y0, Y0
 
@@ -1314,25 +2147,37 @@ loop:
 	ADDQ         SI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         cols+64(FP), AX
+	MOVQ         cols+72(FP), AX
 	CMPQ         AX, $0x08
 	JNE          edge
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
-	MOVB         add+80(FP), CL
-	MOVQ         bias+72(FP), DX
-	TESTB        CL, CL
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
+	TESTB        DL, DL
 	JZ           bias
 	VADDPS       (AX), Y0, Y0
 
 bias:
-	TESTQ  DX, DX
+	TESTQ  BX, BX
 	JZ     store
-	VADDPS (DX), Y0, Y0
+	VADDPS (BX), Y0, Y0
 
 store:
 	VMOVUPS Y0, (AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x04, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
@@ -1340,38 +2185,51 @@ edge:
 	LEAQ       edgeMask<>+0(SB), CX
 	NEGQ       AX
 	VMOVUPS    64(CX)(AX*4), Y1
-	MOVQ       c+48(FP), AX
-	MOVQ       ldc+56(FP), CX
+	MOVQ       c+56(FP), AX
+	MOVQ       ldc+64(FP), CX
 	SHLQ       $0x02, CX
-	MOVB       add+80(FP), CL
-	MOVQ       bias+72(FP), DX
-	TESTB      CL, CL
+	MOVB       add+88(FP), DL
+	MOVQ       bias+80(FP), BX
+	TESTB      DL, DL
 	JZ         biasEdge
 	VMASKMOVPS (AX), Y1, Y2
 	VADDPS     Y2, Y0, Y0
 
 biasEdge:
-	TESTQ      DX, DX
+	TESTQ      BX, BX
 	JZ         storeEdge
-	VMASKMOVPS (DX), Y1, Y2
+	VMASKMOVPS (BX), Y1, Y2
 	VADDPS     Y2, Y0, Y0
 
 storeEdge:
 	VMASKMOVPS Y0, Y1, (AX)
+	IMUL3Q     $0x01, CX, CX
+	ADDQ       CX, AX
+	MOVQ       AX, c+56(FP)
+	MOVQ       as+24(FP), CX
+	IMUL3Q     $0x04, CX, CX
+	MOVQ       a+16(FP), AX
+	ADDQ       CX, AX
+	MOVQ       AX, a+16(FP)
+	MOVQ       tiles+0(FP), AX
+	DECQ       AX
+	MOVQ       AX, tiles+0(FP)
+	JNZ        tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_12x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+// func tileAVX512_12x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	LEAQ   (CX)(BX*4), R9
@@ -1400,6 +2258,192 @@ TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-81
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R11
+	IMUL3Q $0x0c, R11, R11
+	ADDQ   CX, R11
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     loop
+	MOVQ   c+56(FP), R13
+	MOVQ   ldc+64(FP), R14
+
+rows:
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
+	PREFETCHT1   256(R11)
+	VMOVUPS      (DX), Z24
+	VMOVUPS      64(DX), Z25
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS (CX)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS (CX)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS (CX)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS (R9), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS (R9)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS (R9)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS (R9)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS (R10), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS (R10)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS (R10)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS (R10)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R11)
+	PREFETCHT1   320(R11)
+	VMOVUPS      128(DX), Z24
+	VMOVUPS      192(DX), Z25
+	VBROADCASTSS 4(CX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS 4(CX)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS 4(CX)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS 4(CX)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS 4(R9), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS 4(R9)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS 4(R9)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS 4(R9)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS 4(R10), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS 4(R10)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS 4(R10)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS 4(R10)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	PREFETCHT0   128(R11)
+	PREFETCHT1   384(R11)
+	VMOVUPS      256(DX), Z24
+	VMOVUPS      320(DX), Z25
+	VBROADCASTSS 8(CX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS 8(CX)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS 8(CX)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS 8(CX)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS 8(R9), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS 8(R9)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS 8(R9)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS 8(R9)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS 8(R10), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS 8(R10)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS 8(R10)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS 8(R10)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	PREFETCHT0   192(R11)
+	PREFETCHT1   448(R11)
+	VMOVUPS      384(DX), Z24
+	VMOVUPS      448(DX), Z25
+	VBROADCASTSS 12(CX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS 12(CX)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS 12(CX)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS 12(CX)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS 12(R9), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS 12(R9)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS 12(R9)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS 12(R9)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS 12(R10), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS 12(R10)(BX*1), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS 12(R10)(BX*2), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS 12(R10)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
+	ADDQ         $0x00000200, DX
+	DECQ         R12
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
 
 loop:
 	VMOVUPS      (DX), Z24
@@ -1446,46 +2490,48 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
-	BZHIQ        CX, AX, AX
-	KMOVW        AX, K1
-	SHRQ         $0x10, AX
-	KMOVW        AX, K2
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	LEAQ         (BX)(CX*4), SI
-	MOVB         add+80(FP), DI
-	MOVQ         bias+72(FP), R8
-	TESTB        DI, DI
-	JZ           bias
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     64(AX), Z1, K2, Z1
-	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
-	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
-	VADDPS.Z     (AX)(CX*2), Z4, K1, Z4
-	VADDPS.Z     64(AX)(CX*2), Z5, K2, Z5
-	VADDPS.Z     (AX)(DX*1), Z6, K1, Z6
-	VADDPS.Z     64(AX)(DX*1), Z7, K2, Z7
-	VADDPS.Z     (BX), Z8, K1, Z8
-	VADDPS.Z     64(BX), Z9, K2, Z9
-	VADDPS.Z     (BX)(CX*1), Z10, K1, Z10
-	VADDPS.Z     64(BX)(CX*1), Z11, K2, Z11
-	VADDPS.Z     (BX)(CX*2), Z12, K1, Z12
-	VADDPS.Z     64(BX)(CX*2), Z13, K2, Z13
-	VADDPS.Z     (BX)(DX*1), Z14, K1, Z14
-	VADDPS.Z     64(BX)(DX*1), Z15, K2, Z15
-	VADDPS.Z     (SI), Z16, K1, Z16
-	VADDPS.Z     64(SI), Z17, K2, Z17
-	VADDPS.Z     (SI)(CX*1), Z18, K1, Z18
-	VADDPS.Z     64(SI)(CX*1), Z19, K2, Z19
-	VADDPS.Z     (SI)(CX*2), Z20, K1, Z20
-	VADDPS.Z     64(SI)(CX*2), Z21, K2, Z21
-	VADDPS.Z     (SI)(DX*1), Z22, K1, Z22
-	VADDPS.Z     64(SI)(DX*1), Z23, K2, Z23
+
+finish:
+	MOVQ     $-1, AX
+	MOVQ     cols+72(FP), CX
+	BZHIQ    CX, AX, AX
+	KMOVW    AX, K1
+	SHRQ     $0x10, AX
+	KMOVW    AX, K2
+	MOVQ     c+56(FP), AX
+	MOVQ     ldc+64(FP), CX
+	SHLQ     $0x02, CX
+	LEAQ     (CX)(CX*2), DX
+	LEAQ     (AX)(CX*4), BX
+	LEAQ     (BX)(CX*4), SI
+	MOVB     add+88(FP), DI
+	MOVQ     bias+80(FP), R8
+	TESTB    DI, DI
+	JZ       bias
+	VADDPS.Z (AX), Z0, K1, Z0
+	VADDPS.Z 64(AX), Z1, K2, Z1
+	VADDPS.Z (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z 64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z 64(AX)(CX*2), Z5, K2, Z5
+	VADDPS.Z (AX)(DX*1), Z6, K1, Z6
+	VADDPS.Z 64(AX)(DX*1), Z7, K2, Z7
+	VADDPS.Z (BX), Z8, K1, Z8
+	VADDPS.Z 64(BX), Z9, K2, Z9
+	VADDPS.Z (BX)(CX*1), Z10, K1, Z10
+	VADDPS.Z 64(BX)(CX*1), Z11, K2, Z11
+	VADDPS.Z (BX)(CX*2), Z12, K1, Z12
+	VADDPS.Z 64(BX)(CX*2), Z13, K2, Z13
+	VADDPS.Z (BX)(DX*1), Z14, K1, Z14
+	VADDPS.Z 64(BX)(DX*1), Z15, K2, Z15
+	VADDPS.Z (SI), Z16, K1, Z16
+	VADDPS.Z 64(SI), Z17, K2, Z17
+	VADDPS.Z (SI)(CX*1), Z18, K1, Z18
+	VADDPS.Z 64(SI)(CX*1), Z19, K2, Z19
+	VADDPS.Z (SI)(CX*2), Z20, K1, Z20
+	VADDPS.Z 64(SI)(CX*2), Z21, K2, Z21
+	VADDPS.Z (SI)(DX*1), Z22, K1, Z22
+	VADDPS.Z 64(SI)(DX*1), Z23, K2, Z23
 
 bias:
 	TESTQ    R8, R8
@@ -1540,20 +2586,33 @@ store:
 	VMOVUPS Z21, K2, 64(SI)(CX*2)
 	VMOVUPS Z22, K1, (SI)(DX*1)
 	VMOVUPS Z23, K2, 64(SI)(DX*1)
+	IMUL3Q  $0x0c, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x30, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_12x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+// func tileAVX512_12x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	LEAQ   (CX)(BX*4), R9
@@ -1570,6 +2629,139 @@ TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-81
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R11
+	IMUL3Q $0x0c, R11, R11
+	ADDQ   CX, R11
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     loop
+	MOVQ   c+56(FP), R13
+	MOVQ   ldc+64(FP), R14
+
+rows:
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
+	PREFETCHT1   256(R11)
+	VMOVUPS      (DX), Z12
+	VBROADCASTSS (CX), Z13
+	VFMADD231PS  Z12, Z13, Z0
+	VBROADCASTSS (CX)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z1
+	VBROADCASTSS (CX)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z2
+	VBROADCASTSS (CX)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z3
+	VBROADCASTSS (R9), Z13
+	VFMADD231PS  Z12, Z13, Z4
+	VBROADCASTSS (R9)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z5
+	VBROADCASTSS (R9)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z6
+	VBROADCASTSS (R9)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z7
+	VBROADCASTSS (R10), Z13
+	VFMADD231PS  Z12, Z13, Z8
+	VBROADCASTSS (R10)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z9
+	VBROADCASTSS (R10)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z10
+	VBROADCASTSS (R10)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z11
+	PREFETCHT0   64(R11)
+	PREFETCHT1   320(R11)
+	VMOVUPS      128(DX), Z12
+	VBROADCASTSS 4(CX), Z13
+	VFMADD231PS  Z12, Z13, Z0
+	VBROADCASTSS 4(CX)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z1
+	VBROADCASTSS 4(CX)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z2
+	VBROADCASTSS 4(CX)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z3
+	VBROADCASTSS 4(R9), Z13
+	VFMADD231PS  Z12, Z13, Z4
+	VBROADCASTSS 4(R9)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z5
+	VBROADCASTSS 4(R9)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z6
+	VBROADCASTSS 4(R9)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z7
+	VBROADCASTSS 4(R10), Z13
+	VFMADD231PS  Z12, Z13, Z8
+	VBROADCASTSS 4(R10)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z9
+	VBROADCASTSS 4(R10)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z10
+	VBROADCASTSS 4(R10)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z11
+	PREFETCHT0   128(R11)
+	PREFETCHT1   384(R11)
+	VMOVUPS      256(DX), Z12
+	VBROADCASTSS 8(CX), Z13
+	VFMADD231PS  Z12, Z13, Z0
+	VBROADCASTSS 8(CX)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z1
+	VBROADCASTSS 8(CX)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z2
+	VBROADCASTSS 8(CX)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z3
+	VBROADCASTSS 8(R9), Z13
+	VFMADD231PS  Z12, Z13, Z4
+	VBROADCASTSS 8(R9)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z5
+	VBROADCASTSS 8(R9)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z6
+	VBROADCASTSS 8(R9)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z7
+	VBROADCASTSS 8(R10), Z13
+	VFMADD231PS  Z12, Z13, Z8
+	VBROADCASTSS 8(R10)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z9
+	VBROADCASTSS 8(R10)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z10
+	VBROADCASTSS 8(R10)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z11
+	PREFETCHT0   192(R11)
+	PREFETCHT1   448(R11)
+	VMOVUPS      384(DX), Z12
+	VBROADCASTSS 12(CX), Z13
+	VFMADD231PS  Z12, Z13, Z0
+	VBROADCASTSS 12(CX)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z1
+	VBROADCASTSS 12(CX)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z2
+	VBROADCASTSS 12(CX)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z3
+	VBROADCASTSS 12(R9), Z13
+	VFMADD231PS  Z12, Z13, Z4
+	VBROADCASTSS 12(R9)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z5
+	VBROADCASTSS 12(R9)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z6
+	VBROADCASTSS 12(R9)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z7
+	VBROADCASTSS 12(R10), Z13
+	VFMADD231PS  Z12, Z13, Z8
+	VBROADCASTSS 12(R10)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z9
+	VBROADCASTSS 12(R10)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z10
+	VBROADCASTSS 12(R10)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z11
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
+	ADDQ         $0x00000200, DX
+	DECQ         R12
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
 
 loop:
 	VMOVUPS      (DX), Z12
@@ -1603,32 +2795,34 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
-	BZHIQ        CX, AX, AX
-	KMOVW        AX, K1
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	LEAQ         (BX)(CX*4), SI
-	MOVB         add+80(FP), DI
-	MOVQ         bias+72(FP), R8
-	TESTB        DI, DI
-	JZ           bias
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
-	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
-	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
-	VADDPS.Z     (BX), Z4, K1, Z4
-	VADDPS.Z     (BX)(CX*1), Z5, K1, Z5
-	VADDPS.Z     (BX)(CX*2), Z6, K1, Z6
-	VADDPS.Z     (BX)(DX*1), Z7, K1, Z7
-	VADDPS.Z     (SI), Z8, K1, Z8
-	VADDPS.Z     (SI)(CX*1), Z9, K1, Z9
-	VADDPS.Z     (SI)(CX*2), Z10, K1, Z10
-	VADDPS.Z     (SI)(DX*1), Z11, K1, Z11
+
+finish:
+	MOVQ     $-1, AX
+	MOVQ     cols+72(FP), CX
+	BZHIQ    CX, AX, AX
+	KMOVW    AX, K1
+	MOVQ     c+56(FP), AX
+	MOVQ     ldc+64(FP), CX
+	SHLQ     $0x02, CX
+	LEAQ     (CX)(CX*2), DX
+	LEAQ     (AX)(CX*4), BX
+	LEAQ     (BX)(CX*4), SI
+	MOVB     add+88(FP), DI
+	MOVQ     bias+80(FP), R8
+	TESTB    DI, DI
+	JZ       bias
+	VADDPS.Z (AX), Z0, K1, Z0
+	VADDPS.Z (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z (BX), Z4, K1, Z4
+	VADDPS.Z (BX)(CX*1), Z5, K1, Z5
+	VADDPS.Z (BX)(CX*2), Z6, K1, Z6
+	VADDPS.Z (BX)(DX*1), Z7, K1, Z7
+	VADDPS.Z (SI), Z8, K1, Z8
+	VADDPS.Z (SI)(CX*1), Z9, K1, Z9
+	VADDPS.Z (SI)(CX*2), Z10, K1, Z10
+	VADDPS.Z (SI)(DX*1), Z11, K1, Z11
 
 bias:
 	TESTQ    R8, R8
@@ -1659,20 +2853,33 @@ store:
 	VMOVUPS Z9, K1, (SI)(CX*1)
 	VMOVUPS Z10, K1, (SI)(CX*2)
 	VMOVUPS Z11, K1, (SI)(DX*1)
+	IMUL3Q  $0x0c, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x30, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_8x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+// func tileAVX512_8x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	LEAQ   (CX)(BX*4), R9
@@ -1692,6 +2899,143 @@ TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-81
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R10
+	IMUL3Q $0x08, R10, R10
+	ADDQ   CX, R10
+	MOVQ   AX, R11
+	SHRQ   $0x02, R11
+	JZ     loop
+	MOVQ   c+56(FP), R12
+	MOVQ   ldc+64(FP), R13
+
+rows:
+	PREFETCHT0   (R12)
+	PREFETCHT0   (R10)
+	PREFETCHT1   256(R10)
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (CX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (CX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (CX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (R9), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (R9)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (R9)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (R9)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT0   64(R12)
+	PREFETCHT0   64(R10)
+	PREFETCHT1   320(R10)
+	VMOVUPS      128(DX), Z16
+	VMOVUPS      192(DX), Z17
+	VBROADCASTSS 4(CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS 4(CX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS 4(CX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS 4(CX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS 4(R9), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS 4(R9)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS 4(R9)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS 4(R9)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT0   128(R10)
+	PREFETCHT1   384(R10)
+	VMOVUPS      256(DX), Z16
+	VMOVUPS      320(DX), Z17
+	VBROADCASTSS 8(CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS 8(CX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS 8(CX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS 8(CX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS 8(R9), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS 8(R9)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS 8(R9)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS 8(R9)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT0   192(R10)
+	PREFETCHT1   448(R10)
+	VMOVUPS      384(DX), Z16
+	VMOVUPS      448(DX), Z17
+	VBROADCASTSS 12(CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS 12(CX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS 12(CX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS 12(CX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS 12(R9), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS 12(R9)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS 12(R9)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS 12(R9)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         BX, R10
+	LEAQ         (R12)(R13*4), R12
+	ADDQ         $0x00000200, DX
+	DECQ         R11
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
 
 loop:
 	VMOVUPS      (DX), Z16
@@ -1725,37 +3069,39 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
-	BZHIQ        CX, AX, AX
-	KMOVW        AX, K1
-	SHRQ         $0x10, AX
-	KMOVW        AX, K2
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	MOVB         add+80(FP), SI
-	MOVQ         bias+72(FP), DI
-	TESTB        SI, SI
-	JZ           bias
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     64(AX), Z1, K2, Z1
-	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
-	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
-	VADDPS.Z     (AX)(CX*2), Z4, K1, Z4
-	VADDPS.Z     64(AX)(CX*2), Z5, K2, Z5
-	VADDPS.Z     (AX)(DX*1), Z6, K1, Z6
-	VADDPS.Z     64(AX)(DX*1), Z7, K2, Z7
-	VADDPS.Z     (BX), Z8, K1, Z8
-	VADDPS.Z     64(BX), Z9, K2, Z9
-	VADDPS.Z     (BX)(CX*1), Z10, K1, Z10
-	VADDPS.Z     64(BX)(CX*1), Z11, K2, Z11
-	VADDPS.Z     (BX)(CX*2), Z12, K1, Z12
-	VADDPS.Z     64(BX)(CX*2), Z13, K2, Z13
-	VADDPS.Z     (BX)(DX*1), Z14, K1, Z14
-	VADDPS.Z     64(BX)(DX*1), Z15, K2, Z15
+
+finish:
+	MOVQ     $-1, AX
+	MOVQ     cols+72(FP), CX
+	BZHIQ    CX, AX, AX
+	KMOVW    AX, K1
+	SHRQ     $0x10, AX
+	KMOVW    AX, K2
+	MOVQ     c+56(FP), AX
+	MOVQ     ldc+64(FP), CX
+	SHLQ     $0x02, CX
+	LEAQ     (CX)(CX*2), DX
+	LEAQ     (AX)(CX*4), BX
+	MOVB     add+88(FP), SI
+	MOVQ     bias+80(FP), DI
+	TESTB    SI, SI
+	JZ       bias
+	VADDPS.Z (AX), Z0, K1, Z0
+	VADDPS.Z 64(AX), Z1, K2, Z1
+	VADDPS.Z (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z 64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z 64(AX)(CX*2), Z5, K2, Z5
+	VADDPS.Z (AX)(DX*1), Z6, K1, Z6
+	VADDPS.Z 64(AX)(DX*1), Z7, K2, Z7
+	VADDPS.Z (BX), Z8, K1, Z8
+	VADDPS.Z 64(BX), Z9, K2, Z9
+	VADDPS.Z (BX)(CX*1), Z10, K1, Z10
+	VADDPS.Z 64(BX)(CX*1), Z11, K2, Z11
+	VADDPS.Z (BX)(CX*2), Z12, K1, Z12
+	VADDPS.Z 64(BX)(CX*2), Z13, K2, Z13
+	VADDPS.Z (BX)(DX*1), Z14, K1, Z14
+	VADDPS.Z 64(BX)(DX*1), Z15, K2, Z15
 
 bias:
 	TESTQ    DI, DI
@@ -1794,20 +3140,33 @@ store:
 	VMOVUPS Z13, K2, 64(BX)(CX*2)
 	VMOVUPS Z14, K1, (BX)(DX*1)
 	VMOVUPS Z15, K2, 64(BX)(DX*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x20, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_8x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+// func tileAVX512_8x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	LEAQ   (CX)(BX*4), R9
@@ -1819,6 +3178,106 @@ TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-81
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R10
+	IMUL3Q $0x08, R10, R10
+	ADDQ   CX, R10
+	MOVQ   AX, R11
+	SHRQ   $0x02, R11
+	JZ     loop
+	MOVQ   c+56(FP), R12
+	MOVQ   ldc+64(FP), R13
+
+rows:
+	PREFETCHT0   (R12)
+	PREFETCHT0   (R10)
+	PREFETCHT1   256(R10)
+	VMOVUPS      (DX), Z8
+	VBROADCASTSS (CX), Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VBROADCASTSS (CX)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS (CX)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (CX)(R8*1), Z9
+	VFMADD231PS  Z8, Z9, Z3
+	VBROADCASTSS (R9), Z9
+	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS (R9)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS (R9)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS (R9)(R8*1), Z9
+	VFMADD231PS  Z8, Z9, Z7
+	PREFETCHT0   64(R10)
+	PREFETCHT1   320(R10)
+	VMOVUPS      128(DX), Z8
+	VBROADCASTSS 4(CX), Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VBROADCASTSS 4(CX)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 4(CX)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS 4(CX)(R8*1), Z9
+	VFMADD231PS  Z8, Z9, Z3
+	VBROADCASTSS 4(R9), Z9
+	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS 4(R9)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS 4(R9)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS 4(R9)(R8*1), Z9
+	VFMADD231PS  Z8, Z9, Z7
+	PREFETCHT0   128(R10)
+	PREFETCHT1   384(R10)
+	VMOVUPS      256(DX), Z8
+	VBROADCASTSS 8(CX), Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VBROADCASTSS 8(CX)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(CX)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS 8(CX)(R8*1), Z9
+	VFMADD231PS  Z8, Z9, Z3
+	VBROADCASTSS 8(R9), Z9
+	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS 8(R9)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS 8(R9)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS 8(R9)(R8*1), Z9
+	VFMADD231PS  Z8, Z9, Z7
+	PREFETCHT0   192(R10)
+	PREFETCHT1   448(R10)
+	VMOVUPS      384(DX), Z8
+	VBROADCASTSS 12(CX), Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VBROADCASTSS 12(CX)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 12(CX)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS 12(CX)(R8*1), Z9
+	VFMADD231PS  Z8, Z9, Z3
+	VBROADCASTSS 12(R9), Z9
+	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS 12(R9)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS 12(R9)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS 12(R9)(R8*1), Z9
+	VFMADD231PS  Z8, Z9, Z7
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         BX, R10
+	LEAQ         (R12)(R13*4), R12
+	ADDQ         $0x00000200, DX
+	DECQ         R11
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
 
 loop:
 	VMOVUPS      (DX), Z8
@@ -1843,27 +3302,29 @@ loop:
 	ADDQ         DI, DX
 	DECQ         AX
 	JNZ          loop
-	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
-	BZHIQ        CX, AX, AX
-	KMOVW        AX, K1
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	MOVB         add+80(FP), SI
-	MOVQ         bias+72(FP), DI
-	TESTB        SI, SI
-	JZ           bias
-	VADDPS.Z     (AX), Z0, K1, Z0
-	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
-	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
-	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
-	VADDPS.Z     (BX), Z4, K1, Z4
-	VADDPS.Z     (BX)(CX*1), Z5, K1, Z5
-	VADDPS.Z     (BX)(CX*2), Z6, K1, Z6
-	VADDPS.Z     (BX)(DX*1), Z7, K1, Z7
+
+finish:
+	MOVQ     $-1, AX
+	MOVQ     cols+72(FP), CX
+	BZHIQ    CX, AX, AX
+	KMOVW    AX, K1
+	MOVQ     c+56(FP), AX
+	MOVQ     ldc+64(FP), CX
+	SHLQ     $0x02, CX
+	LEAQ     (CX)(CX*2), DX
+	LEAQ     (AX)(CX*4), BX
+	MOVB     add+88(FP), SI
+	MOVQ     bias+80(FP), DI
+	TESTB    SI, SI
+	JZ       bias
+	VADDPS.Z (AX), Z0, K1, Z0
+	VADDPS.Z (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z (BX), Z4, K1, Z4
+	VADDPS.Z (BX)(CX*1), Z5, K1, Z5
+	VADDPS.Z (BX)(CX*2), Z6, K1, Z6
+	VADDPS.Z (BX)(DX*1), Z7, K1, Z7
 
 bias:
 	TESTQ    DI, DI
@@ -1886,20 +3347,33 @@ store:
 	VMOVUPS Z5, K1, (BX)(CX*1)
 	VMOVUPS Z6, K1, (BX)(CX*2)
 	VMOVUPS Z7, K1, (BX)(DX*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x20, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_4x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX512_4x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_4x32(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX512_4x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
@@ -1931,17 +3405,17 @@ loop:
 	DECQ         AX
 	JNZ          loop
 	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
+	MOVQ         cols+72(FP), CX
 	BZHIQ        CX, AX, AX
 	KMOVW        AX, K1
 	SHRQ         $0x10, AX
 	KMOVW        AX, K2
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	MOVB         add+80(FP), BL
-	MOVQ         bias+72(FP), SI
+	MOVB         add+88(FP), BL
+	MOVQ         bias+80(FP), SI
 	TESTB        BL, BL
 	JZ           bias
 	VADDPS.Z     (AX), Z0, K1, Z0
@@ -1974,20 +3448,33 @@ store:
 	VMOVUPS Z5, K2, 64(AX)(CX*2)
 	VMOVUPS Z6, K1, (AX)(DX*1)
 	VMOVUPS Z7, K2, 64(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x10, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_4x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX512_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_4x16(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX512_4x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
@@ -2010,15 +3497,15 @@ loop:
 	DECQ         AX
 	JNZ          loop
 	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
+	MOVQ         cols+72(FP), CX
 	BZHIQ        CX, AX, AX
 	KMOVW        AX, K1
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	MOVB         add+80(FP), BL
-	MOVQ         bias+72(FP), SI
+	MOVB         add+88(FP), BL
+	MOVQ         bias+80(FP), SI
 	TESTB        BL, BL
 	JZ           bias
 	VADDPS.Z     (AX), Z0, K1, Z0
@@ -2039,20 +3526,33 @@ store:
 	VMOVUPS Z1, K1, (AX)(CX*1)
 	VMOVUPS Z2, K1, (AX)(CX*2)
 	VMOVUPS Z3, K1, (AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x10, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_2x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX512_2x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_2x32(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX512_2x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2073,16 +3573,16 @@ loop:
 	DECQ         AX
 	JNZ          loop
 	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
+	MOVQ         cols+72(FP), CX
 	BZHIQ        CX, AX, AX
 	KMOVW        AX, K1
 	SHRQ         $0x10, AX
 	KMOVW        AX, K2
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
-	MOVB         add+80(FP), DL
-	MOVQ         bias+72(FP), BX
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
 	TESTB        DL, DL
 	JZ           bias
 	VADDPS.Z     (AX), Z0, K1, Z0
@@ -2103,20 +3603,33 @@ store:
 	VMOVUPS Z1, K2, 64(AX)
 	VMOVUPS Z2, K1, (AX)(CX*1)
 	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x08, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_2x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX512_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_2x16(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX512_2x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), SI
+	MOVQ   ak+32(FP), SI
 	SHLQ   $0x02, SI
-	MOVQ   ldb+40(FP), DI
+	MOVQ   ldb+48(FP), DI
 	SHLQ   $0x02, DI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2132,14 +3645,14 @@ loop:
 	DECQ         AX
 	JNZ          loop
 	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
+	MOVQ         cols+72(FP), CX
 	BZHIQ        CX, AX, AX
 	KMOVW        AX, K1
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
-	MOVB         add+80(FP), DL
-	MOVQ         bias+72(FP), BX
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
 	TESTB        DL, DL
 	JZ           bias
 	VADDPS.Z     (AX), Z0, K1, Z0
@@ -2154,20 +3667,33 @@ bias:
 store:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K1, (AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x08, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_1x32(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX512_1x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_1x32(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX512_1x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), BX
+	MOVQ   ak+32(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ldb+40(FP), SI
+	MOVQ   ldb+48(FP), SI
 	SHLQ   $0x02, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2183,44 +3709,57 @@ loop:
 	DECQ         AX
 	JNZ          loop
 	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
+	MOVQ         cols+72(FP), CX
 	BZHIQ        CX, AX, AX
 	KMOVW        AX, K1
 	SHRQ         $0x10, AX
 	KMOVW        AX, K2
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
-	MOVB         add+80(FP), CL
-	MOVQ         bias+72(FP), DX
-	TESTB        CL, CL
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
+	TESTB        DL, DL
 	JZ           bias
 	VADDPS.Z     (AX), Z0, K1, Z0
 	VADDPS.Z     64(AX), Z1, K2, Z1
 
 bias:
-	TESTQ    DX, DX
+	TESTQ    BX, BX
 	JZ       store
-	VADDPS.Z (DX), Z0, K1, Z0
-	VADDPS.Z 64(DX), Z1, K2, Z1
+	VADDPS.Z (BX), Z0, K1, Z0
+	VADDPS.Z 64(BX), Z1, K2, Z1
 
 store:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x04, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func tileAVX512_1x16(k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// func tileAVX512_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·tileAVX512_1x16(SB), NOSPLIT, $0-81
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+32(FP), DX
-	MOVQ   as+16(FP), BX
+TEXT ·tileAVX512_1x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ak+24(FP), BX
+	MOVQ   ak+32(FP), BX
 	SHLQ   $0x02, BX
-	MOVQ   ldb+40(FP), SI
+	MOVQ   ldb+48(FP), SI
 	SHLQ   $0x02, SI
 	VPXORD Z0, Z0, Z0
 
@@ -2233,25 +3772,1625 @@ loop:
 	DECQ         AX
 	JNZ          loop
 	MOVQ         $-1, AX
-	MOVQ         cols+64(FP), CX
+	MOVQ         cols+72(FP), CX
 	BZHIQ        CX, AX, AX
 	KMOVW        AX, K1
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
 	SHLQ         $0x02, CX
-	MOVB         add+80(FP), CL
-	MOVQ         bias+72(FP), DX
-	TESTB        CL, CL
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
+	TESTB        DL, DL
 	JZ           bias
 	VADDPS.Z     (AX), Z0, K1, Z0
 
 bias:
-	TESTQ    DX, DX
+	TESTQ    BX, BX
 	JZ       store
-	VADDPS.Z (DX), Z0, K1, Z0
+	VADDPS.Z (BX), Z0, K1, Z0
 
 store:
 	VMOVUPS Z0, K1, (AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x04, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_12x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2, MMX+
+TEXT ·tileBF16_12x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (CX)(BX*4), R9
+	LEAQ   (R9)(BX*4), R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R11
+	IMUL3Q $0x0c, R11, R11
+	ADDQ   CX, R11
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     loop
+	MOVQ   c+56(FP), R13
+	MOVQ   ldc+64(FP), R14
+
+rows:
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
+	PREFETCHT1   256(R11)
+	VMOVUPS      (DX), Z24
+	VMOVUPS      64(DX), Z25
+	VBROADCASTSS (CX), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z1
+	VBROADCASTSS (CX)(BX*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z3
+	VBROADCASTSS (CX)(BX*2), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z5
+	VBROADCASTSS (CX)(R8*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z7
+	VBROADCASTSS (R9), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z9
+	VBROADCASTSS (R9)(BX*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z11
+	VBROADCASTSS (R9)(BX*2), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z13
+	VBROADCASTSS (R9)(R8*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z15
+	VBROADCASTSS (R10), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z17
+	VBROADCASTSS (R10)(BX*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z19
+	VBROADCASTSS (R10)(BX*2), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z21
+	VBROADCASTSS (R10)(R8*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R11)
+	PREFETCHT1   320(R11)
+	VMOVUPS      128(DX), Z24
+	VMOVUPS      192(DX), Z25
+	VBROADCASTSS 4(CX), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z1
+	VBROADCASTSS 4(CX)(BX*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z3
+	VBROADCASTSS 4(CX)(BX*2), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z5
+	VBROADCASTSS 4(CX)(R8*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z7
+	VBROADCASTSS 4(R9), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z9
+	VBROADCASTSS 4(R9)(BX*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z11
+	VBROADCASTSS 4(R9)(BX*2), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z13
+	VBROADCASTSS 4(R9)(R8*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z15
+	VBROADCASTSS 4(R10), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z17
+	VBROADCASTSS 4(R10)(BX*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z19
+	VBROADCASTSS 4(R10)(BX*2), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z21
+	VBROADCASTSS 4(R10)(R8*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
+	PREFETCHT0   128(R11)
+	PREFETCHT1   384(R11)
+	VMOVUPS      256(DX), Z24
+	VMOVUPS      320(DX), Z25
+	VBROADCASTSS 8(CX), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z1
+	VBROADCASTSS 8(CX)(BX*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z3
+	VBROADCASTSS 8(CX)(BX*2), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z5
+	VBROADCASTSS 8(CX)(R8*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z7
+	VBROADCASTSS 8(R9), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z9
+	VBROADCASTSS 8(R9)(BX*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z11
+	VBROADCASTSS 8(R9)(BX*2), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z13
+	VBROADCASTSS 8(R9)(R8*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z15
+	VBROADCASTSS 8(R10), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z17
+	VBROADCASTSS 8(R10)(BX*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z19
+	VBROADCASTSS 8(R10)(BX*2), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z21
+	VBROADCASTSS 8(R10)(R8*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
+	PREFETCHT0   192(R11)
+	PREFETCHT1   448(R11)
+	VMOVUPS      384(DX), Z24
+	VMOVUPS      448(DX), Z25
+	VBROADCASTSS 12(CX), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z1
+	VBROADCASTSS 12(CX)(BX*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z3
+	VBROADCASTSS 12(CX)(BX*2), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z5
+	VBROADCASTSS 12(CX)(R8*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z7
+	VBROADCASTSS 12(R9), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z9
+	VBROADCASTSS 12(R9)(BX*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z11
+	VBROADCASTSS 12(R9)(BX*2), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z13
+	VBROADCASTSS 12(R9)(R8*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z15
+	VBROADCASTSS 12(R10), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z17
+	VBROADCASTSS 12(R10)(BX*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z19
+	VBROADCASTSS 12(R10)(BX*2), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z21
+	VBROADCASTSS 12(R10)(R8*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
+	ADDQ         $0x00000200, DX
+	DECQ         R12
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
+
+loop:
+	VMOVUPS      (DX), Z24
+	VMOVUPS      64(DX), Z25
+	VBROADCASTSS (CX), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z1
+	VBROADCASTSS (CX)(BX*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z3
+	VBROADCASTSS (CX)(BX*2), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z5
+	VBROADCASTSS (CX)(R8*1), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z7
+	VBROADCASTSS (R9), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z9
+	VBROADCASTSS (R9)(BX*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z11
+	VBROADCASTSS (R9)(BX*2), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z13
+	VBROADCASTSS (R9)(R8*1), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z15
+	VBROADCASTSS (R10), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z24, Z26, Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z25, Z26, Z17
+	VBROADCASTSS (R10)(BX*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z24, Z26, Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z25, Z26, Z19
+	VBROADCASTSS (R10)(BX*2), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z24, Z26, Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z25, Z26, Z21
+	VBROADCASTSS (R10)(R8*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
+	ADDQ         SI, CX
+	ADDQ         SI, R9
+	ADDQ         SI, R10
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+
+finish:
+	MOVQ     $-1, AX
+	MOVQ     cols+72(FP), CX
+	BZHIQ    CX, AX, AX
+	KMOVW    AX, K1
+	SHRQ     $0x10, AX
+	KMOVW    AX, K2
+	MOVQ     c+56(FP), AX
+	MOVQ     ldc+64(FP), CX
+	SHLQ     $0x02, CX
+	LEAQ     (CX)(CX*2), DX
+	LEAQ     (AX)(CX*4), BX
+	LEAQ     (BX)(CX*4), SI
+	MOVB     add+88(FP), DI
+	MOVQ     bias+80(FP), R8
+	TESTB    DI, DI
+	JZ       bias
+	VADDPS.Z (AX), Z0, K1, Z0
+	VADDPS.Z 64(AX), Z1, K2, Z1
+	VADDPS.Z (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z 64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z 64(AX)(CX*2), Z5, K2, Z5
+	VADDPS.Z (AX)(DX*1), Z6, K1, Z6
+	VADDPS.Z 64(AX)(DX*1), Z7, K2, Z7
+	VADDPS.Z (BX), Z8, K1, Z8
+	VADDPS.Z 64(BX), Z9, K2, Z9
+	VADDPS.Z (BX)(CX*1), Z10, K1, Z10
+	VADDPS.Z 64(BX)(CX*1), Z11, K2, Z11
+	VADDPS.Z (BX)(CX*2), Z12, K1, Z12
+	VADDPS.Z 64(BX)(CX*2), Z13, K2, Z13
+	VADDPS.Z (BX)(DX*1), Z14, K1, Z14
+	VADDPS.Z 64(BX)(DX*1), Z15, K2, Z15
+	VADDPS.Z (SI), Z16, K1, Z16
+	VADDPS.Z 64(SI), Z17, K2, Z17
+	VADDPS.Z (SI)(CX*1), Z18, K1, Z18
+	VADDPS.Z 64(SI)(CX*1), Z19, K2, Z19
+	VADDPS.Z (SI)(CX*2), Z20, K1, Z20
+	VADDPS.Z 64(SI)(CX*2), Z21, K2, Z21
+	VADDPS.Z (SI)(DX*1), Z22, K1, Z22
+	VADDPS.Z 64(SI)(DX*1), Z23, K2, Z23
+
+bias:
+	TESTQ    R8, R8
+	JZ       store
+	VADDPS.Z (R8), Z0, K1, Z0
+	VADDPS.Z 64(R8), Z1, K2, Z1
+	VADDPS.Z (R8), Z2, K1, Z2
+	VADDPS.Z 64(R8), Z3, K2, Z3
+	VADDPS.Z (R8), Z4, K1, Z4
+	VADDPS.Z 64(R8), Z5, K2, Z5
+	VADDPS.Z (R8), Z6, K1, Z6
+	VADDPS.Z 64(R8), Z7, K2, Z7
+	VADDPS.Z (R8), Z8, K1, Z8
+	VADDPS.Z 64(R8), Z9, K2, Z9
+	VADDPS.Z (R8), Z10, K1, Z10
+	VADDPS.Z 64(R8), Z11, K2, Z11
+	VADDPS.Z (R8), Z12, K1, Z12
+	VADDPS.Z 64(R8), Z13, K2, Z13
+	VADDPS.Z (R8), Z14, K1, Z14
+	VADDPS.Z 64(R8), Z15, K2, Z15
+	VADDPS.Z (R8), Z16, K1, Z16
+	VADDPS.Z 64(R8), Z17, K2, Z17
+	VADDPS.Z (R8), Z18, K1, Z18
+	VADDPS.Z 64(R8), Z19, K2, Z19
+	VADDPS.Z (R8), Z20, K1, Z20
+	VADDPS.Z 64(R8), Z21, K2, Z21
+	VADDPS.Z (R8), Z22, K1, Z22
+	VADDPS.Z 64(R8), Z23, K2, Z23
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	VMOVUPS Z4, K1, (AX)(CX*2)
+	VMOVUPS Z5, K2, 64(AX)(CX*2)
+	VMOVUPS Z6, K1, (AX)(DX*1)
+	VMOVUPS Z7, K2, 64(AX)(DX*1)
+	VMOVUPS Z8, K1, (BX)
+	VMOVUPS Z9, K2, 64(BX)
+	VMOVUPS Z10, K1, (BX)(CX*1)
+	VMOVUPS Z11, K2, 64(BX)(CX*1)
+	VMOVUPS Z12, K1, (BX)(CX*2)
+	VMOVUPS Z13, K2, 64(BX)(CX*2)
+	VMOVUPS Z14, K1, (BX)(DX*1)
+	VMOVUPS Z15, K2, 64(BX)(DX*1)
+	VMOVUPS Z16, K1, (SI)
+	VMOVUPS Z17, K2, 64(SI)
+	VMOVUPS Z18, K1, (SI)(CX*1)
+	VMOVUPS Z19, K2, 64(SI)(CX*1)
+	VMOVUPS Z20, K1, (SI)(CX*2)
+	VMOVUPS Z21, K2, 64(SI)(CX*2)
+	VMOVUPS Z22, K1, (SI)(DX*1)
+	VMOVUPS Z23, K2, 64(SI)(DX*1)
+	IMUL3Q  $0x0c, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x30, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_12x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2, MMX+
+TEXT ·tileBF16_12x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (CX)(BX*4), R9
+	LEAQ   (R9)(BX*4), R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R11
+	IMUL3Q $0x0c, R11, R11
+	ADDQ   CX, R11
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     loop
+	MOVQ   c+56(FP), R13
+	MOVQ   ldc+64(FP), R14
+
+rows:
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
+	PREFETCHT1   256(R11)
+	VMOVUPS      (DX), Z12
+	VBROADCASTSS (CX), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z0
+	VBROADCASTSS (CX)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z1
+	VBROADCASTSS (CX)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z2
+	VBROADCASTSS (CX)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z3
+	VBROADCASTSS (R9), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS Z12, Z13, Z4
+	VBROADCASTSS (R9)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS Z12, Z13, Z5
+	VBROADCASTSS (R9)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS Z12, Z13, Z6
+	VBROADCASTSS (R9)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS Z12, Z13, Z7
+	VBROADCASTSS (R10), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z8
+	VBROADCASTSS (R10)(BX*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z9
+	VBROADCASTSS (R10)(BX*2), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z10
+	VBROADCASTSS (R10)(R8*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z11
+	PREFETCHT0   64(R11)
+	PREFETCHT1   320(R11)
+	VMOVUPS      128(DX), Z12
+	VBROADCASTSS 4(CX), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z0
+	VBROADCASTSS 4(CX)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z1
+	VBROADCASTSS 4(CX)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z2
+	VBROADCASTSS 4(CX)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z3
+	VBROADCASTSS 4(R9), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS Z12, Z13, Z4
+	VBROADCASTSS 4(R9)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS Z12, Z13, Z5
+	VBROADCASTSS 4(R9)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS Z12, Z13, Z6
+	VBROADCASTSS 4(R9)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS Z12, Z13, Z7
+	VBROADCASTSS 4(R10), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z8
+	VBROADCASTSS 4(R10)(BX*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z9
+	VBROADCASTSS 4(R10)(BX*2), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z10
+	VBROADCASTSS 4(R10)(R8*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z11
+	PREFETCHT0   128(R11)
+	PREFETCHT1   384(R11)
+	VMOVUPS      256(DX), Z12
+	VBROADCASTSS 8(CX), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z0
+	VBROADCASTSS 8(CX)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z1
+	VBROADCASTSS 8(CX)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z2
+	VBROADCASTSS 8(CX)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z3
+	VBROADCASTSS 8(R9), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS Z12, Z13, Z4
+	VBROADCASTSS 8(R9)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS Z12, Z13, Z5
+	VBROADCASTSS 8(R9)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS Z12, Z13, Z6
+	VBROADCASTSS 8(R9)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS Z12, Z13, Z7
+	VBROADCASTSS 8(R10), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z8
+	VBROADCASTSS 8(R10)(BX*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z9
+	VBROADCASTSS 8(R10)(BX*2), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z10
+	VBROADCASTSS 8(R10)(R8*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z11
+	PREFETCHT0   192(R11)
+	PREFETCHT1   448(R11)
+	VMOVUPS      384(DX), Z12
+	VBROADCASTSS 12(CX), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z0
+	VBROADCASTSS 12(CX)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z1
+	VBROADCASTSS 12(CX)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z2
+	VBROADCASTSS 12(CX)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z3
+	VBROADCASTSS 12(R9), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS Z12, Z13, Z4
+	VBROADCASTSS 12(R9)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS Z12, Z13, Z5
+	VBROADCASTSS 12(R9)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS Z12, Z13, Z6
+	VBROADCASTSS 12(R9)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS Z12, Z13, Z7
+	VBROADCASTSS 12(R10), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z8
+	VBROADCASTSS 12(R10)(BX*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z9
+	VBROADCASTSS 12(R10)(BX*2), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z10
+	VBROADCASTSS 12(R10)(R8*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z11
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
+	ADDQ         $0x00000200, DX
+	DECQ         R12
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
+
+loop:
+	VMOVUPS      (DX), Z12
+	VBROADCASTSS (CX), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z0
+	VBROADCASTSS (CX)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z1
+	VBROADCASTSS (CX)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z2
+	VBROADCASTSS (CX)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z3
+	VBROADCASTSS (R9), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS Z12, Z13, Z4
+	VBROADCASTSS (R9)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS Z12, Z13, Z5
+	VBROADCASTSS (R9)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS Z12, Z13, Z6
+	VBROADCASTSS (R9)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS Z12, Z13, Z7
+	VBROADCASTSS (R10), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z8
+	VBROADCASTSS (R10)(BX*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z12, Z13, Z9
+	VBROADCASTSS (R10)(BX*2), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z10
+	VBROADCASTSS (R10)(R8*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z11
+	ADDQ         SI, CX
+	ADDQ         SI, R9
+	ADDQ         SI, R10
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+
+finish:
+	MOVQ     $-1, AX
+	MOVQ     cols+72(FP), CX
+	BZHIQ    CX, AX, AX
+	KMOVW    AX, K1
+	MOVQ     c+56(FP), AX
+	MOVQ     ldc+64(FP), CX
+	SHLQ     $0x02, CX
+	LEAQ     (CX)(CX*2), DX
+	LEAQ     (AX)(CX*4), BX
+	LEAQ     (BX)(CX*4), SI
+	MOVB     add+88(FP), DI
+	MOVQ     bias+80(FP), R8
+	TESTB    DI, DI
+	JZ       bias
+	VADDPS.Z (AX), Z0, K1, Z0
+	VADDPS.Z (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z (BX), Z4, K1, Z4
+	VADDPS.Z (BX)(CX*1), Z5, K1, Z5
+	VADDPS.Z (BX)(CX*2), Z6, K1, Z6
+	VADDPS.Z (BX)(DX*1), Z7, K1, Z7
+	VADDPS.Z (SI), Z8, K1, Z8
+	VADDPS.Z (SI)(CX*1), Z9, K1, Z9
+	VADDPS.Z (SI)(CX*2), Z10, K1, Z10
+	VADDPS.Z (SI)(DX*1), Z11, K1, Z11
+
+bias:
+	TESTQ    R8, R8
+	JZ       store
+	VADDPS.Z (R8), Z0, K1, Z0
+	VADDPS.Z (R8), Z1, K1, Z1
+	VADDPS.Z (R8), Z2, K1, Z2
+	VADDPS.Z (R8), Z3, K1, Z3
+	VADDPS.Z (R8), Z4, K1, Z4
+	VADDPS.Z (R8), Z5, K1, Z5
+	VADDPS.Z (R8), Z6, K1, Z6
+	VADDPS.Z (R8), Z7, K1, Z7
+	VADDPS.Z (R8), Z8, K1, Z8
+	VADDPS.Z (R8), Z9, K1, Z9
+	VADDPS.Z (R8), Z10, K1, Z10
+	VADDPS.Z (R8), Z11, K1, Z11
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	VMOVUPS Z2, K1, (AX)(CX*2)
+	VMOVUPS Z3, K1, (AX)(DX*1)
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Z5, K1, (BX)(CX*1)
+	VMOVUPS Z6, K1, (BX)(CX*2)
+	VMOVUPS Z7, K1, (BX)(DX*1)
+	VMOVUPS Z8, K1, (SI)
+	VMOVUPS Z9, K1, (SI)(CX*1)
+	VMOVUPS Z10, K1, (SI)(CX*2)
+	VMOVUPS Z11, K1, (SI)(DX*1)
+	IMUL3Q  $0x0c, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x30, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_8x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2, MMX+
+TEXT ·tileBF16_8x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (CX)(BX*4), R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R10
+	IMUL3Q $0x08, R10, R10
+	ADDQ   CX, R10
+	MOVQ   AX, R11
+	SHRQ   $0x02, R11
+	JZ     loop
+	MOVQ   c+56(FP), R12
+	MOVQ   ldc+64(FP), R13
+
+rows:
+	PREFETCHT0   (R12)
+	PREFETCHT0   (R10)
+	PREFETCHT1   256(R10)
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VBROADCASTSS (CX), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z1
+	VBROADCASTSS (CX)(BX*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z3
+	VBROADCASTSS (CX)(BX*2), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z5
+	VBROADCASTSS (CX)(R8*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z7
+	VBROADCASTSS (R9), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z9
+	VBROADCASTSS (R9)(BX*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z11
+	VBROADCASTSS (R9)(BX*2), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z13
+	VBROADCASTSS (R9)(R8*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
+	PREFETCHT0   64(R12)
+	PREFETCHT0   64(R10)
+	PREFETCHT1   320(R10)
+	VMOVUPS      128(DX), Z16
+	VMOVUPS      192(DX), Z17
+	VBROADCASTSS 4(CX), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z1
+	VBROADCASTSS 4(CX)(BX*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z3
+	VBROADCASTSS 4(CX)(BX*2), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z5
+	VBROADCASTSS 4(CX)(R8*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z7
+	VBROADCASTSS 4(R9), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z9
+	VBROADCASTSS 4(R9)(BX*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z11
+	VBROADCASTSS 4(R9)(BX*2), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z13
+	VBROADCASTSS 4(R9)(R8*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
+	PREFETCHT0   128(R10)
+	PREFETCHT1   384(R10)
+	VMOVUPS      256(DX), Z16
+	VMOVUPS      320(DX), Z17
+	VBROADCASTSS 8(CX), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z1
+	VBROADCASTSS 8(CX)(BX*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z3
+	VBROADCASTSS 8(CX)(BX*2), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z5
+	VBROADCASTSS 8(CX)(R8*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z7
+	VBROADCASTSS 8(R9), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z9
+	VBROADCASTSS 8(R9)(BX*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z11
+	VBROADCASTSS 8(R9)(BX*2), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z13
+	VBROADCASTSS 8(R9)(R8*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
+	PREFETCHT0   192(R10)
+	PREFETCHT1   448(R10)
+	VMOVUPS      384(DX), Z16
+	VMOVUPS      448(DX), Z17
+	VBROADCASTSS 12(CX), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z1
+	VBROADCASTSS 12(CX)(BX*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z3
+	VBROADCASTSS 12(CX)(BX*2), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z5
+	VBROADCASTSS 12(CX)(R8*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z7
+	VBROADCASTSS 12(R9), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z9
+	VBROADCASTSS 12(R9)(BX*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z11
+	VBROADCASTSS 12(R9)(BX*2), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z13
+	VBROADCASTSS 12(R9)(R8*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         BX, R10
+	LEAQ         (R12)(R13*4), R12
+	ADDQ         $0x00000200, DX
+	DECQ         R11
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
+
+loop:
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VBROADCASTSS (CX), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z1
+	VBROADCASTSS (CX)(BX*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z3
+	VBROADCASTSS (CX)(BX*2), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z5
+	VBROADCASTSS (CX)(R8*1), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z7
+	VBROADCASTSS (R9), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z16, Z18, Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z17, Z18, Z9
+	VBROADCASTSS (R9)(BX*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z16, Z18, Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z17, Z18, Z11
+	VBROADCASTSS (R9)(BX*2), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z16, Z18, Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z17, Z18, Z13
+	VBROADCASTSS (R9)(R8*1), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
+	ADDQ         SI, CX
+	ADDQ         SI, R9
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+
+finish:
+	MOVQ     $-1, AX
+	MOVQ     cols+72(FP), CX
+	BZHIQ    CX, AX, AX
+	KMOVW    AX, K1
+	SHRQ     $0x10, AX
+	KMOVW    AX, K2
+	MOVQ     c+56(FP), AX
+	MOVQ     ldc+64(FP), CX
+	SHLQ     $0x02, CX
+	LEAQ     (CX)(CX*2), DX
+	LEAQ     (AX)(CX*4), BX
+	MOVB     add+88(FP), SI
+	MOVQ     bias+80(FP), DI
+	TESTB    SI, SI
+	JZ       bias
+	VADDPS.Z (AX), Z0, K1, Z0
+	VADDPS.Z 64(AX), Z1, K2, Z1
+	VADDPS.Z (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z 64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z 64(AX)(CX*2), Z5, K2, Z5
+	VADDPS.Z (AX)(DX*1), Z6, K1, Z6
+	VADDPS.Z 64(AX)(DX*1), Z7, K2, Z7
+	VADDPS.Z (BX), Z8, K1, Z8
+	VADDPS.Z 64(BX), Z9, K2, Z9
+	VADDPS.Z (BX)(CX*1), Z10, K1, Z10
+	VADDPS.Z 64(BX)(CX*1), Z11, K2, Z11
+	VADDPS.Z (BX)(CX*2), Z12, K1, Z12
+	VADDPS.Z 64(BX)(CX*2), Z13, K2, Z13
+	VADDPS.Z (BX)(DX*1), Z14, K1, Z14
+	VADDPS.Z 64(BX)(DX*1), Z15, K2, Z15
+
+bias:
+	TESTQ    DI, DI
+	JZ       store
+	VADDPS.Z (DI), Z0, K1, Z0
+	VADDPS.Z 64(DI), Z1, K2, Z1
+	VADDPS.Z (DI), Z2, K1, Z2
+	VADDPS.Z 64(DI), Z3, K2, Z3
+	VADDPS.Z (DI), Z4, K1, Z4
+	VADDPS.Z 64(DI), Z5, K2, Z5
+	VADDPS.Z (DI), Z6, K1, Z6
+	VADDPS.Z 64(DI), Z7, K2, Z7
+	VADDPS.Z (DI), Z8, K1, Z8
+	VADDPS.Z 64(DI), Z9, K2, Z9
+	VADDPS.Z (DI), Z10, K1, Z10
+	VADDPS.Z 64(DI), Z11, K2, Z11
+	VADDPS.Z (DI), Z12, K1, Z12
+	VADDPS.Z 64(DI), Z13, K2, Z13
+	VADDPS.Z (DI), Z14, K1, Z14
+	VADDPS.Z 64(DI), Z15, K2, Z15
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	VMOVUPS Z4, K1, (AX)(CX*2)
+	VMOVUPS Z5, K2, 64(AX)(CX*2)
+	VMOVUPS Z6, K1, (AX)(DX*1)
+	VMOVUPS Z7, K2, 64(AX)(DX*1)
+	VMOVUPS Z8, K1, (BX)
+	VMOVUPS Z9, K2, 64(BX)
+	VMOVUPS Z10, K1, (BX)(CX*1)
+	VMOVUPS Z11, K2, 64(BX)(CX*1)
+	VMOVUPS Z12, K1, (BX)(CX*2)
+	VMOVUPS Z13, K2, 64(BX)(CX*2)
+	VMOVUPS Z14, K1, (BX)(DX*1)
+	VMOVUPS Z15, K2, 64(BX)(DX*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x20, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_8x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2, MMX+
+TEXT ·tileBF16_8x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (CX)(BX*4), R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	CMPQ   DI, $0x00000080
+	JNE    loop
+	CMPQ   SI, $0x04
+	JNE    loop
+	MOVQ   BX, R10
+	IMUL3Q $0x08, R10, R10
+	ADDQ   CX, R10
+	MOVQ   AX, R11
+	SHRQ   $0x02, R11
+	JZ     loop
+	MOVQ   c+56(FP), R12
+	MOVQ   ldc+64(FP), R13
+
+rows:
+	PREFETCHT0   (R12)
+	PREFETCHT0   (R10)
+	PREFETCHT1   256(R10)
+	VMOVUPS      (DX), Z8
+	VBROADCASTSS (CX), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z9, Z0
+	VBROADCASTSS (CX)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc8 // VDPBF16PS Z8, Z9, Z1
+	VBROADCASTSS (CX)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z8, Z9, Z2
+	VBROADCASTSS (CX)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd8 // VDPBF16PS Z8, Z9, Z3
+	VBROADCASTSS (R9), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z8, Z9, Z4
+	VBROADCASTSS (R9)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe8 // VDPBF16PS Z8, Z9, Z5
+	VBROADCASTSS (R9)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z9, Z6
+	VBROADCASTSS (R9)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS Z8, Z9, Z7
+	PREFETCHT0   64(R10)
+	PREFETCHT1   320(R10)
+	VMOVUPS      128(DX), Z8
+	VBROADCASTSS 4(CX), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z9, Z0
+	VBROADCASTSS 4(CX)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc8 // VDPBF16PS Z8, Z9, Z1
+	VBROADCASTSS 4(CX)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z8, Z9, Z2
+	VBROADCASTSS 4(CX)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd8 // VDPBF16PS Z8, Z9, Z3
+	VBROADCASTSS 4(R9), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z8, Z9, Z4
+	VBROADCASTSS 4(R9)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe8 // VDPBF16PS Z8, Z9, Z5
+	VBROADCASTSS 4(R9)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z9, Z6
+	VBROADCASTSS 4(R9)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS Z8, Z9, Z7
+	PREFETCHT0   128(R10)
+	PREFETCHT1   384(R10)
+	VMOVUPS      256(DX), Z8
+	VBROADCASTSS 8(CX), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z9, Z0
+	VBROADCASTSS 8(CX)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc8 // VDPBF16PS Z8, Z9, Z1
+	VBROADCASTSS 8(CX)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z8, Z9, Z2
+	VBROADCASTSS 8(CX)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd8 // VDPBF16PS Z8, Z9, Z3
+	VBROADCASTSS 8(R9), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z8, Z9, Z4
+	VBROADCASTSS 8(R9)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe8 // VDPBF16PS Z8, Z9, Z5
+	VBROADCASTSS 8(R9)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z9, Z6
+	VBROADCASTSS 8(R9)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS Z8, Z9, Z7
+	PREFETCHT0   192(R10)
+	PREFETCHT1   448(R10)
+	VMOVUPS      384(DX), Z8
+	VBROADCASTSS 12(CX), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z9, Z0
+	VBROADCASTSS 12(CX)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc8 // VDPBF16PS Z8, Z9, Z1
+	VBROADCASTSS 12(CX)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z8, Z9, Z2
+	VBROADCASTSS 12(CX)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd8 // VDPBF16PS Z8, Z9, Z3
+	VBROADCASTSS 12(R9), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z8, Z9, Z4
+	VBROADCASTSS 12(R9)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe8 // VDPBF16PS Z8, Z9, Z5
+	VBROADCASTSS 12(R9)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z9, Z6
+	VBROADCASTSS 12(R9)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS Z8, Z9, Z7
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         BX, R10
+	LEAQ         (R12)(R13*4), R12
+	ADDQ         $0x00000200, DX
+	DECQ         R11
+	JNZ          rows
+	ANDQ         $0x03, AX
+	JZ           finish
+
+loop:
+	VMOVUPS      (DX), Z8
+	VBROADCASTSS (CX), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z9, Z0
+	VBROADCASTSS (CX)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc8 // VDPBF16PS Z8, Z9, Z1
+	VBROADCASTSS (CX)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z8, Z9, Z2
+	VBROADCASTSS (CX)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd8 // VDPBF16PS Z8, Z9, Z3
+	VBROADCASTSS (R9), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z8, Z9, Z4
+	VBROADCASTSS (R9)(BX*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe8 // VDPBF16PS Z8, Z9, Z5
+	VBROADCASTSS (R9)(BX*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z9, Z6
+	VBROADCASTSS (R9)(R8*1), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS Z8, Z9, Z7
+	ADDQ         SI, CX
+	ADDQ         SI, R9
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+
+finish:
+	MOVQ     $-1, AX
+	MOVQ     cols+72(FP), CX
+	BZHIQ    CX, AX, AX
+	KMOVW    AX, K1
+	MOVQ     c+56(FP), AX
+	MOVQ     ldc+64(FP), CX
+	SHLQ     $0x02, CX
+	LEAQ     (CX)(CX*2), DX
+	LEAQ     (AX)(CX*4), BX
+	MOVB     add+88(FP), SI
+	MOVQ     bias+80(FP), DI
+	TESTB    SI, SI
+	JZ       bias
+	VADDPS.Z (AX), Z0, K1, Z0
+	VADDPS.Z (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z (AX)(DX*1), Z3, K1, Z3
+	VADDPS.Z (BX), Z4, K1, Z4
+	VADDPS.Z (BX)(CX*1), Z5, K1, Z5
+	VADDPS.Z (BX)(CX*2), Z6, K1, Z6
+	VADDPS.Z (BX)(DX*1), Z7, K1, Z7
+
+bias:
+	TESTQ    DI, DI
+	JZ       store
+	VADDPS.Z (DI), Z0, K1, Z0
+	VADDPS.Z (DI), Z1, K1, Z1
+	VADDPS.Z (DI), Z2, K1, Z2
+	VADDPS.Z (DI), Z3, K1, Z3
+	VADDPS.Z (DI), Z4, K1, Z4
+	VADDPS.Z (DI), Z5, K1, Z5
+	VADDPS.Z (DI), Z6, K1, Z6
+	VADDPS.Z (DI), Z7, K1, Z7
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	VMOVUPS Z2, K1, (AX)(CX*2)
+	VMOVUPS Z3, K1, (AX)(DX*1)
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Z5, K1, (BX)(CX*1)
+	VMOVUPS Z6, K1, (BX)(CX*2)
+	VMOVUPS Z7, K1, (BX)(DX*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x20, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_4x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2
+TEXT ·tileBF16_4x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+loop:
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VBROADCASTSS (CX), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z10, Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc9 // VDPBF16PS Z9, Z10, Z1
+	VBROADCASTSS (CX)(BX*1), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS Z8, Z10, Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xd9 // VDPBF16PS Z9, Z10, Z3
+	VBROADCASTSS (CX)(BX*2), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS Z8, Z10, Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe9 // VDPBF16PS Z9, Z10, Z5
+	VBROADCASTSS (CX)(R8*1), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z10, Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z9, Z10, Z7
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         $-1, AX
+	MOVQ         cols+72(FP), CX
+	BZHIQ        CX, AX, AX
+	KMOVW        AX, K1
+	SHRQ         $0x10, AX
+	KMOVW        AX, K2
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	MOVB         add+88(FP), BL
+	MOVQ         bias+80(FP), SI
+	TESTB        BL, BL
+	JZ           bias
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
+	VADDPS.Z     (AX)(CX*2), Z4, K1, Z4
+	VADDPS.Z     64(AX)(CX*2), Z5, K2, Z5
+	VADDPS.Z     (AX)(DX*1), Z6, K1, Z6
+	VADDPS.Z     64(AX)(DX*1), Z7, K2, Z7
+
+bias:
+	TESTQ    SI, SI
+	JZ       store
+	VADDPS.Z (SI), Z0, K1, Z0
+	VADDPS.Z 64(SI), Z1, K2, Z1
+	VADDPS.Z (SI), Z2, K1, Z2
+	VADDPS.Z 64(SI), Z3, K2, Z3
+	VADDPS.Z (SI), Z4, K1, Z4
+	VADDPS.Z 64(SI), Z5, K2, Z5
+	VADDPS.Z (SI), Z6, K1, Z6
+	VADDPS.Z 64(SI), Z7, K2, Z7
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	VMOVUPS Z4, K1, (AX)(CX*2)
+	VMOVUPS Z5, K2, 64(AX)(CX*2)
+	VMOVUPS Z6, K1, (AX)(DX*1)
+	VMOVUPS Z7, K2, 64(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x10, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2
+TEXT ·tileBF16_4x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+loop:
+	VMOVUPS      (DX), Z4
+	VBROADCASTSS (CX), Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z4, Z5, Z0
+	VBROADCASTSS (CX)(BX*1), Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS Z4, Z5, Z1
+	VBROADCASTSS (CX)(BX*2), Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z4, Z5, Z2
+	VBROADCASTSS (CX)(R8*1), Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z4, Z5, Z3
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         $-1, AX
+	MOVQ         cols+72(FP), CX
+	BZHIQ        CX, AX, AX
+	KMOVW        AX, K1
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	MOVB         add+88(FP), BL
+	MOVQ         bias+80(FP), SI
+	TESTB        BL, BL
+	JZ           bias
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
+	VADDPS.Z     (AX)(CX*2), Z2, K1, Z2
+	VADDPS.Z     (AX)(DX*1), Z3, K1, Z3
+
+bias:
+	TESTQ    SI, SI
+	JZ       store
+	VADDPS.Z (SI), Z0, K1, Z0
+	VADDPS.Z (SI), Z1, K1, Z1
+	VADDPS.Z (SI), Z2, K1, Z2
+	VADDPS.Z (SI), Z3, K1, Z3
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	VMOVUPS Z2, K1, (AX)(CX*2)
+	VMOVUPS Z3, K1, (AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x10, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_2x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2
+TEXT ·tileBF16_2x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+loop:
+	VMOVUPS      (DX), Z4
+	VMOVUPS      64(DX), Z5
+	VBROADCASTSS (CX), Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z4, Z6, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcd // VDPBF16PS Z5, Z6, Z1
+	VBROADCASTSS (CX)(BX*1), Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z4, Z6, Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xdd // VDPBF16PS Z5, Z6, Z3
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         $-1, AX
+	MOVQ         cols+72(FP), CX
+	BZHIQ        CX, AX, AX
+	KMOVW        AX, K1
+	SHRQ         $0x10, AX
+	KMOVW        AX, K2
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
+	TESTB        DL, DL
+	JZ           bias
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+	VADDPS.Z     (AX)(CX*1), Z2, K1, Z2
+	VADDPS.Z     64(AX)(CX*1), Z3, K2, Z3
+
+bias:
+	TESTQ    BX, BX
+	JZ       store
+	VADDPS.Z (BX), Z0, K1, Z0
+	VADDPS.Z 64(BX), Z1, K2, Z1
+	VADDPS.Z (BX), Z2, K1, Z2
+	VADDPS.Z 64(BX), Z3, K2, Z3
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, (AX)(CX*1)
+	VMOVUPS Z3, K2, 64(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x08, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2
+TEXT ·tileBF16_2x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop:
+	VMOVUPS      (DX), Z2
+	VBROADCASTSS (CX), Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // VDPBF16PS Z2, Z3, Z0
+	VBROADCASTSS (CX)(BX*1), Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xca // VDPBF16PS Z2, Z3, Z1
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         $-1, AX
+	MOVQ         cols+72(FP), CX
+	BZHIQ        CX, AX, AX
+	KMOVW        AX, K1
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
+	TESTB        DL, DL
+	JZ           bias
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     (AX)(CX*1), Z1, K1, Z1
+
+bias:
+	TESTQ    BX, BX
+	JZ       store
+	VADDPS.Z (BX), Z0, K1, Z0
+	VADDPS.Z (BX), Z1, K1, Z1
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x08, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_1x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2
+TEXT ·tileBF16_1x32(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop:
+	VMOVUPS      (DX), Z2
+	VMOVUPS      64(DX), Z3
+	VBROADCASTSS (CX), Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // VDPBF16PS Z2, Z4, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xcb // VDPBF16PS Z3, Z4, Z1
+	ADDQ         BX, CX
+	ADDQ         SI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         $-1, AX
+	MOVQ         cols+72(FP), CX
+	BZHIQ        CX, AX, AX
+	KMOVW        AX, K1
+	SHRQ         $0x10, AX
+	KMOVW        AX, K2
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
+	TESTB        DL, DL
+	JZ           bias
+	VADDPS.Z     (AX), Z0, K1, Z0
+	VADDPS.Z     64(AX), Z1, K2, Z1
+
+bias:
+	TESTQ    BX, BX
+	JZ       store
+	VADDPS.Z (BX), Z0, K1, Z0
+	VADDPS.Z 64(BX), Z1, K2, Z1
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x04, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func tileBF16_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+// Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, BMI2
+TEXT ·tileBF16_1x16(SB), NOSPLIT, $0-89
+tile:
+	MOVQ   k+8(FP), AX
+	MOVQ   a+16(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   as+24(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ak+32(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+
+loop:
+	VMOVUPS      (DX), Z1
+	VBROADCASTSS (CX), Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x48; BYTE $0x52; BYTE $0xc1 // VDPBF16PS Z1, Z2, Z0
+	ADDQ         BX, CX
+	ADDQ         SI, DX
+	DECQ         AX
+	JNZ          loop
+	MOVQ         $-1, AX
+	MOVQ         cols+72(FP), CX
+	BZHIQ        CX, AX, AX
+	KMOVW        AX, K1
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+88(FP), DL
+	MOVQ         bias+80(FP), BX
+	TESTB        DL, DL
+	JZ           bias
+	VADDPS.Z     (AX), Z0, K1, Z0
+
+bias:
+	TESTQ    BX, BX
+	JZ       store
+	VADDPS.Z (BX), Z0, K1, Z0
+
+store:
+	VMOVUPS Z0, K1, (AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, AX
+	MOVQ    AX, c+56(FP)
+	MOVQ    as+24(FP), CX
+	IMUL3Q  $0x04, CX, CX
+	MOVQ    a+16(FP), AX
+	ADDQ    CX, AX
+	MOVQ    AX, a+16(FP)
+	MOVQ    tiles+0(FP), AX
+	DECQ    AX
+	MOVQ    AX, tiles+0(FP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 

@@ -15,9 +15,12 @@ func main() {
 		packColumns8(kind)
 		packRows(kind)
 	}
+	packColumns16(f32)
+	packColumns16(bf16)
+	packRowPairs()
 	widen(bf16)
 	widen(f16)
-	for _, set := range []isa{avx2, avx512} {
+	for _, set := range []isa{avx2, avx512, bf16Pairs} {
 		for _, rows := range set.rows {
 			for _, vecs := range []int{2, 1} {
 				tile(set, rows, vecs)

@@ -141,6 +141,48 @@ func packRows(s storage) {
 	RET()
 }
 
+// packRowPairs writes the copy of pairs of rows of b, interleaved, into panels
+// side by side.
+func packRowPairs() {
+	TEXT("packRowPairs", NOSPLIT, "func(dst *float32, src *uint16, ld int, pairs, kc, panels int)")
+	Pragma("noescape")
+	Doc("packRowPairs sets the halves of dst[(x*kc+l)*panel+j] to src[2*l*ld+x*panel+j] and src[(2*l+1)*ld+x*panel+j]",
+		"for x < panels, l < pairs and j < panel.")
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64())
+	ld := Load(Param("ld"), GP64())
+	pairs := Load(Param("pairs"), GP64())
+	size := Load(Param("kc"), GP64())
+	SHLQ(U8(1), ld)
+	SHLQ(U8(7), size)
+
+	Label("row")
+	from, to := GP64(), GP64()
+	panels := Load(Param("panels"), GP64())
+	MOVQ(src, from)
+	MOVQ(dst, to)
+	Label("panel")
+	PREFETCHT0(Mem{Base: from, Index: ld, Scale: 8})
+	for half := range 2 {
+		low, high := ZMM(), ZMM()
+		VPMOVZXWD(Mem{Base: from, Disp: 32 * half}, low)
+		VPMOVZXWD(Mem{Base: from, Index: ld, Scale: 1, Disp: 32 * half}, high)
+		VPSLLD(U8(16), high, high)
+		VPORD(low, high, high)
+		VMOVUPS(high, Mem{Base: to, Disp: 64 * half})
+	}
+	ADDQ(U8(64), from)
+	ADDQ(size, to)
+	DECQ(panels)
+	JNZ(LabelRef("panel"))
+	LEAQ(Mem{Base: src, Index: ld, Scale: 2}, src)
+	SUBQ(I32(-panelBytes), dst)
+	DECQ(pairs)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
 // widen writes the expansion of consecutive 16-bit elements.
 func widen(s storage) {
 	TEXT("widen"+s.name, NOSPLIT, name("func(dst *float32, src *%s, blocks int)", s.goType))

@@ -12,11 +12,13 @@ type isa struct {
 	name  string
 	lanes int
 	rows  []int
+	pairs bool // an element is two bf16
 }
 
 var (
-	avx2   = isa{"AVX2", 8, []int{6, 4, 2, 1}}
-	avx512 = isa{"AVX512", 16, []int{12, 8, 4, 2, 1}}
+	avx2      = isa{"AVX2", 8, []int{6, 4, 2, 1}, false}
+	avx512    = isa{"AVX512", 16, []int{12, 8, 4, 2, 1}, false}
+	bf16Pairs = isa{"BF16", 16, avx512.rows, true}
 )
 
 func (s isa) vec() VecVirtual {
@@ -69,18 +71,19 @@ func (r rowPointers) at(row int) Mem {
 // tile writes a kernelFunc of rows × vecs vectors.
 func tile(s isa, rows, vecs int) {
 	TEXT(name("tile%s_%dx%d", s.name, rows, vecs*s.lanes), NOSPLIT,
-		"func(k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)")
+		"func(tiles, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)")
 	Pragma("noescape")
-	Doc(name("tile%s_%dx%d is a kernelFunc of %d rows and up to %d columns.", s.name, rows, vecs*s.lanes, rows, vecs*s.lanes))
+	Doc(name("tile%s_%dx%d is a kernelFunc of tiles of %d rows and up to %d columns.", s.name, rows, vecs*s.lanes, rows, vecs*s.lanes))
 
 	bytes := func(param string) GPVirtual {
 		r := Load(Param(param), GP64()).(GPVirtual)
 		SHLQ(U8(2), r)
 		return r
 	}
-	k := Load(Param("k"), GP64())
+	Label("tile")
+	k := Load(Param("k"), GP64()).(GPVirtual)
 	a := Load(Param("a"), GP64()).(GPVirtual)
-	b := Load(Param("b"), GP64())
+	b := Load(Param("b"), GP64()).(GPVirtual)
 	as, ak, ldb := bytes("as"), bytes("ak"), bytes("ldb")
 	ap := newRowPointers(a, as, rows)
 
@@ -93,32 +96,103 @@ func tile(s isa, rows, vecs int) {
 		}
 	}
 
-	loop := name("loop")
-	Label(loop)
-	bv := make([]VecVirtual, vecs)
-	for v := range bv {
-		bv[v] = s.vec()
-		VMOVUPS(Mem{Base: b, Disp: v * s.lanes * 4}, bv[v])
+	if rows >= unrollFrom {
+		CMPQ(ldb, U32(panelBytes))
+		JNE(LabelRef("loop"))
+		CMPQ(ak, U8(4))
+		JNE(LabelRef("loop"))
+		unrolledRows(s, k, as, b, ap, acc)
 	}
-	for i := range rows {
-		x := s.vec()
-		VBROADCASTSS(ap.at(i), x)
-		for v := range bv {
-			VFMADD231PS(bv[v], x, acc[i][v])
-		}
-	}
+	Label("loop")
+	step(s, Mem{Base: b}, ap.at, acc)
 	for _, p := range ap.base {
 		ADDQ(ak, p)
 	}
 	ADDQ(ldb, b)
 	DECQ(k)
-	JNZ(LabelRef(loop))
+	JNZ(LabelRef("loop"))
+	Label("finish")
 
 	if s.lanes == 16 {
 		finishAVX512(acc)
 	} else {
 		finishAVX2(acc)
 	}
+}
+
+// step adds one product, or a pair of them, to every sum.
+func step(s isa, b Mem, a func(row int) Mem, acc [][]VecVirtual) {
+	bv := make([]VecVirtual, len(acc[0]))
+	for v := range bv {
+		bv[v] = s.vec()
+		VMOVUPS(b.Offset(v*s.lanes*4), bv[v])
+	}
+	for i := range acc {
+		x := s.vec()
+		VBROADCASTSS(a(i), x)
+		for v := range bv {
+			if s.pairs {
+				VDPBF16PS(bv[v], x, acc[i][v])
+			} else {
+				VFMADD231PS(bv[v], x, acc[i][v])
+			}
+		}
+	}
+}
+
+const (
+	unrollFrom = 6 // rows of a tile that is worth further loops
+	unroll     = 4
+)
+
+// rounds writes a loop over as many whole rounds of unroll products of a packed
+// panel as k has, and leaves the others for the label loop. In every round it asks
+// for one row of dst, which by then is all in the cache.
+func rounds(s isa, label string, k, b GPVirtual, acc [][]VecVirtual, a func(l, row int) Mem, ahead func(l int), advance func()) {
+	n := GP64()
+	MOVQ(k, n)
+	SHRQ(U8(2), n)
+	JZ(LabelRef("loop"))
+	c := Load(Param("c"), GP64())
+	ldc := Load(Param("ldc"), GP64())
+
+	Label(label)
+	for l := range unroll {
+		if 64*l < s.lanes*4*len(acc[0]) {
+			PREFETCHT0(Mem{Base: c, Disp: 64 * l})
+		}
+		ahead(l)
+		step(s, Mem{Base: b, Disp: l * panelBytes}, func(row int) Mem { return a(l, row) }, acc)
+	}
+	advance()
+	LEAQ(Mem{Base: c, Index: ldc, Scale: 4}, c)
+	ADDQ(U32(unroll*panelBytes), b)
+	DECQ(n)
+	JNZ(LabelRef(label))
+	ANDQ(U8(unroll-1), k)
+	JZ(LabelRef("finish"))
+}
+
+// unrolledRows is for rows of a (ak = 1). It asks for the rows that follow this
+// tile's, and for those rows' next KC products: pieces too short for the
+// hardware's prefetchers.
+func unrolledRows(s isa, k, as, b GPVirtual, ap rowPointers, acc [][]VecVirtual) {
+	next := GP64()
+	MOVQ(as, next)
+	IMUL3Q(U8(len(acc)), next, next)
+	ADDQ(ap.base[0], next)
+	rounds(s, "rows", k, b, acc,
+		func(l, row int) Mem { return ap.at(row).Offset(4 * l) },
+		func(l int) {
+			PREFETCHT0(Mem{Base: next, Disp: 64 * l})
+			PREFETCHT1(Mem{Base: next, Disp: 64 * (l + 4)})
+		},
+		func() {
+			for _, p := range ap.base {
+				ADDQ(U8(4*unroll), p)
+			}
+			ADDQ(as, next)
+		})
 }
 
 // epilogue adds dst and the bias as asked, and stores: with load and store
@@ -153,8 +227,33 @@ func epilogue(acc [][]VecVirtual, suffix string, addMem func(m Mem, v int, acc V
 			store(row[v], cp.at(i).Offset(v*lanes*4), v)
 		}
 	}
+	nextTile(len(acc), c, ldc)
 	VZEROUPPER()
 	RET()
+}
+
+// nextTile goes on with the rows below while there are tiles.
+func nextTile(rows int, c, ldc GPVirtual) {
+	tiles, a, as := GP64(), GP64(), GP64()
+	param := func(name string) Mem {
+		p, err := Param(name).Resolve()
+		if err != nil {
+			panic(err)
+		}
+		return p.Addr
+	}
+	IMUL3Q(U8(rows), ldc, ldc)
+	ADDQ(ldc, c)
+	MOVQ(c, param("c"))
+	MOVQ(param("as"), as)
+	IMUL3Q(U8(4*rows), as, as)
+	MOVQ(param("a"), a)
+	ADDQ(as, a)
+	MOVQ(a, param("a"))
+	MOVQ(param("tiles"), tiles)
+	DECQ(tiles)
+	MOVQ(tiles, param("tiles"))
+	JNZ(LabelRef("tile"))
 }
 
 func finishAVX512(acc [][]VecVirtual) {

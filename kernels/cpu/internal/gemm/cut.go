@@ -1,0 +1,66 @@
+package gemm
+
+import (
+	"runtime"
+
+	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
+)
+
+// maxCols is the most columns of a task: a chunk of them, packed, is 32 KiB.
+const maxCols = 4 * panel
+
+// maxRows is the most rows of a task, so that a chunk of a, one of b and the
+// sums take half of the L2 cache.
+var maxRows = rowsFor(vec.CacheL2())
+
+func rowsFor(l2 int) int {
+	const tallest = 12
+	rows := (l2/8 - maxCols*KC) / (maxCols + KC)
+	return min(max(rows, 96), 1536) / tallest * tallest
+}
+
+// cut chooses the blocks and returns their number. A block wants to be large,
+// since packing b takes the time of a few rows; but a pool wants blocks enough
+// that its threads end together.
+func (j *job) cut(p Parallel, k int) (tasks int) {
+	const (
+		call  = 1 << 15 // what a task costs besides, in products
+		worth = 1 << 18 // products that are worth a goroutine's while
+		low   = 48      // rows of a block that may be cut further
+	)
+	packing := 4
+	if j.form == FormNN {
+		packing = 2
+	}
+	threads := 1
+	if p != nil && (j.m+packing)*j.n*k > 2*worth {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	tall := kernels(j.n, j.pairs).tall[0].rows
+	best := 0
+	for cols := maxCols; cols > 0; cols -= panel {
+		if cols-panel >= j.n {
+			continue
+		}
+		across := ceil(j.n, cols)
+		for down := ceil(j.m, maxRows); ; down++ {
+			rows := ceil(ceil(j.m, down), tall) * tall
+			n := across * ceil(j.m, rows)
+			one := (min(rows, j.m)+packing)*min(cols, j.n)*k + call
+			all := (j.m+packing*down)*j.n*k + n*call
+			// The last blocks run while other threads idle.
+			time := max(all/threads, ceil(n, threads)*one-one/4)
+			if threads > 1 {
+				time += one / 4
+			}
+			if best == 0 || time < best {
+				best, tasks = time, n
+				j.rows, j.cols, j.rowBlocks = rows, cols, ceil(j.m, rows)
+			}
+			if threads == 1 || rows <= low || n > 16*threads {
+				break
+			}
+		}
+	}
+	return tasks
+}
