@@ -25,8 +25,10 @@ func attentionShapes(t *trial) []attentionShape {
 		{[]int{0}, heads{1, 1, 8}, 0},
 		{[]int{1}, heads{1, 1, 128}, 0},
 		{[]int{0, 5, 0, 0, 2}, heads{3, 3, 24}, 1},
-		{[]int{63, 64, 65}, heads{4, 1, 16}, 0},
-		{[]int{130, 7}, heads{2, 1, 64}, 3},
+		{[]int{1, 63, 64, 65, 129}, heads{4, 1, 16}, 0},
+		{[]int{130, 7}, heads{7, 1, 64}, 3},
+		{[]int{70, 2}, heads{2, 2, 80}, 0},
+		{[]int{33, 66}, heads{4, 2, 32}, 1},
 		{[]int{17, 33}, heads{2, 2, 128}, 0},
 		{[]int{9, 20}, heads{6, 2, 40}, 0},
 	}
@@ -84,6 +86,8 @@ func testAttention(t *trial) {
 				v.set(v.row*(last(starts)-1), math.NaN())
 				k.set(k.row*t.rng.IntN(last(starts)), math.NaN())
 				try(lse, q, 1)
+				v.set(v.row*t.rng.IntN(last(starts)), math.Inf(1))
+				try(lse, q, 1)
 			}
 		})
 	}
@@ -121,6 +125,9 @@ func testAttentionBackward(t *trial) {
 			try()
 			if last(starts) > 1 {
 				do.set(do.row*t.rng.IntN(last(starts)), math.NaN())
+				try()
+				k.set(k.row*t.rng.IntN(last(starts)), math.NaN())
+				q.set(q.row*t.rng.IntN(last(starts)), math.NaN())
 				try()
 			}
 		})

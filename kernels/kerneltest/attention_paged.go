@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"bytes"
 	"fmt"
+	"math"
 
 	"github.com/selkie-ml/selkie/kernels"
 )
@@ -35,6 +36,19 @@ func (p *paging) on(c *call) kernels.PagedShape {
 	return s
 }
 
+// spoilFrom writes NaN to what a sequence's pages hold from a position on.
+func (p *paging) spoilFrom(seq, pos int) {
+	for ; pos < p.MaxPages*kernels.PageSize; pos++ {
+		page := int(p.table[seq*p.MaxPages+pos/kernels.PageSize])
+		for h := range 2 * p.KVHeads { // of keys, then of values
+			at := (((page*p.Layers+p.Layer)*2*p.KVHeads+h)*kernels.PageSize + pos%kernels.PageSize) * p.HeadDim
+			for i := range p.HeadDim {
+				p.cache.set(at+i, math.NaN())
+			}
+		}
+	}
+}
+
 func testKVStore(t *trial) {
 	for _, h := range []heads{{1, 1, 8}, {1, 2, 64}, {1, 3, 24}} {
 		t.combos(3, h.dim == 8, func(dt []kernels.DType) {
@@ -62,10 +76,12 @@ func testKVStore(t *trial) {
 }
 
 func testAttentionPaged(t *trial) {
-	for i, h := range []heads{{4, 2, 8}, {1, 1, 8}, {2, 1, 64}, {3, 3, 24}, {6, 2, 128}} {
+	for i, h := range []heads{{4, 2, 8}, {1, 1, 8}, {7, 1, 64}, {3, 3, 24}, {6, 2, 128}, {2, 2, 80}} {
 		t.combos(3, i == 0, func(dt []kernels.DType) {
 			p := t.paging(h, dt[2], 2, 3)
-			p.cache = t.floats("cache", dt[2], p.cache.len(), 1) // every position holds something
+			p.cache = t.floats("cache", dt[2], p.cache.len(), 1)
+			p.spoilFrom(0, 131)
+			p.spoilFrom(1, 129)
 			seqs := []int32{0, 1, -1, 0, 1, 1, -1, 0}
 			positions := []int32{0, 63, -7, 64, 127, 128, 1 << 20, 130}
 			rows := len(seqs)
@@ -90,7 +106,8 @@ func testPagedEqualsPrefill(t *trial) {
 		heads
 		lengths []int // the first two sequences have their first page in common
 	}
-	shapes := []shape{{heads{1, 1, 8}, []int{66, 67}}, {heads{2, 1, 16}, []int{70, 131, 1, 64}}, {heads{4, 2, 64}, []int{66, 65}}, {heads{3, 3, 8}, []int{129, 64, 128}}}
+	shapes := []shape{{heads{1, 1, 8}, []int{66, 67}}, {heads{2, 1, 16}, []int{70, 131, 1, 64}}, {heads{4, 2, 64}, []int{66, 65}}, {heads{3, 3, 8}, []int{129, 64, 128}},
+		{heads{7, 1, 32}, []int{66, 130}}, {heads{2, 2, 80}, []int{65, 64}}, {heads{2, 1, 128}, []int{70, 129}}}
 	if t.opt.Heavy {
 		shapes = append(shapes, shape{heads{14, 2, 64}, []int{100, 200, 64}})
 	}
