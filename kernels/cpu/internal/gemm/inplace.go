@@ -18,20 +18,11 @@ func MulRows(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb, 
 	must("MulRows", "b", len(b), k, n, ldb)
 	must("MulRows", "b's last row", len(b)-(k-1)*ldb, 1, PanelFloats(n, 1), n)
 	_ = a[(m-1)*as+(k-1)*ak]
-	set := kernels(n)
+	set := kernels(n, false)
 	for k0 := 0; k0 < k; k0 += KC {
 		kc := min(KC, k-k0)
 		for c := 0; c < n; c += set.width {
-			nc := min(set.width, n-c)
-			for r := 0; r < m; {
-				kern := set.forRows(m - r)
-				f := kern.wide
-				if nc <= set.width/2 {
-					f = kern.narrow
-				}
-				f(kc, &a[r*as+k0*ak], as, ak, &b[k0*ldb+c], ldb, &dst[r*ldd+c], ldd, nc, nil, accumulate || k0 > 0)
-				r += kern.rows
-			}
+			set.mul(m, kc, &a[k0*ak], as, ak, &b[k0*ldb+c], ldb, &dst[c], ldd, min(set.width, n-c), nil, accumulate || k0 > 0)
 		}
 	}
 }
