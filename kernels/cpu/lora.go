@@ -27,6 +27,7 @@ type loraTask struct {
 	y, x         elems
 	h, a, b      []float32
 	in, out, max int
+	workers      int
 }
 
 // LoRA implements kernels.Backend.
@@ -41,22 +42,27 @@ func (b *Backend) LoRA(a kernels.LoRAArgs) {
 		loraSegments: s,
 		y:            floats("LoRA", "Y", a.Y, a.Rows, a.Out), x: floats("LoRA", "X", a.X, a.Rows, a.In),
 		h: f32s("LoRA", "H", a.H, a.Rows, a.MaxRank), a: am, b: bm,
-		in: a.In, out: a.Out, max: a.MaxRank,
+		in: a.In, out: a.Out, max: a.MaxRank, workers: len(b.pool.workers),
 	}
 	s.gather()
 	b.pool.run("LoRA", t, len(s.heads), loraGrain(len(s.heads), a.Rows*(a.In+a.Out)*a.MaxRank))
 }
 
 func (t *loraTask) do(lo, hi int, w *worker) {
-	for _, i := range t.heads[lo:hi] {
+	for j := lo; j < hi; j++ {
 		w.used = 0
+		i := t.heads[j]
 		g, n := &t.pieces[i], int(t.count[i])
 		if t.more[i] >= 0 {
 			t.gathered(i, g, n, w)
 			continue
 		}
 		row := int(g.RowStart)
-		t.apply(g, n, t.y.from(row*t.out), t.x.from(row*t.in), t.h[row*t.max:], t.max, w)
+		next := j + 1 // what this worker does then, most likely
+		if next == hi {
+			next += (t.workers - 1) * (hi - lo)
+		}
+		t.apply(g, &t.pieces[t.heads[min(next, len(t.heads)-1)]], n, t.y.from(row*t.out), t.x.from(row*t.in), t.h[row*t.max:], t.max, w)
 	}
 }
 
@@ -71,7 +77,7 @@ func (t *loraTask) gathered(i int32, g *kernels.Segment, n int, w *worker) {
 		t.y.widen(y[at*t.out:(at+k)*t.out], row*t.out)
 		at += k
 	}
-	t.apply(g, n, elems{f32: y, dtype: kernels.F32}, elems{f32: x, dtype: kernels.F32}, h, rank, w)
+	t.apply(g, g, n, elems{f32: y, dtype: kernels.F32}, elems{f32: x, dtype: kernels.F32}, h, rank, w)
 	at = 0
 	for j := i; j >= 0; j = t.more[j] {
 		for row := int(t.pieces[j].RowStart); row < int(t.pieces[j].RowEnd); row++ {
@@ -82,11 +88,12 @@ func (t *loraTask) gathered(i int32, g *kernels.Segment, n int, w *worker) {
 	}
 }
 
-// apply adds the low-rank part to n rows of y, and keeps h.
-func (t *loraTask) apply(g *kernels.Segment, n int, y, x elems, h []float32, ldh int, w *worker) {
+// apply adds the low-rank part to n rows of y, and keeps h. It brings what it
+// packs later, and the A of the piece next, into the cache while it multiplies.
+func (t *loraTask) apply(g, next *kernels.Segment, n int, y, x elems, h []float32, ldh int, w *worker) {
 	rank, a, b := int(g.Rank), t.a[g.AOffset:], t.b[g.BOffset:]
 	scaled := w.floats(n * rank)
-	if n < loraFew {
+	if n < loraPack {
 		xs, ys := x.load(w, 0, n*t.in), y.load(w, 0, n*t.out)
 		gemm.NT(nil, h, ldh, xs, t.in, f32Matrix(a, t.in), nil, n, rank, t.in, false)
 		scaleRows(scaled, h, ldh, n, rank, g.Scale)
@@ -94,25 +101,36 @@ func (t *loraTask) apply(g *kernels.Segment, n int, y, x elems, h []float32, ldh
 		y.flush(ys, 0)
 		return
 	}
-	width := min(loraColumns(gemm.PanelFloats(rank, 1), gemm.KC), t.in)
-	packed := w.floats(gemm.PanelFloats(rank, width))
-	for k := 0; k < t.in; k += width {
-		kc := min(width, t.in-k)
+	widthA := min(loraColumns(gemm.PanelFloats(rank, 1), gemm.KC), t.in)
+	widthB := min(loraColumns(rank, gemm.PanelFloats(1, 1)), t.out)
+	packed := w.floats(max(gemm.PanelFloats(rank, widthA), gemm.PanelFloats(widthB, rank)))
+	for k := 0; k < t.in; k += widthA {
+		kc := min(widthA, t.in-k)
 		p := packed[:gemm.PanelFloats(rank, kc)]
 		gemm.StreamPack(p, a[k:], t.in, rank, kc)
+		var ahead []float32
+		if k+kc == t.in {
+			ahead = b[:widthB*rank]
+		}
 		x.blocks(w, n, t.in, k, kc, false, func(i, m int, xs []float32, ld int) {
-			gemm.StreamPanels(h[i*ldh:], ldh, xs, ld, 1, p, m, rank, kc, k > 0)
+			gemm.StreamPanels(h[i*ldh:], ldh, xs, ld, 1, p, m, rank, kc, k > 0, ahead)
+			ahead = nil
 		})
 	}
 	scaleRows(scaled, h, ldh, n, rank, g.Scale)
-	width = min(loraColumns(rank, gemm.PanelFloats(1, 1)), t.out)
-	packed = w.floats(gemm.PanelFloats(width, rank))
-	for o := 0; o < t.out; o += width {
-		nc := min(width, t.out-o)
+	for o := 0; o < t.out; o += widthB {
+		nc := min(widthB, t.out-o)
 		p := packed[:gemm.PanelFloats(nc, rank)]
 		gemm.StreamPack(p, b[o*rank:], rank, nc, rank)
+		var ahead []float32
+		if o+nc < t.out {
+			ahead = b[(o+nc)*rank : min(o+nc+widthB, t.out)*rank]
+		} else if next != g && widthA == t.in {
+			ahead = t.a[next.AOffset:][:int(next.Rank)*t.in]
+		}
 		y.blocks(w, n, t.out, o, nc, true, func(i, m int, ys []float32, ld int) {
-			gemm.StreamPanels(ys, ld, scaled[i*rank:], rank, 1, p, m, nc, rank, true)
+			gemm.StreamPanels(ys, ld, scaled[i*rank:], rank, 1, p, m, nc, rank, true, ahead)
+			ahead = nil
 		})
 	}
 }

@@ -10,6 +10,7 @@ const (
 	loraLeast = 36
 	loraFew   = 12 // pieces shorter than this are gathered: rows in decoding
 	loraTall  = 12 // the rows of a tile: pieces are whole tiles
+	loraPack  = 25 // rows from which on packing A and B pays
 )
 
 // loraSegments is a batch's segment table cut into pieces of work.

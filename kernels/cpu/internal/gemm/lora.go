@@ -1,6 +1,10 @@
 package gemm
 
-import "github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
+import (
+	"unsafe"
+
+	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
+)
 
 // Products for grouped LoRA, inside a caller's own loops: one of the sides is
 // only a rank wide, so that they are over before packing would have paid, and
@@ -14,7 +18,7 @@ import "github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 func StreamInPlace(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb int, m, n, k int, accumulate bool) {
 	must("StreamInPlace", "dst", len(dst), m, n, ldd)
 	must("StreamInPlace", "b", len(b), k, n, ldb)
-	stream(dst, ldd, a, as, ak, b, ldb, m, n, k, accumulate)
+	stream(dst, ldd, a, as, ak, b, ldb, m, n, k, accumulate, nil)
 }
 
 // StreamPack writes b [n,k] to dst, PanelFloats(n, k) long, as StreamPanels reads
@@ -28,11 +32,12 @@ func StreamPack(dst, b []float32, ldb, n, k int) {
 	}
 }
 
-// StreamPanels is StreamInPlace for a b packed by StreamPack.
-func StreamPanels(dst []float32, ldd int, a []float32, as, ak int, panels []float32, m, n, k int, accumulate bool) {
+// StreamPanels is StreamInPlace for a b packed by StreamPack. Along the way it
+// brings as much of ahead into the cache as it has time for.
+func StreamPanels(dst []float32, ldd int, a []float32, as, ak int, panels []float32, m, n, k int, accumulate bool, ahead []float32) {
 	must("StreamPanels", "dst", len(dst), m, n, ldd)
 	must("StreamPanels", "panels", len(panels), 1, PanelFloats(n, k), PanelFloats(n, k))
-	stream(dst, ldd, a, as, ak, panels, 0, m, n, k, accumulate)
+	stream(dst, ldd, a, as, ak, panels, 0, m, n, k, accumulate, ahead)
 }
 
 // streamFunc is a kernelFunc without bias that reads no more of b than cols.
@@ -63,7 +68,7 @@ func (s *streamSet) forRows(rows int) *streamKernel {
 const aliasedLd = KC + 16
 
 // stream goes along groups of rows. Leading dimension 0 says that b is in panels.
-func stream(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb int, m, n, k int, accumulate bool) {
+func stream(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb int, m, n, k int, accumulate bool, ahead []float32) {
 	if m == 0 || n == 0 {
 		return
 	}
@@ -78,10 +83,15 @@ func stream(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb in
 	_ = a[(m-1)*as+(k-1)*ak]
 	set := streamSets[min(vec.Active(), vec.AVX512)]
 	var copied *scratch // rows that would push one another out of the L1 cache: see job.rowsOf
-	if ak == 1 && as%512 == 0 && as > 512 && min(k, KC) >= 16 {
+	if ak == 1 && aliased(as) && min(k, KC) >= 16 {
 		copied = scratches.Get().(*scratch)
 		copied.a = room(copied.a, maxTile*aliasedLd)
 		defer scratches.Put(copied)
+	}
+	tiles, pace := 0, 1 // ahead is spread over the tiles
+	if len(ahead) > 0 {
+		all := ceil(m, set.tall[0].rows) * ceil(n, set.width) * ceil(k, KC)
+		pace = max(1, all*min(k, KC)*panel/len(ahead))
 	}
 	for r := 0; r < m; {
 		kern := set.forRows(m - r)
@@ -115,6 +125,10 @@ func stream(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb in
 				}
 				if ldb == 0 {
 					nextB = 8 * panel
+				}
+				if tiles++; len(ahead) > 0 && tiles%pace == 0 { // panel values for each of the kc products
+					nextB = int(uintptr(unsafe.Pointer(&ahead[0]))-uintptr(unsafe.Pointer(&b[at]))) / 4
+					ahead = ahead[min(len(ahead), kc*panel):]
 				}
 				f := kern.wide
 				if left <= -set.width/2 {

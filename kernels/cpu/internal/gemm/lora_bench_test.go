@@ -24,7 +24,7 @@ func BenchmarkStream(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/rank=%d", c.name, r), func(b *testing.B) {
 				for b.Loop() {
 					if c.panels > 0 {
-						StreamPanels(dst, c.ldd, a, c.as, c.ak, x[:PanelFloats(c.n, c.k)], c.m, c.n, c.k, true)
+						StreamPanels(dst, c.ldd, a, c.as, c.ak, x[:PanelFloats(c.n, c.k)], c.m, c.n, c.k, true, nil)
 					} else {
 						StreamInPlace(dst, c.ldd, a, c.as, c.ak, x, c.ldb, c.m, c.n, c.k, true)
 					}

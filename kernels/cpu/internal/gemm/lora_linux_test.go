@@ -28,7 +28,7 @@ func TestStreamReadsNothingPastTheEnd(t *testing.T) {
 			try("in place", func() { StreamInPlace(dst, n, a, k, 1, b, n, m, n, k, true) })
 			try("in place, transposed", func() { StreamInPlace(dst, n, a, 1, m, b, n, m, n, k, true) })
 			try("packing", func() { StreamPack(panels, b, k, n, k) })
-			try("panels", func() { StreamPanels(dst, n, a, k, 1, panels, m, n, k, true) })
+			try("panels", func() { StreamPanels(dst, n, a, k, 1, panels, m, n, k, true, nil) })
 		}
 	})
 }

@@ -54,7 +54,7 @@ func TestStream(t *testing.T) {
 					}
 				}
 				StreamPack(panels, bt, k, n, k)
-				StreamPanels(packed, ldd, a, as, ak, panels, m, n, k, accumulate)
+				StreamPanels(packed, ldd, a, as, ak, panels, m, n, k, accumulate, b)
 				if !slices.Equal(packed, want) {
 					t.Fatalf("panels, %d×%d×%d, transposed %v, accumulate %v: other bits", m, n, k, transposed, accumulate)
 				}

@@ -38,8 +38,8 @@ func streamTile(s isa, rows, vecs int) {
 		SHLQ(U8(2), r)
 		return r
 	}
-	line := func(m Mem) {
-		for at := 0; at < vecs*s.lanes*4; at += 64 {
+	line := func(m Mem, bytes int) {
+		for at := 0; at < bytes; at += 64 {
 			PREFETCHT0(m.Offset(at))
 		}
 	}
@@ -49,7 +49,7 @@ func streamTile(s isa, rows, vecs int) {
 	ADDQ(c, ahead)
 	next := newRowPointers(ahead, ldc, rows)
 	for i := range rows {
-		line(next.at(i))
+		line(next.at(i), vecs*s.lanes*4)
 	}
 
 	k, a, b := gp("k"), gp("a"), gp("b")
@@ -75,7 +75,7 @@ func streamTile(s isa, rows, vecs int) {
 			bv[v] = s.vec()
 			loadB(v, Mem{Base: b, Disp: v * s.lanes * 4}, bv[v])
 		}
-		line(Mem{Base: b, Index: nextB, Scale: 1})
+		line(Mem{Base: b, Index: nextB, Scale: 1}, panelBytes) // for ahead: see stream
 		PREFETCHT0(Mem{Base: a, Index: nextA, Scale: 1})
 		for i := range rows {
 			if s.lanes == 16 && vecs == 1 { // a third faster than by a register of its own
