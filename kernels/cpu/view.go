@@ -165,11 +165,16 @@ func (e elems) out(w *worker, at, n int) []float32 {
 
 // flush brings what was computed in the place that out gave to its storage.
 // A worker's last is followed by fence.
-func (e elems) flush(x []float32, at int) {
-	switch {
-	case e.past:
+func (e *elems) flush(x []float32, at int) {
+	if e.dtype != kernels.F32 || e.past {
+		e.put(x, at)
+	}
+}
+
+func (e *elems) put(x []float32, at int) {
+	if e.past {
 		vec.Stream(e.f32[at:at+len(x)], x)
-	case e.dtype != kernels.F32:
+	} else {
 		e.narrow(x, at)
 	}
 }

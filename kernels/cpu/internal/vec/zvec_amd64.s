@@ -942,67 +942,149 @@ done:
 TEXT ·ropeAVX2(SB), NOSPLIT, $0-52
 	MOVQ         y+0(FP), AX
 	MOVQ         x+8(FP), CX
-	MOVQ         heads+40(FP), DX
+	MOVQ         cos+16(FP), DX
+	MOVQ         sin+24(FP), BX
+	MOVQ         h+32(FP), SI
+	MOVQ         heads+40(FP), DI
 	VBROADCASTSS sign+48(FP), Y0
-	MOVQ         h+32(FP), BX
-	SHLQ         $0x02, BX
+	MOVQ         SI, R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*1), R9
 
-head:
-	MOVQ cos+16(FP), SI
-	MOVQ sin+24(FP), DI
-	MOVQ h+32(FP), R8
-	SUBQ $0x08, R8
+wide:
+	CMPQ    SI, $0x20
+	JLT     narrow
+	VMOVUPS (DX), Y1
+	VMOVUPS (BX), Y2
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS 32(DX), Y3
+	VMOVUPS 32(BX), Y4
+	VMULPS  Y0, Y4, Y4
+	VMOVUPS 64(DX), Y5
+	VMOVUPS 64(BX), Y6
+	VMULPS  Y0, Y6, Y6
+	VMOVUPS 96(DX), Y7
+	VMOVUPS 96(BX), Y8
+	VMULPS  Y0, Y8, Y8
+	MOVQ    CX, R10
+	MOVQ    AX, R11
+	MOVQ    DI, R12
+
+widehead:
+	VMOVUPS (R10), Y9
+	VMOVUPS (R10)(R8*1), Y10
+	VMULPS  Y2, Y9, Y11
+	VMULPS  Y2, Y10, Y12
+	VMULPS  Y1, Y9, Y9
+	VMULPS  Y1, Y10, Y10
+	VSUBPS  Y12, Y9, Y9
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y9, (R11)
+	VMOVUPS Y10, (R11)(R8*1)
+	VMOVUPS 32(R10), Y9
+	VMOVUPS 32(R10)(R8*1), Y10
+	VMULPS  Y4, Y9, Y11
+	VMULPS  Y4, Y10, Y12
+	VMULPS  Y3, Y9, Y9
+	VMULPS  Y3, Y10, Y10
+	VSUBPS  Y12, Y9, Y9
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y9, 32(R11)
+	VMOVUPS Y10, 32(R11)(R8*1)
+	VMOVUPS 64(R10), Y9
+	VMOVUPS 64(R10)(R8*1), Y10
+	VMULPS  Y6, Y9, Y11
+	VMULPS  Y6, Y10, Y12
+	VMULPS  Y5, Y9, Y9
+	VMULPS  Y5, Y10, Y10
+	VSUBPS  Y12, Y9, Y9
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y9, 64(R11)
+	VMOVUPS Y10, 64(R11)(R8*1)
+	VMOVUPS 96(R10), Y9
+	VMOVUPS 96(R10)(R8*1), Y10
+	VMULPS  Y8, Y9, Y11
+	VMULPS  Y8, Y10, Y12
+	VMULPS  Y7, Y9, Y9
+	VMULPS  Y7, Y10, Y10
+	VSUBPS  Y12, Y9, Y9
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y9, 96(R11)
+	VMOVUPS Y10, 96(R11)(R8*1)
+	ADDQ    R9, R10
+	ADDQ    R9, R11
+	DECQ    R12
+	JNZ     widehead
+	ADDQ    $+128, AX
+	ADDQ    $+128, CX
+	ADDQ    $+128, DX
+	ADDQ    $+128, BX
+	SUBQ    $0x20, SI
+	JMP     wide
+
+narrow:
+	SUBQ $0x08, SI
 	JB   tail
 
 whole:
-	VMOVUPS (SI), Y1
-	VMOVUPS (DI), Y2
+	VMOVUPS (DX), Y1
+	VMOVUPS (BX), Y2
 	VMULPS  Y0, Y2, Y2
-	VMOVUPS (CX), Y3
-	VMOVUPS (CX)(BX*1), Y4
+	MOVQ    CX, R10
+	MOVQ    AX, R11
+	MOVQ    DI, R12
+
+head:
+	VMOVUPS (R10), Y3
+	VMOVUPS (R10)(R8*1), Y4
 	VMULPS  Y2, Y3, Y5
-	VMULPS  Y2, Y4, Y2
+	VMULPS  Y2, Y4, Y6
 	VMULPS  Y1, Y3, Y3
 	VMULPS  Y1, Y4, Y4
-	VSUBPS  Y2, Y3, Y3
+	VSUBPS  Y6, Y3, Y3
 	VADDPS  Y5, Y4, Y4
-	VMOVUPS Y3, (AX)
-	VMOVUPS Y4, (AX)(BX*1)
+	VMOVUPS Y3, (R11)
+	VMOVUPS Y4, (R11)(R8*1)
+	ADDQ    R9, R10
+	ADDQ    R9, R11
+	DECQ    R12
+	JNZ     head
 	ADDQ    $0x20, AX
 	ADDQ    $0x20, CX
-	ADDQ    $0x20, SI
-	ADDQ    $0x20, DI
-	SUBQ    $0x08, R8
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	SUBQ    $0x08, SI
 	JAE     whole
 
 tail:
-	ADDQ       $0x08, R8
+	ADDQ       $0x08, SI
 	JZ         done
-	LEAQ       mask<>+0(SB), R9
-	MOVQ       R8, R10
-	NEGQ       R10
-	VMOVUPS    64(R9)(R10*4), Y1
-	VMASKMOVPS (SI), Y1, Y2
-	VMASKMOVPS (DI), Y1, Y3
+	LEAQ       mask<>+0(SB), R10
+	NEGQ       SI
+	VMOVUPS    64(R10)(SI*4), Y1
+	VMASKMOVPS (DX), Y1, Y2
+	VMASKMOVPS (BX), Y1, Y3
 	VMULPS     Y0, Y3, Y3
-	VMASKMOVPS (CX), Y1, Y4
-	VMASKMOVPS (CX)(BX*1), Y1, Y5
+	MOVQ       AX, AX
+	MOVQ       DI, DX
+
+lasthead:
+	VMASKMOVPS (CX), Y1, Y0
+	VMASKMOVPS (CX)(R8*1), Y1, Y4
+	VMULPS     Y3, Y0, Y5
 	VMULPS     Y3, Y4, Y6
-	VMULPS     Y3, Y5, Y3
+	VMULPS     Y2, Y0, Y0
 	VMULPS     Y2, Y4, Y4
-	VMULPS     Y2, Y5, Y5
-	VSUBPS     Y3, Y4, Y4
-	VADDPS     Y6, Y5, Y5
-	VMASKMOVPS Y4, Y1, (AX)
-	VMASKMOVPS Y5, Y1, (AX)(BX*1)
-	LEAQ       (AX)(R8*4), AX
-	LEAQ       (CX)(R8*4), CX
+	VSUBPS     Y6, Y0, Y0
+	VADDPS     Y5, Y4, Y4
+	VMASKMOVPS Y0, Y1, (AX)
+	VMASKMOVPS Y4, Y1, (AX)(R8*1)
+	ADDQ       R9, CX
+	ADDQ       R9, AX
+	DECQ       DX
+	JNZ        lasthead
 
 done:
-	ADDQ BX, AX
-	ADDQ BX, CX
-	DECQ DX
-	JNZ  head
 	VZEROUPPER
 	RET
 
@@ -3342,66 +3424,123 @@ done:
 TEXT ·ropeAVX512(SB), NOSPLIT, $0-52
 	MOVQ         y+0(FP), AX
 	MOVQ         x+8(FP), CX
-	MOVQ         heads+40(FP), DX
+	MOVQ         cos+16(FP), DX
+	MOVQ         sin+24(FP), BX
+	MOVQ         h+32(FP), SI
+	MOVQ         heads+40(FP), DI
 	VBROADCASTSS sign+48(FP), Z0
-	MOVQ         h+32(FP), BX
-	SHLQ         $0x02, BX
+	MOVQ         SI, R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*1), R9
 
-head:
-	MOVQ cos+16(FP), SI
-	MOVQ sin+24(FP), DI
-	MOVQ h+32(FP), R8
-	SUBQ $0x10, R8
+wide:
+	CMPQ    SI, $0x20
+	JLT     narrow
+	VMOVUPS (DX), Z1
+	VMOVUPS (BX), Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS 64(DX), Z3
+	VMOVUPS 64(BX), Z4
+	VMULPS  Z0, Z4, Z4
+	MOVQ    CX, R10
+	MOVQ    AX, R11
+	MOVQ    DI, R12
+
+widehead:
+	VMOVUPS (R10), Z5
+	VMOVUPS (R10)(R8*1), Z6
+	VMULPS  Z2, Z5, Z7
+	VMULPS  Z2, Z6, Z8
+	VMULPS  Z1, Z5, Z5
+	VMULPS  Z1, Z6, Z6
+	VSUBPS  Z8, Z5, Z5
+	VADDPS  Z7, Z6, Z6
+	VMOVUPS Z5, (R11)
+	VMOVUPS Z6, (R11)(R8*1)
+	VMOVUPS 64(R10), Z5
+	VMOVUPS 64(R10)(R8*1), Z6
+	VMULPS  Z4, Z5, Z7
+	VMULPS  Z4, Z6, Z8
+	VMULPS  Z3, Z5, Z5
+	VMULPS  Z3, Z6, Z6
+	VSUBPS  Z8, Z5, Z5
+	VADDPS  Z7, Z6, Z6
+	VMOVUPS Z5, 64(R11)
+	VMOVUPS Z6, 64(R11)(R8*1)
+	ADDQ    R9, R10
+	ADDQ    R9, R11
+	DECQ    R12
+	JNZ     widehead
+	ADDQ    $+128, AX
+	ADDQ    $+128, CX
+	ADDQ    $+128, DX
+	ADDQ    $+128, BX
+	SUBQ    $0x20, SI
+	JMP     wide
+
+narrow:
+	SUBQ $0x10, SI
 	JB   tail
 
 whole:
-	VMOVUPS (SI), Z1
-	VMOVUPS (DI), Z2
+	VMOVUPS (DX), Z1
+	VMOVUPS (BX), Z2
 	VMULPS  Z0, Z2, Z2
-	VMOVUPS (CX), Z3
-	VMOVUPS (CX)(BX*1), Z4
+	MOVQ    CX, R10
+	MOVQ    AX, R11
+	MOVQ    DI, R12
+
+head:
+	VMOVUPS (R10), Z3
+	VMOVUPS (R10)(R8*1), Z4
 	VMULPS  Z2, Z3, Z5
-	VMULPS  Z2, Z4, Z2
+	VMULPS  Z2, Z4, Z6
 	VMULPS  Z1, Z3, Z3
 	VMULPS  Z1, Z4, Z4
-	VSUBPS  Z2, Z3, Z3
+	VSUBPS  Z6, Z3, Z3
 	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z3, (AX)
-	VMOVUPS Z4, (AX)(BX*1)
+	VMOVUPS Z3, (R11)
+	VMOVUPS Z4, (R11)(R8*1)
+	ADDQ    R9, R10
+	ADDQ    R9, R11
+	DECQ    R12
+	JNZ     head
 	ADDQ    $0x40, AX
 	ADDQ    $0x40, CX
-	ADDQ    $0x40, SI
-	ADDQ    $0x40, DI
-	SUBQ    $0x10, R8
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, SI
 	JAE     whole
 
 tail:
-	ADDQ      $0x10, R8
+	ADDQ      $0x10, SI
 	JZ        done
-	MOVQ      $-1, R9
-	BZHIQ     R8, R9, R9
-	KMOVW     R9, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMOVUPS.Z (DI), K1, Z2
+	MOVQ      $-1, R10
+	BZHIQ     SI, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (DX), K1, Z1
+	VMOVUPS.Z (BX), K1, Z2
 	VMULPS    Z0, Z2, Z2
-	VMOVUPS.Z (CX), K1, Z3
-	VMOVUPS.Z (CX)(BX*1), K1, Z4
+	MOVQ      AX, AX
+	MOVQ      DI, DX
+
+lasthead:
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (CX)(R8*1), K1, Z3
+	VMULPS    Z2, Z0, Z4
 	VMULPS    Z2, Z3, Z5
-	VMULPS    Z2, Z4, Z2
+	VMULPS    Z1, Z0, Z0
 	VMULPS    Z1, Z3, Z3
-	VMULPS    Z1, Z4, Z4
-	VSUBPS    Z2, Z3, Z3
-	VADDPS    Z5, Z4, Z4
-	VMOVUPS   Z3, K1, (AX)
-	VMOVUPS   Z4, K1, (AX)(BX*1)
-	LEAQ      (AX)(R8*4), AX
-	LEAQ      (CX)(R8*4), CX
+	VSUBPS    Z5, Z0, Z0
+	VADDPS    Z4, Z3, Z3
+	VMOVUPS   Z0, K1, (AX)
+	VMOVUPS   Z3, K1, (AX)(R8*1)
+	ADDQ      R9, CX
+	ADDQ      R9, AX
+	DECQ      DX
+	JNZ       lasthead
 
 done:
-	ADDQ BX, AX
-	ADDQ BX, CX
-	DECQ DX
-	JNZ  head
 	VZEROUPPER
 	RET
 
