@@ -11,13 +11,13 @@ import (
 // would more than double it: instead kernels read b [n,k] as it is stored, turn
 // it in registers and multiply at once. Sums are the canonical ones.
 
-// fewRows is the most rows of a that are multiplied so. From there on packing b
-// costs little against the multiplication, and the larger tiles pay.
-const fewRows = 32
+// fewRows is the most rows of a that are multiplied so. Beyond, packing b costs
+// little against the multiplication, and the larger tiles pay.
+const fewRows = 64
 
 // fewFunc multiplies rows of a by as many rows of b as a vector has lanes.
 //
-//	for each chunk of KC products, each row i and column j {
+//	for each chunk of KC units, each row i and column j {
 //		s := 0
 //		for l of the chunk { s = fma(a[i][l], b[j][l], s) }
 //		if add { s = c[i*ldc+j] + s }
@@ -26,33 +26,68 @@ const fewRows = 32
 //		add = true
 //	}
 //
-// k is a multiple of the kind's fewBlock. a comes chunk by chunk: for each, KC
-// values of every row that the kernel is made for; only the first rows of c are
+// A unit is a value, or a pair of them where bfloat16 is multiplied as it is;
+// there are a multiple of the kind's block. a comes chunk by chunk: for each, KC
+// units of every row that the kernel is made for; only the first rows of c are
 // touched. ldb counts bytes. Lines of b are asked for ahead bytes before use, in
 // ascending order: from the start of the columns that come next.
 type fewFunc func(k int, a, b *byte, ldb int, c *float32, ldc, rows int, bias *float32, add bool, ahead int)
 
-// fewSet holds an instruction set's kernels: by storage, then number of rows.
+// fewKind is a format of b that there are kernels for.
+type fewKind uint8
+
+const (
+	fewPairs = fewKind(KindF16) + 1 // bfloat16 in both a and b; the others are Kinds
+	fewKinds = fewPairs + 1
+)
+
+// fewFormat is what there is to know of a kind: the bytes of a unit of b, the
+// units of a block, and four bytes of minus zeros.
+type fewFormat struct {
+	size, block int
+	minusZero   [4]byte
+}
+
+var fewFormats = [...]fewFormat{
+	KindF32:  {4, 16, [4]byte{3: 0x80}},
+	KindBF16: {2, 32, [4]byte{1: 0x80, 3: 0x80}},
+	KindF16:  {2, 16, [4]byte{1: 0x80, 3: 0x80}},
+	fewPairs: {4, 16, [4]byte{1: 0x80, 3: 0x80}},
+}
+
+// fewSet holds an instruction set's kernels: by format, then number of rows.
 // Where there is none for a number of rows, the next taller one serves.
 type fewSet struct {
 	lanes   int
-	kernels [3][]fewFunc
+	kernels [fewKinds][]fewFunc
 }
 
-// fewBlock is how many values of a row of b kernels take at a time.
-var fewBlock = [...]int{KindF32: 16, KindBF16: 32, KindF16: 16}
+const (
+	fewTallest = 16
+	fewLanes   = 16
+)
 
-// fewJob is a job of few rows, cut into tasks by columns.
+// fewJob is a product of few rows, cut into tasks by columns.
 type fewJob struct {
-	*job
-	k, whole int // products of an element, and how many of these kernels add
+	dst        []float32
+	ldd        int
+	m, n       int
+	accumulate bool
+	bias       []float32
+
+	a, b     unsafe.Pointer
+	lda, ldb int // bytes
+	aRow     int // bytes of a row of a
+	bRow     int // bytes of a row of b
+
+	*fewFormat
+	k, whole int // units of a sum, and how many of them are read in place
 	lanes    int
 	kernel   fewFunc
 	height   int // rows that kernel is made for
 	rows     int // rows of a that it is given: the others are zeros
 	cols     int // columns of a task
 
-	a      *float32
 	packed []float32
 	run    func(i int)
 }
@@ -61,36 +96,81 @@ var fewJobs = sync.Pool{New: func() any { f := new(fewJob); f.run = f.task; retu
 
 // few runs the job if it is one of few rows.
 func (j *job) few(p Parallel, k int) bool {
-	set := fewSets[vec.Active()]
-	if set == nil || j.m > fewRows || j.n < set.lanes || j.form != FormNT || j.pairs || j.aKind != KindF32 || j.outKind != KindF32 || len(j.starts) != 2 {
+	kind := fewKind(j.b.Kind)
+	if j.pairs {
+		kind = fewPairs
+	} else if j.aKind != KindF32 || j.outKind != KindF32 {
 		return false
 	}
-	whole := k
-	if k%fewBlock[j.b.Kind] != 0 {
-		whole = k / KC * KC
+	if j.form != FormNT || len(j.starts) != 2 || j.ak != 1 {
+		return false
 	}
-	if whole == 0 {
+	set := fewSetFor(kind, j.m, j.n, k)
+	if set == nil {
 		return false
 	}
 	f := fewJobs.Get().(*fewJob)
-	f.job, f.k, f.whole, f.lanes = j, k, whole, set.lanes
-	kernels := set.kernels[j.b.Kind]
-	f.rows = ceil(j.m, ceil(j.m, len(kernels)-1))
+	f.dst, f.ldd, f.m, f.n, f.accumulate, f.bias = j.dst, j.ldd, j.m, j.n, j.accumulate, j.bias
+	f.a, f.lda, f.aRow = unsafe.Pointer(unsafe.SliceData(j.a)), 4*j.as, 4*k
+	f.b, f.ldb, f.bRow = unsafe.Pointer(unsafe.SliceData(j.b.Bits)), 2*j.b.Ld, 2*k
+	switch {
+	case j.pairs:
+		row := 4 * k
+		if j.odd {
+			row -= 2
+		}
+		f.a, f.lda, f.aRow = unsafe.Pointer(unsafe.SliceData(j.aBits)), 2*j.as, row
+		f.bRow = row
+	case j.b.Kind == KindF32:
+		f.b, f.ldb, f.bRow = unsafe.Pointer(unsafe.SliceData(j.b.F32)), 4*j.b.Ld, 4*k
+	}
+	if j.outKind == KindF32 {
+		f.do(p, set, kind, k)
+		return true
+	}
+	s := scratches.Get().(*scratch)
+	j.open(s, 0, j.m, 0, j.n, j.accumulate)
+	f.dst, f.ldd = s.c, s.ld
+	f.do(p, set, kind, k)
+	j.close(s, 0, j.m, 0, j.n)
+	scratches.Put(s)
+	return true
+}
+
+// fewSetFor gives the kernels for a product of k units, or nil.
+func fewSetFor(kind fewKind, m, n, k int) *fewSet {
+	set := fewSets[vec.Active()]
+	if set == nil || set.kernels[kind] == nil || m > fewRows || n < set.lanes {
+		return nil
+	}
+	if k < KC && k%fewFormats[kind].block != 0 || k == 0 {
+		return nil
+	}
+	return set
+}
+
+// do runs the job, whose matrices are set, and gives it back.
+func (f *fewJob) do(p Parallel, set *fewSet, kind fewKind, k int) {
+	f.fewFormat = &fewFormats[kind]
+	f.k, f.whole, f.lanes = k, k, set.lanes
+	if k%f.block != 0 || f.bRow != k*f.size {
+		f.whole = (k - 1) / KC * KC
+	}
+	kernels := set.kernels[kind]
+	f.rows = ceil(f.m, ceil(f.m, len(kernels)-1))
 	f.height = f.rows
 	for kernels[f.height] == nil {
 		f.height++
 	}
 	f.kernel = kernels[f.height]
 	f.packRows()
-	tasks := f.cut(p)
-	if tasks == 1 {
+	if tasks := f.cut(p); tasks == 1 {
 		f.task(0)
 	} else {
 		p(tasks, f.run)
 	}
 	*f = fewJob{packed: f.packed, run: f.run}
 	fewJobs.Put(f)
-	return true
 }
 
 // cut chooses how many columns a task has, and returns the number of tasks: a
@@ -105,7 +185,7 @@ func (f *fewJob) cut(p Parallel) int {
 	)
 	tasks := 1
 	if p != nil {
-		work := max(f.m, stream) * f.n * f.whole
+		work := max(f.m, stream) * f.n * f.k
 		for tasks < 4 && work/(2*tasks) >= worth || tasks < most && work/(2*tasks) >= better {
 			tasks *= 2
 		}
@@ -114,88 +194,115 @@ func (f *fewJob) cut(p Parallel) int {
 	return ceil(f.n, f.cols)
 }
 
-// packRows brings a into the order of kernels.
+// chunkOf is the chunk from unit k0 on of the rows that are taken together from row on.
+func (f *fewJob) chunkOf(row, k0 int) *byte {
+	chunk := row/f.rows*ceil(f.k, KC) + k0/KC
+	return (*byte)(unsafe.Add(f.a, chunk*f.height*KC*4))
+}
+
+// packRows brings a into the order of kernels, zeros where it ends. A single row
+// is in order as it is.
 func (f *fewJob) packRows() {
-	if f.height == 1 {
-		f.a = &f.job.a[0]
+	if f.height == 1 && f.whole == f.k {
 		return
 	}
-	passes := ceil(f.m, f.rows)
-	chunks := ceil(f.whole, KC)
-	if n := passes * chunks * f.height * KC; cap(f.packed) < n {
+	chunks := ceil(f.k, KC)
+	n := ceil(f.m, f.rows) * chunks * f.height * KC
+	if cap(f.packed) < n {
 		f.packed = make([]float32, n)
 	}
-	to := f.packed[:cap(f.packed)]
+	to := bytesAt(unsafe.Pointer(&f.packed[:1][0]), 0, 4*n)
 	for row := 0; row < f.m; row += f.rows {
-		rows := min(f.rows, f.m-row)
 		for c := range chunks {
-			from, n := c*KC, min(KC, f.whole-c*KC)
-			for i := range rows {
-				copy(to[i*KC:][:n], f.job.a[(row+i)*f.as+from:])
+			at := c * KC * 4
+			for i := range f.height {
+				unit := to[:KC*4]
+				if row+i < min(row+f.rows, f.m) {
+					done := copy(unit, bytesAt(f.a, (row+i)*f.lda+at, f.aRow-at))
+					unit = unit[done:]
+				}
+				clear(unit)
+				to = to[KC*4:]
 			}
-			clear(to[rows*KC : f.height*KC])
-			to = to[f.height*KC:]
 		}
 	}
-	f.a = &f.packed[0]
+	f.a = unsafe.Pointer(&f.packed[:1][0])
 }
+
+// bytesAt is n bytes from p+at on.
+func bytesAt(p unsafe.Pointer, at, n int) []byte { return unsafe.Slice((*byte)(unsafe.Add(p, at)), n) }
 
 // task computes columns i·cols… of dst.
 func (f *fewJob) task(i int) {
-	j := f.job
 	col0 := i * f.cols
-	col1 := min(col0+f.cols, j.n)
+	col1 := min(col0+f.cols, f.n)
 	end := col0 + (col1-col0)/f.lanes*f.lanes
-	size := 4
-	if j.b.Kind != KindF32 {
-		size = 2
-	}
-	ldb := j.b.Ld * size
-	pass := ceil(f.whole, KC) * f.height * KC * 4
-	for c := col0; c < end; c += f.lanes {
-		b := f.at(c)
+	for c := col0; c < end && f.whole > 0; c += f.lanes {
 		ahead := 0
 		if c+f.lanes < end {
-			ahead = f.lanes * ldb
+			ahead = f.lanes * f.ldb
 		}
 		var bias *float32
-		if f.whole == f.k && j.bias != nil {
-			bias = &j.bias[c]
+		if f.whole == f.k && f.bias != nil {
+			bias = &f.bias[c]
 		}
-		a := unsafe.Pointer(f.a)
-		for row := 0; row < j.m; row += f.rows {
-			f.kernel(f.whole, (*byte)(a), b, ldb, &j.dst[row*j.ldd+c], j.ldd, min(f.rows, j.m-row), bias, j.accumulate, ahead)
-			a, ahead = unsafe.Add(a, pass), 0
+		b := (*byte)(unsafe.Add(f.b, c*f.ldb))
+		for row := 0; row < f.m; row += f.rows {
+			f.kernel(f.whole, f.chunkOf(row, 0), b, f.ldb, &f.dst[row*f.ldd+c], f.ldd, min(f.rows, f.m-row), bias, f.accumulate, ahead)
+			ahead = 0
 		}
 	}
-	if f.whole < f.k {
-		f.rest(col0, end, f.whole)
+	// The end of every sum, and the columns that do not fill a vector.
+	for c := col0; c < end && f.whole < f.k; c += f.lanes {
+		f.edge(c, f.lanes, f.whole)
 	}
 	if end < col1 {
-		f.rest(end, col1, 0)
+		f.edge(end, col1-end, 0)
 	}
 }
 
-// at is the first of b's row c.
-func (f *fewJob) at(c int) *byte {
-	if b := &f.job.b; b.Kind == KindF32 {
-		return (*byte)(unsafe.Pointer(&b.F32[c*b.Ld]))
-	}
-	return (*byte)(unsafe.Pointer(&f.job.b.Bits[c*f.job.b.Ld]))
+// fewEdge is a corner of the product, filled up to what kernels take.
+type fewEdge struct {
+	b    [fewLanes * KC * 4]byte
+	c    [fewTallest * fewLanes]float32
+	bias [fewLanes]float32
 }
 
-// rest computes by packing what kernels leave: the products from k0 on.
-func (f *fewJob) rest(col0, col1, k0 int) {
-	j := f.job
-	s := scratches.Get().(*scratch)
-	for c := col0; c < col1; c += maxCols {
-		end := min(c+maxCols, col1)
-		j.open(s, 0, j.m, c, end, k0 > 0 || j.accumulate)
-		for lo := k0; lo < f.k; lo += KC {
-			hi := min(lo+KC, f.k)
-			j.chunk(s, 0, j.m, c, end, lo, hi-lo, j.accumulate || lo > 0, hi == f.k)
+var fewEdges = sync.Pool{New: func() any { return new(fewEdge) }}
+
+// edge computes the products from unit k0 on, a chunk's start, of cols columns.
+func (f *fewJob) edge(col, cols, k0 int) {
+	e := fewEdges.Get().(*fewEdge)
+	for lo := k0; lo < f.k; lo += KC {
+		units := min(KC, f.k-lo)
+		filled := ceil(units, f.block) * f.block
+		var bias *float32
+		if lo+units == f.k && f.bias != nil {
+			copy(e.bias[:], f.bias[col:col+cols])
+			bias = &e.bias[0]
 		}
-		j.close(s, 0, j.m, c, end)
+		for j := range cols {
+			row := e.b[j*KC*4:][:filled*f.size]
+			done := copy(row[:units*f.size], bytesAt(f.b, (col+j)*f.ldb+lo*f.size, f.bRow-lo*f.size))
+			clear(row[done : units*f.size]) // half a pair
+			// Beyond, a is zero: times minus zero, it changes no sum, not even one of minus zero.
+			for x := units * f.size; x < len(row); x += len(f.minusZero) {
+				copy(row[x:], f.minusZero[:])
+			}
+		}
+		add := f.accumulate || lo > 0
+		for row := 0; row < f.m; row += f.rows {
+			rows := min(f.rows, f.m-row)
+			for i := range rows {
+				if add {
+					copy(e.c[i*fewLanes:], f.dst[(row+i)*f.ldd+col:][:cols])
+				}
+			}
+			f.kernel(filled, f.chunkOf(row, lo), &e.b[0], KC*4, &e.c[0], fewLanes, rows, bias, add, 0)
+			for i := range rows {
+				copy(f.dst[(row+i)*f.ldd+col:][:cols], e.c[i*fewLanes:])
+			}
+		}
 	}
-	scratches.Put(s)
+	fewEdges.Put(e)
 }

@@ -16,59 +16,76 @@ func inTurn(n int, f func(i int)) {
 	}
 }
 
-// fewCase is a product of few rows whose b, a, dst and bias end where readable
+// fewCase is a product of few rows whose matrices and bias end where readable
 // memory ends, rows further apart than they are long.
 type fewCase struct {
 	m, n, k, pad int
-	kind         Kind
+	a, b, dst    Kind
 	accumulate   bool
 	bias         bool
+	special      bool
 }
 
-// check compares NT with the product by a packed b, which is not read in place.
-func (c fewCase) check(t *testing.T, rng *rand.Rand, special bool) {
-	t.Helper()
-	size := func(rows, cols int) int { return (rows-1)*(cols+c.pad) + cols }
+// matrix is of rows × cols elements, drawn like normals or, where special, with
+// values that have arithmetic of their own among them.
+func (c fewCase) matrix(t *testing.T, rng *rand.Rand, kind Kind, rows, cols int) Matrix {
 	value := func() float32 {
-		if special && rng.IntN(40) == 0 {
-			return [...]float32{nan, float32(math.Inf(1)), float32(math.Inf(-1)), 0, 1e-42, 3e38}[rng.IntN(6)]
+		if c.special && rng.IntN(40) == 0 {
+			zero := float32(0)
+			return [...]float32{nan, float32(math.Inf(1)), float32(math.Inf(-1)), zero, -zero, 1e-42, -1e-38, 3e38}[rng.IntN(8)]
 		}
 		return float32(rng.NormFloat64())
 	}
-	fill := func(x []float32) []float32 {
-		for i := range x {
-			x[i] = value()
-		}
-		return x
-	}
-	a := fill(beforeFault[float32](t, size(c.m, c.k)))
-	b := Matrix{Kind: c.kind, Ld: c.k + c.pad}
-	if c.kind == KindF32 {
-		b.F32 = fill(beforeFault[float32](t, size(c.n, c.k)))
+	m := Matrix{Kind: kind, Ld: cols + c.pad}
+	size := (rows-1)*m.Ld + cols
+	if kind == KindF32 {
+		m.F32 = beforeFault[float32](t, size)
 	} else {
-		b.Bits = beforeFault[uint16](t, size(c.n, c.k))
-		for i := range b.Bits {
-			b.Bits[i] = uint16(math.Float32bits(value()) >> 16)
+		m.Bits = beforeFault[uint16](t, size)
+	}
+	for i := range size {
+		switch kind {
+		case KindF32:
+			m.F32[i] = value()
+		case KindBF16:
+			m.Bits[i] = uint16(math.Float32bits(value()) >> 16)
+		case KindF16:
+			m.Bits[i] = uint16(rng.Uint32())
+			if m.Bits[i]&0x7c00 == 0x7c00 && !c.special {
+				m.Bits[i] &^= 0x4000
+			}
 		}
 	}
-	dst := fill(beforeFault[float32](t, size(c.m, c.n)))
-	want := append([]float32(nil), dst...)
+	return m
+}
+
+// check compares Product with the tasks of a job that packs b.
+func (c fewCase) check(t *testing.T, rng *rand.Rand) {
+	t.Helper()
+	a, b := c.matrix(t, rng, c.a, c.m, c.k), c.matrix(t, rng, c.b, c.n, c.k)
+	got := c.matrix(t, rng, c.dst, c.m, c.n)
+	want := got
+	want.F32, want.Bits = append([]float32(nil), got.F32...), append([]uint16(nil), got.Bits...)
 	var bias []float32
 	if c.bias {
-		bias = fill(beforeFault[float32](t, c.n))
+		bias = c.matrix(t, rng, KindF32, 1, c.n).F32
 	}
-	panels := make([]float32, PanelFloats(c.n, c.k))
-	PackPanels(panels, b, FormNT, c.n, c.k)
-	MulPanels(want, c.n+c.pad, a, c.k+c.pad, 1, panels, c.m, c.n, c.k, c.accumulate)
-	for i := range c.m {
-		for j, v := range bias {
-			want[i*(c.n+c.pad)+j] += v
+	j := newJob("test", want, bias, c.m, c.n, c.accumulate)
+	j.left(a)
+	j.right(b, FormNT, c.k)
+	for i := range j.cut(nil, j.k()) {
+		j.task(i)
+	}
+	Product(inTurn, FormNT, got, a, b, bias, c.m, c.n, c.k, c.accumulate)
+	for i := range want.len() {
+		var g, w float32
+		if c.dst == KindF32 {
+			g, w = got.F32[i], want.F32[i]
+		} else {
+			g, w = widen1(got.Bits[i], c.dst), widen1(want.Bits[i], c.dst)
 		}
-	}
-	NT(inTurn, dst, c.n+c.pad, a, c.k+c.pad, b, bias, c.m, c.n, c.k, c.accumulate)
-	for i := range want {
-		if g, w := dst[i], want[i]; math.Float32bits(g) != math.Float32bits(w) && !(g != g && w != w) {
-			t.Fatalf("%+v at level %s: element (%d, %d) is %v, want %v", c, vec.Level(), i/(c.n+c.pad), i%(c.n+c.pad), g, w)
+		if math.Float32bits(g) != math.Float32bits(w) && !(g != g && w != w) {
+			t.Fatalf("%+v at level %s: element (%d, %d) is %v, want %v", c, vec.Level(), i/got.Ld, i%got.Ld, g, w)
 		}
 	}
 }
@@ -77,20 +94,23 @@ func TestFewIsThePackedProduct(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 		rng := rand.New(rand.NewPCG(21, 21))
-		ks := []int{16, 32, 48, 63, 64, 65, 80, 96, 127, 128, 129, 160, 192, 200}
+		coin := func() bool { return rng.IntN(2) == 0 }
+		ks := []int{16, 32, 48, 63, 64, 65, 80, 96, 127, 128, 129, 160, 192, 200, 255, 256, 257}
 		ns := []int{7, 8, 15, 16, 17, 31, 32, 33, 40, 65}
+		forms := []fewCase{{b: KindF32}, {b: KindBF16}, {b: KindF16}, {a: KindBF16, b: KindBF16}, {a: KindBF16, b: KindBF16, dst: KindBF16}}
 		for m := 1; m <= fewRows+1; m++ {
-			for kind := KindF32; kind <= KindF16; kind++ {
-				for range 3 {
-					c := fewCase{m, ns[rng.IntN(len(ns))], ks[rng.IntN(len(ks))], rng.IntN(4), kind, rng.IntN(2) == 0, rng.IntN(2) == 0}
-					c.check(t, rng, rng.IntN(4) == 0)
-				}
+			for _, c := range forms {
+				c.m, c.n, c.k, c.pad = m, ns[rng.IntN(len(ns))], ks[rng.IntN(len(ks))], rng.IntN(4)
+				c.accumulate, c.bias, c.special = coin(), coin(), rng.IntN(4) == 0
+				c.check(t, rng)
 			}
 		}
 		// Enough columns for several tasks, and rows a power of two apart.
-		for kind := KindF32; kind <= KindF16; kind++ {
-			fewCase{9, 700, 1024, 0, kind, false, true}.check(t, rng, false)
-			fewCase{2, 1043, 1030, 1, kind, true, true}.check(t, rng, false)
+		for _, c := range forms {
+			c.m, c.n, c.k, c.bias = 9, 300, 1024, true
+			c.check(t, rng)
+			c.m, c.n, c.k, c.pad, c.accumulate = 2, 523, 1031, 1, true
+			c.check(t, rng)
 		}
 	})
 }

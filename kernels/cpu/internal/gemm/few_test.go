@@ -29,13 +29,18 @@ func TestFewRowsAlone(t *testing.T) {
 func TestFewIsChosen(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		for m := 1; m <= fewRows+1; m++ {
-			const n, k = 32, 64
-			j := newJob("test", Matrix{F32: make([]float32, m*n), Ld: n}, nil, m, n, false)
-			j.a, j.as, j.ak = make([]float32, m*k), k, 1
-			j.b, j.form = Matrix{F32: make([]float32, n*k), Ld: k}, FormNT
-			j.whole(k)
-			if got, want := j.few(nil, k), m <= fewRows && vec.Active() != vec.Generic; got != want {
-				t.Errorf("%d rows at level %s: few is %v, want %v", m, vec.Level(), got, want)
+			for _, kind := range []Kind{KindF32, KindBF16, KindF16} {
+				const n, k = 32, 128
+				a, b := Matrix{F32: make([]float32, m*k), Ld: k}, Matrix{F32: make([]float32, n*k), Bits: make([]uint16, n*k), Kind: kind, Ld: k}
+				if HasBF16() && kind == KindBF16 {
+					a = Matrix{Bits: make([]uint16, m*k), Kind: kind, Ld: k}
+				}
+				j := newJob("test", Matrix{F32: make([]float32, m*n), Ld: n}, nil, m, n, false)
+				j.left(a)
+				j.right(b, FormNT, k)
+				if got, want := j.few(nil, j.k()), m <= fewRows && vec.Active() != vec.Generic; got != want {
+					t.Errorf("%d rows of %v at level %s: few is %v, want %v", m, kind, vec.Level(), got, want)
+				}
 			}
 		}
 	})
