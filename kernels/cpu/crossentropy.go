@@ -3,7 +3,6 @@ package cpu
 import (
 	"math"
 
-	"github.com/selkie-ml/selkie/internal/half"
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/gemm"
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
@@ -33,6 +32,7 @@ type crossEntropyTask struct {
 	logProb, weights []float32
 	targets          []int32
 	logits           []float32
+	narrowed         []uint16 // the same memory, two for each
 	vocab            int
 	backward         bool
 
@@ -44,7 +44,6 @@ type crossEntropyTask struct {
 func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 	const op = "CrossEntropy"
 	x := floats(op, "X", a.X, a.Rows, a.Dim)
-	narrow := x.dtype == kernels.BF16 && a.W.DType == kernels.BF16
 	w := floats(op, "W", a.W, a.Vocab, a.Dim).matrix(a.Dim)
 	t := &b.ops.crossEntropy
 	*t = crossEntropyTask{
@@ -76,7 +75,16 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 	a.Scratch.DType = kernels.F32
 	scratch := f32s(op, "Scratch", a.Scratch, capacity, a.Vocab+a.Dim)
 	t.logits = scratch[:capacity*a.Vocab]
-	hidden := scratch[capacity*a.Vocab:]
+	hidden := gemm.Matrix{F32: scratch[capacity*a.Vocab:], Ld: a.Dim}
+	// Rows of x and of the gradient as the products take them, in the place of the f32's.
+	rows, grad := hidden, gemm.Matrix{F32: t.logits, Ld: a.Vocab}
+	narrow := x.dtype == kernels.BF16 && a.W.DType == kernels.BF16
+	if narrow {
+		a.Scratch.DType = kernels.BF16
+		t.narrowed = floats(op, "Scratch", a.Scratch, capacity, 2*a.Vocab).u16
+		grad = gemm.Matrix{Bits: t.narrowed, Kind: gemm.KindBF16, Ld: 2 * a.Vocab}
+		rows = gemm.Matrix{Bits: floats(op, "Scratch", a.Scratch.At(2*capacity*a.Vocab), capacity, a.Dim).u16, Kind: gemm.KindBF16, Ld: a.Dim}
+	}
 
 	// chunk computes the rows collected so far and starts the next collection.
 	chunk := func() {
@@ -86,22 +94,27 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 		}
 		t.pieces = append(t.pieces, int32(n))
 		for i, row := range t.rows {
-			x.widen(hidden[i*a.Dim:(i+1)*a.Dim], int(row)*a.Dim)
+			if narrow {
+				copy(rows.Bits[i*a.Dim:(i+1)*a.Dim], x.u16[int(row)*a.Dim:])
+			} else {
+				x.widen(rows.F32[i*a.Dim:(i+1)*a.Dim], int(row)*a.Dim)
+			}
 		}
-		gemm.NT(b.products(op), t.logits, a.Vocab, hidden, a.Dim, w, nil, n, a.Vocab, a.Dim, false)
+		logits := gemm.Matrix{F32: t.logits, Ld: a.Vocab}
+		gemm.Product(b.products(op), gemm.FormNT, logits, rows, w, nil, n, a.Vocab, a.Dim, false)
 		b.pool.run(op, t, n, rowGrain(4*a.Vocab))
 		if dw != nil {
-			gemm.TNSegments(b.products(op), dw, a.Dim, t.logits, a.Vocab, hidden, a.Dim, a.Vocab, a.Dim, t.pieces, true)
+			gemm.TNSegmentsOf(b.products(op), dw, a.Dim, t.logits, a.Vocab, rows, a.Vocab, a.Dim, t.pieces, true)
 		}
 		if dx != nil {
 			if narrow {
-				for i, g := range t.logits[:n*a.Vocab] {
-					t.logits[i] = half.BF16ToFloat32(half.BF16FromFloat32(g))
-				}
+				u := &b.ops.crossEntropyNarrow
+				*u = crossEntropyNarrowTask{t}
+				b.pool.run(op, u, n, rowGrain(a.Vocab))
 			}
-			gemm.NN(b.products(op), hidden, a.Dim, t.logits, a.Vocab, w, nil, n, a.Dim, a.Vocab, false)
+			gemm.Product(b.products(op), gemm.FormNN, hidden, grad, w, nil, n, a.Dim, a.Vocab, false)
 			for i, row := range t.rows {
-				copy(dx[int(row)*a.Dim:][:a.Dim], hidden[i*a.Dim:])
+				copy(dx[int(row)*a.Dim:][:a.Dim], hidden.F32[i*a.Dim:])
 			}
 		}
 		t.rows, t.pieces = t.rows[:0], t.pieces[:0]
@@ -153,16 +166,18 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 	chunk()
 }
 
+// lossBlock is how many logits of a row are worked on at a time.
+const lossBlock = 4096
+
 func (t *crossEntropyTask) do(lo, hi int, _ *worker) {
-	const block = 4096 // the sum of exponentials: float64 over blocks
 	for i := lo; i < hi; i++ {
 		z := t.logits[i*t.vocab:][:t.vocab]
 		row := int(t.rows[i])
 		target := t.targets[row]
 		m, zt := vec.Max(z), z[target]
-		sum := 0.0
-		for c := 0; c < len(z); c += block {
-			part := z[c:min(c+block, len(z))]
+		sum := 0.0 // float64 over blocks
+		for c := 0; c < len(z); c += lossBlock {
+			part := z[c:min(c+lossBlock, len(z))]
 			sum += float64(vec.ExpSub(part, part, m))
 		}
 		t.logProb[row] = float32(float64(zt) - float64(m) - math.Log(sum))
@@ -170,6 +185,21 @@ func (t *crossEntropyTask) do(lo, hi int, _ *worker) {
 			weight := t.weights[row]
 			vec.Scale(z, float32(float64(weight)/sum), z)
 			z[target] -= weight
+		}
+	}
+}
+
+// crossEntropyNarrowTask rounds a chunk's rows of the gradient to bf16, each to the
+// beginning of its own memory.
+type crossEntropyNarrowTask struct{ *crossEntropyTask }
+
+func (t *crossEntropyNarrowTask) do(lo, hi int, w *worker) {
+	buf := w.floats(lossBlock)
+	for i := lo; i < hi; i++ {
+		g := t.logits[i*t.vocab:][:t.vocab]
+		for c := 0; c < len(g); c += lossBlock {
+			part := buf[:copy(buf, g[c:])]
+			vec.NarrowBF16(t.narrowed[2*i*t.vocab+c:][:len(part)], part)
 		}
 	}
 }
