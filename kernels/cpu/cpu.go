@@ -42,7 +42,7 @@ type Backend struct {
 	ops  ops
 
 	parallel gemm.Parallel
-	scratch  []float32 // of the op in progress, for activations in 16 bits
+	scratch  []float32 // of the op in progress
 }
 
 // ops holds one task of every kind, reused from call to call, with what each
@@ -65,8 +65,6 @@ type ops struct {
 	rope                  ropeTask
 
 	product productTask
-	widen   widenTask
-	narrow  narrowTask
 	colsum  colsumTask
 
 	lora         loraTask
@@ -78,8 +76,7 @@ type ops struct {
 	attentionBackward attentionBackwardTask
 	kvstore           kvstoreTask
 
-	crossEntropy       crossEntropyTask
-	crossEntropyNarrow crossEntropyNarrowTask
+	crossEntropy crossEntropyTask
 
 	gradnorm gradnormTask
 	adamw    adamwTask

@@ -47,13 +47,13 @@ func testLinear(t *trial) {
 func testLinearBackwardInput(t *trial) {
 	for i, s := range linearShapes(t) {
 		rows, in, out := s[0], s[1], s[2]
-		t.combos(1, true, func(dt []kernels.DType) {
+		t.combos(2, true, func(dt []kernels.DType) {
 			for _, accumulate := range []bool{false, true} {
 				dx := t.output("dx", kernels.F32, rows*in).per(in)
 				if accumulate {
 					dx = t.floats("dx", kernels.F32, rows*in, 1).per(in).as(sum)
 				}
-				dy := t.floats("dy", kernels.F32, rows*out, 1).per(out)
+				dy := t.floats("dy", dt[1], rows*out, 1).per(out)
 				w := t.floats("w", dt[0], out*in, 1/math.Sqrt(float64(out)))
 				if i == 0 && accumulate {
 					t.sprinkle(dy)
