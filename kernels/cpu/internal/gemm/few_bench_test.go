@@ -71,14 +71,15 @@ func BenchmarkFew(b *testing.B) {
 		})
 		for _, s := range [][2]int{{896, 896}, {896, 4864}, {4864, 896}, {896, 151936}, {2048, 2048}} {
 			k, n := s[0], s[1]
-			for _, kind := range []Kind{KindF32, KindBF16} {
-				for _, m := range []int{1, 2, 4, 8, 16, 24, 32, 33, 48, 64} {
-					b.Run(fmt.Sprintf("threads=%d/%dto%d/%v/rows=%d", workers, k, n, kind, m), func(b *testing.B) {
-						a, dst := make([]float32, m*k), make([]float32, m*n)
+			for _, kinds := range [][2]Kind{{KindF32, KindF32}, {KindF32, KindBF16}, {KindBF16, KindBF16}} {
+				for _, m := range []int{1, 2, 4, 8, 16, 24, 32, 48, 64, 65, 96} {
+					b.Run(fmt.Sprintf("threads=%d/%dto%d/%vx%v/rows=%d", workers, k, n, kinds[0], kinds[1], m), func(b *testing.B) {
+						dst := Matrix{F32: make([]float32, m*n), Ld: n}
+						a := Matrix{F32: make([]float32, m*k), Bits: make([]uint16, m*k), Kind: kinds[0], Ld: k}
 						size := n * k
-						stored, bytes := Matrix{Kind: kind, Ld: k}, 2*size
+						stored, bytes := Matrix{Kind: kinds[1], Ld: k}, 2*size
 						copies := len(bits) / size
-						if kind == KindF32 {
+						if kinds[1] == KindF32 {
 							bytes, copies = 4*size, len(memory)/size
 						}
 						at := 0
@@ -86,12 +87,12 @@ func BenchmarkFew(b *testing.B) {
 							if at++; at >= copies {
 								at = 0
 							}
-							if kind == KindF32 {
+							if kinds[1] == KindF32 {
 								stored.F32 = memory[at*size:][:size]
 							} else {
 								stored.Bits = bits[at*size:][:size]
 							}
-							NT(p, dst, n, a, k, stored, nil, m, n, k, false)
+							Product(p, FormNT, dst, a, stored, nil, m, n, k, false)
 						}
 						rate := float64(b.N) / b.Elapsed().Seconds() / 1e9
 						b.ReportMetric(float64(bytes)*rate, "GB/s")
