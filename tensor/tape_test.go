@@ -221,7 +221,7 @@ func (c *countingBackend) SwiGLU(a kernels.SwiGLUArgs) {
 }
 
 func TestPeakMemory(t *testing.T) {
-	n := newNetwork(newBench(t, "cpu"))
+	n := newNetwork(newBench(t, "ref")) // whose ops need no scratch
 	peak := func(name string, grad bool) int64 {
 		n.cut = cuts[name]
 		n.dev.Backend().ResetPeak()
