@@ -52,7 +52,7 @@ func threads(n int) (p Parallel, stop func()) {
 // BenchmarkFew walks over so many copies of b that it comes from memory, as in
 // decoding, and compares with what the machine can read and compute.
 func BenchmarkFew(b *testing.B) {
-	memory := make([]float32, 512<<18)
+	memory := make([]float32, 640<<18)
 	for i := range memory {
 		memory[i] = 1
 	}
