@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // task is an op in progress: its arguments unpacked, and the work of items
@@ -71,10 +72,40 @@ type pool struct {
 const (
 	jobOpen    = 1 << 31
 	jobAwaited = 1 << 30
-	// spins is how often an idle worker looks for the next job before it
-	// sleeps: some 20 µs, about what it takes to wake it again.
-	spins = 8192
 )
+
+// Whoever has nothing to do looks for it again and again, first with the core to
+// itself, then letting other programs have the core between looks, and sleeps
+// at last. To wake a sleeper takes 50 µs and more on virtual machines, longer than
+// most ops; between two ops of a training step pass less than linger.
+const (
+	alone  = 20 * time.Microsecond
+	linger = 500 * time.Microsecond
+	looks  = 64 // between two readings of the clock
+)
+
+// waiting keeps the time of one wait.
+type waiting struct {
+	began time.Time
+	n     int
+}
+
+// on reports whether to look once more, after a pause where one is due.
+func (w *waiting) on() bool {
+	if w.n++; w.n%looks != 0 {
+		return true
+	}
+	if w.began.IsZero() {
+		w.began = time.Now()
+		return true
+	}
+	d := time.Since(w.began)
+	if d > alone {
+		yield()
+	}
+	runtime.Gosched()
+	return d < linger
+}
 
 // taskPanic is what a task panicked with, and where.
 type taskPanic struct {
@@ -137,12 +168,9 @@ func (p *pool) join() {
 	if p.state.And(^uint32(jobOpen))&^jobOpen == 0 {
 		return
 	}
-	for i := range spins {
+	for wait := (waiting{}); wait.on(); {
 		if p.state.Load() == 0 {
 			return
-		}
-		if i%64 == 63 {
-			runtime.Gosched()
 		}
 	}
 	if p.state.Or(jobAwaited) != 0 {
@@ -178,17 +206,14 @@ func (p *pool) work(w *worker) {
 func (p *pool) serve(w *worker) {
 	defer p.exited.Done()
 	for {
-		for i := 0; i < spins && !p.closed.Load(); i++ {
+		for wait := (waiting{}); wait.on() && !p.closed.Load(); {
 			if p.enter() {
 				p.work(w)
 				p.state.And(^uint32(jobOpen)) // nothing left to join for
 				if p.state.Add(^uint32(0)) == jobAwaited {
 					p.done <- struct{}{}
 				}
-				i = 0
-			}
-			if i%64 == 63 {
-				runtime.Gosched()
+				wait = waiting{}
 			}
 		}
 		if p.closed.Load() {
