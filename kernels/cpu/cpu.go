@@ -76,7 +76,8 @@ type ops struct {
 	attentionBackward attentionBackwardTask
 	kvstore           kvstoreTask
 
-	crossEntropy crossEntropyTask
+	crossEntropy       crossEntropyTask
+	crossEntropyNarrow crossEntropyNarrowTask
 
 	gradnorm gradnormTask
 	adamw    adamwTask
