@@ -56,10 +56,11 @@ func (m *Model) block(tp *tensor.Tape, x *tensor.Tensor, i int, ps *pass) *tenso
 		}
 		return tensor.Add(tp, x, m.attention(tp, h, k, v, i, ps))
 	})
-	h := tensor.RMSNorm(tp, x, m.layers[i].postNorm.Tensor, m.Config.NormEps)
-	gate := m.project(tp, h, i, GateProj, ps)
-	up := m.project(tp, h, i, UpProj, ps)
-	return tensor.Add(tp, x, m.project(tp, tensor.SwiGLU(tp, gate, up), i, DownProj, ps))
+	activation := tp.Scope(func() *tensor.Tensor {
+		h := tensor.RMSNorm(tp, x, m.layers[i].postNorm.Tensor, m.Config.NormEps)
+		return tensor.SwiGLU(tp, m.project(tp, h, i, GateProj, ps), m.project(tp, h, i, UpProj, ps))
+	})
+	return tensor.Add(tp, x, m.project(tp, activation, i, DownProj, ps))
 }
 
 // project applies a layer's linear projection with each sequence's adapter.

@@ -204,10 +204,74 @@ func TestWhatIsMadeAgain(t *testing.T) {
 	}
 }
 
-// countingBackend counts ops that may be computed more than once.
+// TestSkipsWhatNobodyNeeds: with frozen weights, backward ends at the lowest
+// adapter, and nothing below it is kept.
+func TestSkipsWhatNobodyNeeds(t *testing.T) {
+	n := newNetwork(newBench(t, "ref"))
+	ops := &countingBackend{Backend: n.dev.backend}
+	n.dev.backend = ops
+	for _, p := range []*Tensor{n.embed, n.norm, n.inner, n.w, n.up, n.down} {
+		p.SetGrad(nil)
+	}
+	adapted := n.lora
+	tp := n.tape
+	tp.Seqs = n.seqs
+	x := Embedding(tp, n.embed, n.ids)
+	for i := range 4 { // only the third has an adapter
+		n.lora = nil
+		if i == 2 {
+			n.lora = adapted
+		}
+		y := cuts["scope"](tp, x, n.block)
+		tp.Drop(x)
+		if kept := len(tp.nodes); (kept > 0) != (i >= 2) {
+			t.Errorf("%d ops are recorded after block %d", kept, i)
+		}
+		x = y
+	}
+	CrossEntropy(tp, x, n.embed, n.targets, n.weights)
+	tp.Backward()
+	tp.Free()
+	// In the fourth block the inputs of three linears, in the third of those after
+	// attention.
+	want := countingBackend{inputGrads: 3 + 2, attentions: 2, adapters: 1}
+	got := *ops
+	got.Backend, got.norms, got.activations = nil, 0, 0
+	if got != want {
+		t.Errorf("backward computed %+v, want %+v", got, want)
+	}
+}
+
+// countingBackend counts ops that may be computed more often than needed.
 type countingBackend struct {
 	kernels.Backend
-	norms, activations int
+	norms, activations                                        int
+	inputGrads, weightGrads, embeddings, attentions, adapters int
+}
+
+func (c *countingBackend) LinearBackwardInput(a kernels.LinearBackwardInputArgs) {
+	c.inputGrads++
+	c.Backend.LinearBackwardInput(a)
+}
+
+func (c *countingBackend) LinearBackwardWeight(a kernels.LinearBackwardWeightArgs) {
+	c.weightGrads++
+	c.Backend.LinearBackwardWeight(a)
+}
+
+func (c *countingBackend) EmbeddingBackward(a kernels.EmbeddingBackwardArgs) {
+	c.embeddings++
+	c.Backend.EmbeddingBackward(a)
+}
+
+func (c *countingBackend) AttentionBackward(a kernels.AttentionBackwardArgs) {
+	c.attentions++
+	c.Backend.AttentionBackward(a)
+}
+
+func (c *countingBackend) LoRABackward(a kernels.LoRABackwardArgs) {
+	c.adapters++
+	c.Backend.LoRABackward(a)
 }
 
 func (c *countingBackend) RMSNorm(a kernels.RMSNormArgs) {
