@@ -25,6 +25,8 @@ const (
 	tileLd = kernels.KeyBlock + 16
 	// strip is how many queries are taken together where the diagonal cuts a tile.
 	strip = 16
+	// fewQueries is the most for which packing a block of keys does not pay.
+	fewQueries = 8
 	// overread is what a product in place may read behind its last row.
 	overread = 32
 )
@@ -195,12 +197,15 @@ func (t *attentionTask) item(it *attentionItem, w *worker) {
 					end += int(spans[s].n) * group
 					seen = max(seen, int(spans[s].pos+spans[s].n)-base)
 				}
-				keys := min(seen, kernels.KeyBlock)
+				keys, next := min(seen, kernels.KeyBlock), -1
+				if seen > kernels.KeyBlock {
+					next = t.block(spans[s-1], base+kernels.KeyBlock)
+				}
 				t.prefetch(block, keys)
 				for c := range kvHeads {
 					w.used = kept
 					part := a.part(c, n, d)
-					t.attend(&part, from, end, base, block, int(it.head)/(t.heads/t.kvHeads)+c, keys, w)
+					t.attend(&part, from, end, base, block, next, int(it.head)/(t.heads/t.kvHeads)+c, keys, w)
 				}
 			}
 			x = end
@@ -230,44 +235,55 @@ func (t *attentionTask) block(sp span, base int) int {
 	return int(sp.seq) + base
 }
 
-// load returns the first n keys of a block, packed for scores, and its values,
-// rows side by side.
-func (t *attentionTask) load(block, kvHead, n int, w *worker) (k, v []float32) {
-	d := t.width
-	k = w.floats(gemm.PanelFloats(n, d))
+// place returns where a block's keys of a KV head are, and its values, and how far
+// apart their rows are.
+func (t *attentionTask) place(block, kvHead int) (k, v elems, stride int) {
 	if t.paged {
 		p := &t.shape
-		at := ((block*p.Layers+p.Layer)*2*p.KVHeads + kvHead) * t.pageSize
-		gemm.PackPanels(k, t.cache.tail(at).matrix(d), gemm.FormNT, n, d)
-		at += p.KVHeads * t.pageSize
-		if t.cache.dtype == kernels.F32 && d%overread == 0 {
-			return k, t.cache.f32[at : at+n*d]
-		}
-		v = w.floats(n*d + overread)
-		t.cache.widen(v[:n*d], at)
-		return k, v
+		k = t.cache.tail(((block*p.Layers+p.Layer)*2*p.KVHeads + kvHead) * t.pageSize)
+		return k, k.tail(p.KVHeads * t.pageSize), t.width
 	}
-	stride := t.kvHeads * d
-	at := block*stride + kvHead*d
-	gemm.PackPanels(k, t.k.tail(at).matrix(stride), gemm.FormNT, n, d)
-	return k, t.v.rows(at, stride, n, d, w)
+	at := (block*t.kvHeads + kvHead) * t.width
+	return t.k.tail(at), t.v.tail(at), t.kvHeads * t.width
 }
 
-// attend takes in a block of keys for queries x0 … x1.
-func (t *attentionTask) attend(a *queries, x0, x1, base, block, kvHead, keys int, w *worker) {
+// attend takes in a block of keys for queries x0 … x1. What the cache holds of
+// values, and then of the next block's keys, is asked for ahead of use.
+func (t *attentionTask) attend(a *queries, x0, x1, base, block, next, kvHead, keys int, w *worker) {
 	d := t.width
-	k, v := t.load(block, kvHead, keys, w)
+	storedK, storedV, stride := t.place(block, kvHead)
+	if t.paged {
+		storedV.prefetch(0, keys*d)
+	}
+	var k, v []float32
+	few := x1-x0 <= fewQueries
+	if !few {
+		k = w.floats(gemm.PanelFloats(keys, d))
+		gemm.PackPanels(k, storedK.matrix(stride), gemm.FormNT, keys, d)
+	}
 	s := w.floats(tileRows * tileLd)
 	var seen [tileRows]int32
 	for x := x0; x < x1; {
 		rows, least, most := tile(&seen, a.pos[x:x1], base, keys)
+		q := a.q[x*d:]
+		if few {
+			gemm.NT(nil, s, tileLd, q, d, storedK.matrix(stride), nil, rows, most, d, false)
+		} else {
+			scores(s, q, d, k, rows, most, keys, d)
+		}
+		if x == x0 {
+			if next >= 0 && t.paged {
+				nextK, _, _ := t.place(next, kvHead)
+				nextK.prefetch(0, t.pageSize)
+			}
+			v = storedV.rows(0, stride, keys, d, w)
+		}
 		if least < most && !finite(v[:most*d]) {
 			// A masked 0 must not meet the Inf or NaN of a later value.
-			for rows, most = 1, int(seen[0]); seen[rows] == seen[0]; rows++ {
+			for rows, most = 1, int(seen[0]); int(seen[rows]) == most; rows++ {
 			}
 		}
-		q, shift := a.q[x*d:], a.shift[x:x+rows]
-		scores(s, q, d, k, rows, most, keys, d)
+		shift := a.shift[x : x+rows]
 		vec.Softmax(s, tileLd, ceil16(most), seen[:rows], t.scale, a.m[x:x+rows], shift, a.sum[x:x+rows])
 		vec.Exp(shift, shift)
 		moved := false
@@ -365,9 +381,16 @@ func (e elems) tail(at int) elems {
 }
 
 // rows returns n rows of d elements, stride apart from at on, side by side and
-// with room for a product to read on behind them.
+// with what a product in place may read behind them: where they are, if they are so.
 func (e elems) rows(at, stride, n, d int, w *worker) []float32 {
+	if stride == d && e.dtype == kernels.F32 && d%overread == 0 {
+		return e.f32[at : at+n*d]
+	}
 	x := w.floats(n*d + overread)
+	if stride == d {
+		e.widen(x[:n*d], at)
+		return x
+	}
 	for i := range n {
 		e.widen(x[i*d:(i+1)*d], at+i*stride)
 	}

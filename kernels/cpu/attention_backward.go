@@ -38,21 +38,19 @@ type backwardItem struct{ seq, kvHead, kvHeads, lo, hi, at, block int32 }
 type splitSequence struct{ seq, at int }
 
 // AttentionBackwardScratch implements kernels.Backend: tiles of ds for a few
-// blocks of keys of all queries.
+// blocks of keys of all queries, where sequences may have to be shared out.
 func (b *Backend) AttentionBackwardScratch(a kernels.AttentionBackwardArgs) int64 {
-	if b.Threads() == 1 {
+	if b.Threads() <= a.KVHeads {
 		return 0
 	}
-	return 4 * int64(b.backwardTiles(a)) * int64(backwardWindow(b.backwardTiles(a))) * tileRows * tileLd
+	tiles := b.backwardTiles(a)
+	return 4 * int64(tiles) * int64(backwardWindow(tiles)) * tileRows * tileLd
 }
 
 // backwardTiles is how many tiles of queries the sequences that are split can have.
 func (b *Backend) backwardTiles(a kernels.AttentionBackwardArgs) int {
-	return a.Rows*a.Heads/tileRows + min(a.NSeq, splitParts*b.Threads())*a.KVHeads
+	return a.Rows*a.Heads/tileRows + min(a.NSeq, b.Threads())*a.KVHeads
 }
-
-// splitParts is how many items there should be per thread.
-const splitParts = 4
 
 // backwardWindow is how many blocks of keys to have ds of at a time, for some
 // number of tiles: as many as fit into 24 MiB, one at least.
@@ -84,10 +82,7 @@ func (b *Backend) AttentionBackward(a kernels.AttentionBackwardArgs) {
 		n := t.length(s)
 		pairs += n * n
 	}
-	worth := 0
-	if b.Threads() > 1 {
-		worth = pairs * a.KVHeads / (splitParts * b.Threads())
-	}
+	worth := pairs * a.KVHeads / b.Threads()
 	longest := 0
 	for s, at := 0, 0; s < a.NSeq; s++ {
 		if n := t.length(s); t.splits(n, worth) {
@@ -134,24 +129,28 @@ func (t *attentionBackwardTask) tiles(n int) int {
 	return (n*(t.heads/t.kvHeads) + tileRows - 1) / tileRows
 }
 
-// splits reports whether a sequence of n rows is shared out: a block is a tile
-// of work, and worth is what an item may cost.
+// splits reports whether a sequence of n rows is shared out: if one of its KV
+// heads would be more than a thread's part of the work. Going through scratch
+// costs a quarter more.
 func (t *attentionBackwardTask) splits(n, worth int) bool {
-	return worth > 0 && n > kernels.KeyBlock && n*n > worth
+	return n > kernels.KeyBlock && n*n > worth
 }
 
+// addWhole adds the other sequences, the long ones first.
 func (t *attentionBackwardTask) addWhole(worth, threads int) {
 	heads := t.kvHeads
-	if len(t.starts)-1 < splitParts*threads {
+	if len(t.starts)-1 < 4*threads {
 		heads = 1
 	}
-	for s := range len(t.starts) - 1 {
-		n := t.length(s)
-		if n == 0 || t.splits(n, worth) {
-			continue
-		}
-		for h := 0; h < t.kvHeads; h += heads {
-			t.items = append(t.items, backwardItem{int32(s), int32(h), int32(heads), 0, int32(t.blocks(n)), -1, 0})
+	for _, long := range []bool{true, false} {
+		for s := range len(t.starts) - 1 {
+			n := t.length(s)
+			if n == 0 || t.splits(n, worth) || n*n > worth/4 != long {
+				continue
+			}
+			for h := 0; h < t.kvHeads; h += heads {
+				t.items = append(t.items, backwardItem{int32(s), int32(h), int32(heads), 0, int32(t.blocks(n)), -1, 0})
+			}
 		}
 	}
 }
