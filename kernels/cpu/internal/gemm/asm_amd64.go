@@ -28,8 +28,6 @@ var pairKernels = &kernelSet{width: 32, tall: []kernel{
 	{1, tileBF16_1x32, tileBF16_1x16},
 }}
 
-const maxTile = 12 // rows of the tallest tile
-
 // packRowsFast packs full panels of a b in FormNN and returns how many it did.
 func packRowsFast(dst []float32, b *Matrix, col0, col1, k0, kc int) int {
 	panels := (col1 - col0) / panel

@@ -27,6 +27,9 @@ type kernel struct {
 	wide, narrow kernelFunc
 }
 
+// maxTile is the number of rows of the tallest tile of any set.
+const maxTile = 12
+
 // kernelSet lists an instruction set's kernels, tallest first, the last of one row.
 type kernelSet struct {
 	width int
