@@ -112,12 +112,14 @@ type FinetuneOptions struct {
 	Observe func(job, step int, loss float64)
 }
 
+const defaultMaxTokens = 4096
+
 // FinetuneAdapters trains one adapter per job, many in one batch. Each keeps
 // its own steps, schedule, clipping and optimiser state, stops at its own end,
 // and gets the bits that training it alone would give.
 func (m *Model) FinetuneAdapters(ctx context.Context, jobs []Job, opt FinetuneOptions) ([]JobResult, error) {
 	if opt.MaxTokens == 0 {
-		opt.MaxTokens = 4096
+		opt.MaxTokens = defaultMaxTokens
 	}
 	if opt.MaxAdapters == 0 {
 		opt.MaxAdapters = max(1, len(jobs))

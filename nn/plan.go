@@ -14,6 +14,38 @@ type StepShape struct {
 	MaxTokens int          // see Trainer.MaxTokens
 }
 
+// LargestStep returns the form of the step with the most tokens of all that
+// training jobs together takes; see Model.FinetuneAdapters.
+func LargestStep(jobs []Job, opt FinetuneOptions) StepShape {
+	shape := StepShape{MaxTokens: opt.MaxTokens}
+	if shape.MaxTokens == 0 {
+		shape.MaxTokens = defaultMaxTokens
+	}
+	steps := 0
+	for _, j := range jobs {
+		shape.Adapters = append(shape.Adapters, j.LoRA)
+		steps = max(steps, j.Steps())
+	}
+	lengths, most := make([][]int, steps), -1
+	for _, j := range jobs {
+		for step, examples := range j.plan() {
+			for _, e := range examples {
+				lengths[step] = append(lengths[step], len(j.Examples[e].Tokens))
+			}
+		}
+	}
+	for _, l := range lengths {
+		tokens := 0
+		for _, n := range l {
+			tokens += n
+		}
+		if tokens > most {
+			shape.Lengths, most = l, tokens
+		}
+	}
+	return shape
+}
+
 // StepMemory is what training holds on a device, in bytes.
 type StepMemory struct {
 	Mapped   int64 // weights used in their file's mapping, beside the rest

@@ -100,3 +100,38 @@ func checkPlan(t *testing.T, what, device, dir string, c Config, opt LoadOptions
 		t.Errorf("%s: %d bytes mapped, %d kept, %d at the peak; planned %+v", what, s.Mapped, s.InUse, s.Peak, plan)
 	}
 }
+
+// TestLargestStep plans a finetuning whose steps all differ.
+func TestLargestStep(t *testing.T) {
+	c := kinds["qwen2"]
+	var jobs []Job
+	for j := range 3 {
+		var examples []Example
+		for i := range 5 {
+			examples = append(examples, Example{Tokens: textOf(c, 10+13*i+7*j, uint64(i))})
+		}
+		jobs = append(jobs, Job{
+			LoRA: LoRAConfig{Rank: 2 + j, Alpha: 4, Targets: []Projection{QProj, DownProj}}, Examples: examples, Epochs: 2 + j, Batch: 2,
+			AdamW: DefaultAdamW(), Schedule: Schedule{Kind: "constant", LR: 1e-3}, Shuffle: Shuffled(uint64(j)),
+		})
+	}
+	for _, maxTokens := range []int{0, 60} {
+		m := benchModel(t, 2, c, tensor.F32)
+		opt := FinetuneOptions{MaxTokens: maxTokens}
+		plan, err := m.PlanStep(LargestStep(jobs, opt))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.dev.Backend().ResetPeak()
+		if _, err := m.FinetuneAdapters(t.Context(), jobs, opt); err != nil {
+			t.Fatal(err)
+		}
+		// Where batches are cut, the cuts matter beside the tokens.
+		if peak := m.dev.Stats().Peak; peak > plan.Peak()*21/20 || maxTokens == 0 && peak != plan.Peak() {
+			t.Errorf("at most %d tokens: %d bytes at the peak, planned %+v", maxTokens, peak, plan)
+		}
+	}
+	if s := LargestStep(nil, FinetuneOptions{}); s.Lengths != nil {
+		t.Errorf("largest step of nothing: %+v", s)
+	}
+}
