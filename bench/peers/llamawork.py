@@ -29,12 +29,15 @@ class Engine:
         return lambda: batch * steps / self.last(run)["speed_tg"]
 
     def last(self, run):
-        """The last line of JSON that a program prints."""
-        done = subprocess.run([os.path.join(self.programs, run[0])] + run[1:], text=True, capture_output=True)
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        if done.returncode != 0 or not lines:
-            raise RuntimeError("%s exited with %d: %s" % (run[0], done.returncode, done.stderr[-2000:]))
-        return json.loads(lines[-1])
+        """The last object of JSON that a program prints. Now and then one ends well without a word: it is asked again."""
+        for _ in range(3):
+            done = subprocess.run([os.path.join(self.programs, run[0])] + run[1:], text=True, capture_output=True)
+            lines = [line[line.index("{"):] for line in done.stdout.splitlines() if "{" in line]
+            if done.returncode != 0:
+                break
+            if lines:
+                return json.loads(lines[-1])
+        raise RuntimeError("%s exited with %d and said %r: %s" % (run[0], done.returncode, done.stdout[-500:], done.stderr[-1500:]))
 
     def stop(self):
         pass

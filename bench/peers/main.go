@@ -35,6 +35,7 @@ func run() error {
 	flag.StringVar(&o.cache, "cache", "", "folder for model files that llama.cpp reads")
 	flag.StringVar(&o.results, "results", "bench/results", "folder of results")
 	flag.StringVar(&o.only, "only", "", "cases whose name has this text, of the parts named")
+	flag.StringVar(&o.peers, "peers", "numpy,torch,llama.cpp", "libraries to compare with")
 	flag.IntVar(&o.rounds, "rounds", 5, "samples of each case and library; 3 at most where one takes a second, 2 where it takes five")
 	threads := flag.String("threads", fmt.Sprintf("1,%d", runtime.NumCPU()), "numbers of threads")
 	flag.Usage = func() {
@@ -79,7 +80,7 @@ func run() error {
 }
 
 type options struct {
-	python, worker, llama, cache, results, only string
+	python, worker, llama, cache, results, only, peers string
 
 	rounds  int
 	threads []int
@@ -177,7 +178,7 @@ func (s *session) measureWith(part string, threads int, cases []bench.Case, bega
 		}
 	}()
 	for i, c := range cases {
-		for _, engine := range enginesFor(c, s.llama != "", threads) {
+		for _, engine := range s.engines(c, threads) {
 			if workers[engine] == nil {
 				if workers[engine], err = startWorker(s.options, engine, threads); err != nil {
 					return err
@@ -202,8 +203,16 @@ func (s *session) measureWith(part string, threads int, cases []bench.Case, bega
 	return nil
 }
 
+// engines lists the libraries to compare a case with.
+func (o *options) engines(c bench.Case, threads int) []string {
+	chosen := strings.Split(o.peers, ",")
+	return slices.DeleteFunc(enginesFor(c, threads), func(name string) bool {
+		return !slices.Contains(chosen, name) || name == "llama.cpp" && o.llama == ""
+	})
+}
+
 // enginesFor lists the libraries that can do the same work.
-func enginesFor(c bench.Case, llama bool, threads int) []string {
+func enginesFor(c bench.Case, threads int) []string {
 	switch {
 	case c.Spec.Type == bench.BF16W:
 		return nil // f32 arithmetic on bf16 weights: compared with our own f32
@@ -212,14 +221,10 @@ func enginesFor(c bench.Case, llama bool, threads int) []string {
 	case c.Spec.Op == "seal" && c.Spec.Adapters > 1:
 		return nil // others train one adapter after the other: compared with their time for one
 	case c.Spec.Op == "decode" || c.Spec.Op == "prompt":
-		var out []string
-		if llama {
-			out = append(out, "llama.cpp")
-		}
 		if threads > 1 {
-			out = append(out, "torch")
+			return []string{"llama.cpp", "torch"}
 		}
-		return out
+		return []string{"llama.cpp"} // the other is slower, and takes minutes
 	}
 	return []string{"torch"}
 }
@@ -237,7 +242,7 @@ func (s *session) compare(env *bench.Env, c bench.Case, workers map[string]*work
 		sample func() (float64, error)
 	}
 	sides := []side{{"selkie", func() (float64, error) { return ours.Sample(least) }}}
-	for _, engine := range enginesFor(c, s.llama != "", threads) {
+	for _, engine := range s.engines(c, threads) {
 		w := workers[engine]
 		if err := w.start(c.Spec); err != nil {
 			return nil, err
@@ -250,7 +255,7 @@ func (s *session) compare(env *bench.Env, c bench.Case, workers map[string]*work
 	for _, side := range sides { // the first time of each is not counted
 		t, err := side.sample()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", c.Name, side.name, err)
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
 		slowest = max(slowest, t)
 	}
@@ -266,7 +271,7 @@ func (s *session) compare(env *bench.Env, c bench.Case, workers map[string]*work
 			time.Sleep(30 * time.Millisecond) // until the other's threads sleep
 			t, err := side.sample()
 			if err != nil {
-				return nil, fmt.Errorf("%s: %s: %w", c.Name, side.name, err)
+				return nil, fmt.Errorf("%s: %w", c.Name, err)
 			}
 			r.Seconds[side.name] = append(r.Seconds[side.name], t)
 		}

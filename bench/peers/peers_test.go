@@ -145,7 +145,7 @@ func TestGoalsFindTheirRows(t *testing.T) {
 	b := &book{}
 	for _, c := range cases {
 		r := testRow(c.Name, nil)
-		for _, engine := range enginesFor(c, true, 2) {
+		for _, engine := range enginesFor(c, 2) {
 			r.Seconds[engine] = []float64{20}
 		}
 		r.Spec = c.Spec
