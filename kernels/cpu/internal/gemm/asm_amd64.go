@@ -102,6 +102,15 @@ func packPairRowsFast(dst []float32, b *Matrix, col0, col1, k0, pairs, kc int) i
 	return panels
 }
 
+// copyRowsFast copies whole chunks of rows; ldb counts bytes. It reports false where it does not.
+func copyRowsFast(dst []float32, src *float32, ldb, rows, kc int) bool {
+	if vec.Active() == vec.Generic || kc != KC {
+		return false
+	}
+	copyRows(&dst[0], src, ldb, rows)
+	return true
+}
+
 // widenFast widens what it can in blocks of 16 and returns how many elements it did.
 func widenFast(dst []float32, src []uint16, kind Kind) int {
 	blocks := len(dst) / 16

@@ -16,4 +16,6 @@ func packPairColumnsFast([]float32, *Matrix, int, int, int, int) (j, l int) { re
 
 func packPairRowsFast([]float32, *Matrix, int, int, int, int, int) int { return 0 }
 
+func copyRowsFast([]float32, *float32, int, int, int) bool { return false }
+
 func widenFast([]float32, []uint16, Kind) int { return 0 }

@@ -277,13 +277,13 @@ func TestCut(t *testing.T) {
 			for _, k := range []int{1, 50, 896, 4864} {
 				j := &job{m: m, n: n}
 				tasks := j.cut(goroutines, k)
-				if tasks != j.rowBlocks*ceil(n, j.cols) || j.rows > maxRows || j.cols > maxCols || j.cols%panel != 0 || j.rowBlocks*j.rows < m || (j.rowBlocks-1)*j.rows >= m {
+				if tasks != j.rowBlocks*ceil(n, j.cols) || j.rows > maxRows(j.cols, l2) || j.cols > maxCols || j.cols%panel != 0 || j.rowBlocks*j.rows < m || (j.rowBlocks-1)*j.rows >= m {
 					t.Errorf("m=%d n=%d k=%d: %d tasks, %d blocks of %d rows, %d columns each", m, n, k, tasks, j.rowBlocks, j.rows, j.cols)
 				}
 				if m*n*k > 1<<27 && m > 200 && tasks < 2*threads {
 					t.Errorf("m=%d n=%d k=%d: only %d tasks for %d threads", m, n, k, tasks, threads)
 				}
-				if alone := j.cut(nil, k); (m+4)*n*k <= 1<<19 && tasks > alone {
+				if alone := j.cut(nil, k); (m+7)*n*k <= 1<<19 && tasks > alone {
 					t.Errorf("m=%d n=%d k=%d is cut to no purpose", m, n, k)
 				}
 			}

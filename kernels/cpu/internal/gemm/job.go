@@ -173,9 +173,8 @@ func (j *job) task(i int) {
 	scratches.Put(s)
 }
 
-// aside tells whether dst's sums grow in scratch: dst is in 16 bits, or its rows
-// push one another out of the cache.
-func (j *job) aside() bool { return j.outKind != KindF32 || j.m >= 8 && aliased(j.ldd) }
+// aside tells whether sums grow in scratch, dst being in 16 bits.
+func (j *job) aside() bool { return j.outKind != KindF32 }
 
 // open makes room for the sums of a block of dst, with what is there already
 // where it is added to.
@@ -189,12 +188,7 @@ func (j *job) open(s *scratch, row0, row1, col0, col1 int, add bool) {
 	s.sums = &s.c[0]
 	if add {
 		for i := row0; i < row1; i++ {
-			to, at := s.c[(i-row0)*s.ld:][:col1-col0], i*j.ldd+col0
-			if j.outKind == KindF32 {
-				copy(to, j.dst[at:])
-			} else {
-				widen(to, j.out[at:], j.outKind)
-			}
+			widen(s.c[(i-row0)*s.ld:][:col1-col0], j.out[i*j.ldd+col0:], j.outKind)
 		}
 	}
 }
@@ -207,8 +201,6 @@ func (j *job) close(s *scratch, row0, row1, col0, col1 int) {
 	for i := row0; i < row1; i++ {
 		from, at := s.c[(i-row0)*s.ld:][:col1-col0], i*j.ldd+col0
 		switch j.outKind {
-		case KindF32:
-			copy(j.dst[at:], from)
 		case KindBF16:
 			vec.NarrowBF16(j.out[at:][:len(from)], from)
 		case KindF16:

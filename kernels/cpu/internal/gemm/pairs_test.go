@@ -174,7 +174,7 @@ func TestProductOfEveryStorage(t *testing.T) {
 				storages{form, KindBF16, KindBF16, KindF32, 13, 34, 4 * size, size%2 == 0, false, size % 2, size%4 == 0}.check(t, rng)
 				storages{form, KindBF16, KindBF16, KindF32, 3, 34, 4*size + 1, size%2 == 0, true, size % 3, false}.check(t, rng)
 			}
-			storages{form, KindBF16, KindBF16, KindF32, maxRows + 5, 137, 131, false, true, 1, false}.check(t, rng)
+			storages{form, KindBF16, KindBF16, KindF32, maxRows(maxCols, l2) + 5, 137, 131, false, true, 1, false}.check(t, rng)
 			storages{form, KindBF16, KindF32, KindBF16, 41, 137, 131, false, true, 1, false}.check(t, rng)
 		}
 		// Rows that are copied since they would push one another out of the cache.

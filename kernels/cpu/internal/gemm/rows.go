@@ -9,7 +9,7 @@ func aliased(ld int) bool { return ld%512 == 0 && ld > 512 }
 // way or its rows are aliased.
 func (j *job) rowsOf(s *scratch, row0, row1, k0, kc int) (a *float32, as, ak int) {
 	rows := row1 - row0
-	copied := rows >= 4 && j.ak == 1 && aliased(j.as)
+	copied := j.copied(rows)
 	switch {
 	case j.pairs:
 		at := row0*j.as + 2*k0
@@ -18,7 +18,9 @@ func (j *job) rowsOf(s *scratch, row0, row1, k0, kc int) (a *float32, as, ak int
 			return word(j.aBits, at), j.as / 2, 1
 		}
 		s.a = room(s.a, rows*KC)
-		copyPairs(s.a, j.aBits[at:], j.as, rows, kc, tail)
+		if tail || !copyRowsFast(s.a, word(j.aBits, at), 2*j.as, rows, kc) {
+			copyPairs(s.a, j.aBits[at:], j.as, rows, kc, tail)
+		}
 	case j.aKind != KindF32:
 		s.a = room(s.a, rows*KC)
 		for i := range rows {
@@ -26,6 +28,9 @@ func (j *job) rowsOf(s *scratch, row0, row1, k0, kc int) (a *float32, as, ak int
 		}
 	case copied:
 		s.a = room(s.a, rows*KC)
+		if copyRowsFast(s.a, &j.a[row0*j.as+k0], 4*j.as, rows, kc) {
+			break
+		}
 		for i := range rows {
 			copy(s.a[i*KC:][:kc], j.a[(row0+i)*j.as+k0:])
 		}
@@ -33,6 +38,15 @@ func (j *job) rowsOf(s *scratch, row0, row1, k0, kc int) (a *float32, as, ak int
 		return &j.a[row0*j.as+k0*j.ak], j.as, j.ak
 	}
 	return &s.a[0], KC, 1
+}
+
+// copied tells whether so many rows of a are aliased and read often enough to be copied.
+func (j *job) copied(rows int) bool {
+	ld := j.as
+	if j.pairs {
+		ld /= 2
+	}
+	return rows >= 4 && j.ak == 1 && aliased(ld)
 }
 
 // copyPairs copies rows of kc words; an odd tail's last word gets a zero half.

@@ -50,6 +50,11 @@ func packColumns16BF16(dst *float32, src *float32, ldb int, blocks int)
 //go:noescape
 func packRowPairs(dst *float32, src *uint16, ld int, pairs int, kc int, panels int)
 
+// copyRows sets dst[i*KC+l] = src[i][l] for i < rows and l < KC, rows ldb bytes apart.
+//
+//go:noescape
+func copyRows(dst *float32, src *float32, ldb int, rows int)
+
 // widenBF16 widens 16*blocks elements of src.
 //
 //go:noescape

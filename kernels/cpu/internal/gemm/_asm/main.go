@@ -18,6 +18,7 @@ func main() {
 	packColumns16(f32)
 	packColumns16(bf16)
 	packRowPairs()
+	copyRows()
 	widen(bf16)
 	widen(f16)
 	for _, set := range []isa{avx2, avx512, bf16Pairs} {

@@ -183,6 +183,36 @@ func packRowPairs() {
 	RET()
 }
 
+// copyRows writes the copy of pieces of rows, KC words each, one after the other.
+func copyRows() {
+	TEXT("copyRows", NOSPLIT, "func(dst, src *float32, ldb, rows int)")
+	Pragma("noescape")
+	Doc("copyRows sets dst[i*KC+l] = src[i][l] for i < rows and l < KC, rows ldb bytes apart.")
+	const line, lines = 64, 4 // a piece
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64())
+	ld := Load(Param("ldb"), GP64())
+	rows := Load(Param("rows"), GP64())
+	ahead := GP64()
+	MOVQ(ld, ahead)
+	SHLQ(U8(4), ahead)
+	Label("row")
+	for at := 0; at < lines*line; at += line {
+		PREFETCHT0(Mem{Base: src, Index: ahead, Scale: 1, Disp: at})
+	}
+	for at := 0; at < lines*line; at += 32 {
+		v := YMM()
+		VMOVUPS(Mem{Base: src, Disp: at}, v)
+		VMOVUPS(v, Mem{Base: dst, Disp: at})
+	}
+	ADDQ(ld, src)
+	ADDQ(U32(lines*line), dst)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
 // widen writes the expansion of consecutive 16-bit elements.
 func widen(s storage) {
 	TEXT("widen"+s.name, NOSPLIT, name("func(dst *float32, src *%s, blocks int)", s.goType))

@@ -100,8 +100,16 @@ func tile(s isa, rows, vecs int) {
 		CMPQ(ldb, U32(panelBytes))
 		JNE(LabelRef("loop"))
 		CMPQ(ak, U8(4))
-		JNE(LabelRef("loop"))
-		unrolledRows(s, k, as, b, ap, acc)
+		if s.pairs {
+			JNE(LabelRef("loop"))
+			unrolledRows(s, k, as, b, ap, acc)
+		} else {
+			JNE(LabelRef("columns"))
+			unrolledRows(s, k, as, b, ap, acc)
+			JMP(LabelRef("loop"))
+			Label("columns")
+			unrolledColumns(s, k, a, as, ak, b, ap, acc)
+		}
 	}
 	Label("loop")
 	step(s, Mem{Base: b}, ap.at, acc)
@@ -192,6 +200,29 @@ func unrolledRows(s isa, k, as, b GPVirtual, ap rowPointers, acc [][]VecVirtual)
 				ADDQ(U8(4*unroll), p)
 			}
 			ADDQ(as, next)
+		})
+}
+
+// unrolledColumns is for columns of a (as = 1), asking as unrolledRows does.
+func unrolledColumns(s isa, k, a, as, ak, b GPVirtual, ap rowPointers, acc [][]VecVirtual) {
+	CMPQ(as, U8(4))
+	JNE(LabelRef("loop"))
+	steps := newRowPointers(a, ak, unroll)
+	next := GP64()
+	MOVQ(ak, next)
+	SHLQ(U8(6), next) // KC of them
+	ADDQ(a, next)
+	ahead := rowPointers{base: []GPVirtual{next}, step: ak, triple: steps.triple}
+	rounds(s, "steps", k, b, acc,
+		func(l, row int) Mem { return steps.at(l).Offset(4 * row) },
+		func(l int) {
+			PREFETCHT0(steps.at(l).Offset(4 * (2*len(acc) - 1)))
+			PREFETCHT1(ahead.at(l))
+		},
+		func() {
+			for _, p := range append([]GPVirtual{next}, ap.base...) {
+				LEAQ(Mem{Base: p, Index: ak, Scale: 4}, p)
+			}
 		})
 }
 

@@ -28,52 +28,52 @@ func packColumns16(s storage) {
 	SHLQ(U8(4), ahead)
 	ADDQ(src, ahead)
 	next := newRowPointers(ahead, ld, 16)
-	var lane [4]OpmaskVirtual // the second, third and fourth 128 bits
-	bits := GP32()
-	for i := 1; i < 4; i++ {
-		lane[i] = K()
-		MOVL(U32(15<<(4*i)), bits)
-		KMOVW(bits, lane[i])
-	}
 	var high VecVirtual
 	if s == bf16 {
+		bits := GP32()
 		high = ZMM()
 		MOVL(U32(0xffff0000), bits)
 		VPBROADCASTD(bits, high)
 	}
 
 	Label("block")
-	for q := range 4 {
-		// Lane L of t[g] holds four words of row 4L+g: transposing lanes makes
-		// columns of sixteen rows.
-		var t [4]VecVirtual
-		for g := range t {
-			t[g] = ZMM()
-			VMOVUPS(rows.at(g).Offset(16*q), t[g].AsX())
-			for i := 1; i < 4; i++ {
-				VBROADCASTF32X4(rows.at(4*i+g).Offset(16*q), lane[i], t[g])
-			}
-			// The next rows, and these rows' next KC products: a row's piece in
-			// a chunk is too short for the hardware's prefetchers.
-			PREFETCHT0(next.at(4*q + g))
-			PREFETCHT1(rows.at(4*q + g).Offset(s.size * 64))
-		}
-		var u [4]VecVirtual
-		for i := range u {
-			u[i] = ZMM()
-		}
-		VUNPCKLPS(t[1], t[0], u[0])
-		VUNPCKHPS(t[1], t[0], u[1])
-		VUNPCKLPS(t[3], t[2], u[2])
-		VUNPCKHPS(t[3], t[2], u[3])
-		for c := range 4 {
-			o := ZMM()
-			if c%2 == 0 {
-				VUNPCKLPD(u[2+c/2], u[c/2], o)
-			} else {
-				VUNPCKHPD(u[2+c/2], u[c/2], o)
-			}
-			word := 4*q + c
+	// Each line is read once: rows a power of two apart push one another out of
+	// the cache.
+	var r [16]VecVirtual
+	for i := range r {
+		r[i] = ZMM()
+		VMOVUPS(rows.at(i), r[i])
+		// The next rows, and these rows' next KC products: a row's piece in a
+		// chunk is too short for the hardware's prefetchers.
+		PREFETCHT0(next.at(i))
+		PREFETCHT1(rows.at(i).Offset(s.size * 64))
+	}
+	both := func(low, high func(...Op), a, b int) {
+		t := ZMM()
+		low(r[b], r[a], t)
+		high(r[b], r[a], r[b])
+		r[a] = t
+	}
+	// Four rows at a time: 4×4 within every 128 bits. Then r[4g+c] holds, of rows
+	// 4g to 4g+3, columns c, 4+c, 8+c and 12+c.
+	for g := 0; g < 16; g += 4 {
+		both(VUNPCKLPS, VUNPCKHPS, g, g+1)
+		both(VUNPCKLPS, VUNPCKHPS, g+2, g+3)
+		both(VUNPCKLPD, VUNPCKHPD, g, g+2)
+		both(VUNPCKLPD, VUNPCKHPD, g+1, g+3)
+		r[g+1], r[g+2] = r[g+2], r[g+1]
+	}
+	// Then 4×4 of those 128 bits.
+	lanes := func(order uint8) func(...Op) {
+		return func(ops ...Op) { VSHUFF32X4(append([]Op{U8(order)}, ops...)...) }
+	}
+	for c := range 4 {
+		both(lanes(0x88), lanes(0xdd), c, 4+c) // columns c and 8+c, 4+c and 12+c
+		both(lanes(0x88), lanes(0xdd), 8+c, 12+c)
+		both(lanes(0x88), lanes(0xdd), c, 8+c)
+		both(lanes(0x88), lanes(0xdd), 4+c, 12+c)
+		for i, o := range []VecVirtual{r[c], r[4+c], r[8+c], r[12+c]} {
+			word := 4*i + c
 			if s == bf16 {
 				even := ZMM()
 				VPSLLD(U8(16), o, even)
