@@ -35,8 +35,8 @@ func TestArena(t *testing.T) {
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
 			if i := rapid.IntRange(0, len(used)).Draw(t, "which"); i < len(used) && rapid.Bool().Draw(t, "free") {
 				data := used[i].(*mem).data
-				for _, b := range data {
-					if b != data[0] {
+				for k := 0; k < len(data); k += 127 {
+					if data[k] != data[0] {
 						t.Fatal("a block was written to through another")
 					}
 				}
@@ -44,7 +44,7 @@ func TestArena(t *testing.T) {
 				a.Free(used[i])
 				used = slices.Delete(used, i, i+1)
 			} else {
-				n := rapid.OneOf(rapid.Int64Range(0, 3000), rapid.Int64Range(0, 2<<20)).Draw(t, "bytes")
+				n := rapid.OneOf(rapid.Int64Range(0, 3000), rapid.Int64Range(0, 300<<10)).Draw(t, "bytes")
 				m, err := a.Alloc(n)
 				if err != nil || m.Size() < n || m.Size() != a.AllocSize(n) {
 					t.Fatalf("%d bytes for %d (%v), announced %d", m.Size(), n, err, a.AllocSize(n))
