@@ -1,3 +1,6 @@
+// Package host is what backends that compute in host memory share: an arena,
+// typed access to buffers, copies and the sticky error. It must not import
+// tensor or any backend.
 package host
 
 import (
