@@ -109,6 +109,7 @@ func (a *Arena) find(size int64) *mem {
 func (a *Arena) grow(size int64) *mem {
 	ahead := min((a.stats.InUse+a.stats.Cached)/8, mostAhead) &^ (grain - 1)
 	chunk := make([]byte, max(size, leastChunk, ahead))
+	hugePages(chunk)
 	m := a.record(chunk, 0, len(chunk))
 	if a.Poison {
 		fill(m.data, 0xFF)
