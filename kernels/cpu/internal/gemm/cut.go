@@ -12,10 +12,10 @@ const maxCols = 8 * panel
 var l2 = vec.CacheL2()
 
 // maxRows is the most rows of a task of so many columns, so that a chunk of a and
-// the sums take half of the L2 cache.
+// the sums take three quarters of the L2 cache.
 func maxRows(cols, l2 int) int {
 	const tallest = 12
-	return min(max(l2/8/(cols+KC), 48), 1536) / tallest * tallest
+	return min(max(l2*3/16/(cols+KC), 48), 1536) / tallest * tallest
 }
 
 // cut chooses the blocks and returns their number. A block wants to be large,
