@@ -20,7 +20,7 @@ var goals = []goal{
 		return spread(b.find(threads, "products/f32/train/"), (*row).ratio, "×", 1, 0.9)
 	}},
 	{"f32 squares ≥ 1024", "≥ 90 % of FMA peak", func(b *book, threads int) (string, bool, bool) {
-		return spread(b.find(threads, "products/f32/square/"), percent((*row).ofPeak), "%", 0, 90)
+		return spread(b.find(threads, "products/f32/square/"), computed, "%", 0, 90)
 	}},
 	{"bf16 weights, f32 arithmetic", "≥ 0.95 × our f32 rate", func(b *book, threads int) (string, bool, bool) {
 		rows := b.find(threads, "products/bf16w/train/")
@@ -34,29 +34,29 @@ var goals = []goal{
 	{"8 rows, cold f32 weights", "≥ 75 % of streaming read", cold("f32", 8, 75)},
 	{"8 rows, cold bf16 weights", "≥ 75 % of streaming read", cold("bf16w", 8, 75)},
 	{"grouped LoRA, rank 16–64, 16 segments × 64 rows", "≥ 60 % of FMA peak", func(b *book, threads int) (string, bool, bool) {
-		return spread(b.find(threads, "lora/", "/16x64/"), percent((*row).ofPeak), "%", 0, 60)
+		return spread(b.find(threads, "lora/", "/16x64/"), computed, "%", 0, 60)
 	}},
 	{"the same against one segment of 1024 rows", "≥ 0.85 ×", func(b *book, threads int) (string, bool, bool) {
 		rows := b.find(threads, "lora/", "/16x64/")
 		return spread(rows, func(r *row) float64 { return b.against(r, strings.Replace(r.Case, "/16x64/", "/1x1024/", 1)) }, "×", 0, 0.85)
 	}},
 	{"causal attention forward + backward, 14 × 512 × 64, f32", "≥ 55 % of FMA peak", func(b *book, threads int) (string, bool, bool) {
-		return spread(b.find(threads, "attention/f32/heads14-14/512x64/forward+backward"), percent((*row).ofPeak), "%", 0, 55)
+		return spread(b.find(threads, "attention/f32/heads14-14/512x64/forward+backward"), computed, "%", 0, 55)
 	}},
 	{"AdamW, rmsnorm, swiglu beyond cache", "≥ 85 % of streaming read", func(b *book, threads int) (string, bool, bool) {
 		return spread(b.find(threads, "elementwise/"), percent((*row).ofRead), "%", 0, 85)
 	}},
 	{"LoRA step, 0.5b, q and v, 1 × 512, f32", "≥ 80 % of FMA peak", func(b *book, threads int) (string, bool, bool) {
-		return spread(b.find(threads, "step/qwen2.5-0.5b/f32/qv/rank32/1x512"), percent((*row).ofPeak), "%", 0, 80)
+		return spread(b.find(threads, "step/qwen2.5-0.5b/f32/qv/rank32/1x512"), computed, "%", 0, 80)
 	}},
 	{"the same in bf16", "≥ 1.5 × PyTorch + PEFT in bf16", func(b *book, threads int) (string, bool, bool) {
 		return spread(b.find(threads, "step/qwen2.5-0.5b/bf16/qv/rank32/1x512"), (*row).ratio, "×", 0, 1.5)
 	}},
 	{"LoRA step, mini, q and v, 1 × 128, f32", "≥ 75 % of FMA peak", func(b *book, threads int) (string, bool, bool) {
-		return spread(b.find(threads, "step/mini/f32/qv/rank32/1x128"), percent((*row).ofPeak), "%", 0, 75)
+		return spread(b.find(threads, "step/mini/f32/qv/rank32/1x128"), computed, "%", 0, 75)
 	}},
 	{"SEAL's workload, mini, 16 adapters at once, f32", "≥ 70 % of FMA peak", func(b *book, threads int) (string, bool, bool) {
-		return spread(b.find(threads, "seal/mini/f32/", "/adapters16/together"), percent((*row).ofPeak), "%", 0, 70)
+		return spread(b.find(threads, "seal/mini/f32/", "/adapters16/together"), computed, "%", 0, 70)
 	}},
 	{"the same against ours one by one", "≥ 1.0 ×", func(b *book, threads int) (string, bool, bool) {
 		rows := b.find(threads, "seal/mini/", "/adapters16/together")
@@ -73,7 +73,7 @@ var goals = []goal{
 	{"decoding 0.5b, bf16, batch 8", "≥ 2.0 × llama.cpp", decoding("bf16", 8, 2)},
 	{"decoding 0.5b, bf16, batch 32", "≥ 1.5 × llama.cpp", decoding("bf16", 32, 1.5)},
 	{"training all of mini, 16 × 128", "≥ 75 % of FMA peak", func(b *book, threads int) (string, bool, bool) {
-		return spread(b.find(threads, "full/mini/"), percent((*row).ofPeak), "%", 0, 75)
+		return spread(b.find(threads, "full/mini/"), computed, "%", 0, 75)
 	}},
 }
 
@@ -92,6 +92,16 @@ func decoding(kind string, batch int, least float64) func(*book, int) (string, b
 
 func percent(f func(*row) float64) func(*row) float64 {
 	return func(r *row) float64 { return 100 * f(r) }
+}
+
+// computed is the percentage of the peak that products reach. None reaches more
+// than all: such a row's peak was measured while the machine was busy, and the
+// row counts as not measured.
+func computed(r *row) float64 {
+	if x := 100 * r.ofPeak(); x <= 102 {
+		return x
+	}
+	return 0
 }
 
 // spread sums up a figure of rows: with several, their geometric mean and the

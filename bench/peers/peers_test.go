@@ -115,6 +115,9 @@ func TestRow(t *testing.T) {
 	if r.median("torch") != 5 || r.ratio() != 2 || r.ofPeak() != 0.5 || r.ofRead() != 0.25 {
 		t.Errorf("median %v, ratio %v, of peak %v, of read %v", r.median("torch"), r.ratio(), r.ofPeak(), r.ofRead())
 	}
+	if r.Peak.FMA = 4e10; computed(r) != 0 {
+		t.Errorf("%v %% of a peak is no measurement", computed(r))
+	}
 	if alone := testRow("x", nil); alone.ratio() != 0 {
 		t.Errorf("ratio without others: %v", alone.ratio())
 	}
