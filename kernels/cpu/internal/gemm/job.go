@@ -217,6 +217,13 @@ func (j *job) chunk(s *scratch, row0, row1, col0, col1, k0, kc int, add, last bo
 	for n0 := col0; n0 < col1; n0 += panel {
 		end := min(n0+panel, col1)
 		j.pack(s.b[:kc*panel], n0, end, k0, kc)
+		if row1-row0 >= worthAhead {
+			if end < col1 {
+				j.ahead(end, min(end+panel, col1), k0, kc)
+			} else if next := min(KC, j.k()-k0-kc); next > 0 {
+				j.ahead(col0, min(col0+panel, col1), k0+kc, next)
+			}
+		}
 		for c := n0; c < end; c += set.width {
 			var bias *float32
 			if last && j.bias != nil {
@@ -233,6 +240,25 @@ func (j *job) pack(dst []float32, col0, col1, k0, kc int) {
 		packPairs(dst, &j.b, j.form, j.odd && k0+kc == j.k(), col0, col1, k0, kc)
 	} else {
 		packBlock(dst, &j.b, j.form, col0, col1, k0, kc)
+	}
+}
+
+// worthAhead is the rows whose products take longer than asking for a panel of b.
+const worthAhead = 24
+
+// ahead asks for what pack will read.
+func (j *job) ahead(col0, col1, k0, kc int) {
+	if j.pairs {
+		k0, kc = 2*k0, 2*kc
+	}
+	row0, rows, from, n := col0, col1-col0, k0, kc
+	if j.form == FormNN {
+		row0, rows, from, n = k0, kc, col0, col1-col0
+	}
+	if at := row0*j.b.Ld + from; j.b.Kind == KindF32 {
+		prefetchRows(&j.b.F32[at], 4*j.b.Ld, rows, ceil(4*n, 64))
+	} else {
+		prefetchRows(word(j.b.Bits, at), 2*j.b.Ld, rows, ceil(2*n, 64))
 	}
 }
 

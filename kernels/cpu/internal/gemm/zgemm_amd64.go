@@ -50,6 +50,11 @@ func packColumns16BF16(dst *float32, src *float32, ldb int, blocks int)
 //go:noescape
 func packRowPairs(dst *float32, src *uint16, ld int, pairs int, kc int, panels int)
 
+// prefetchRows asks for lines·64 bytes, 4 lines at most, of each of rows that are ld bytes apart.
+//
+//go:noescape
+func prefetchRows(src *float32, ld int, rows int, lines int)
+
 // copyRows sets dst[i*KC+l] = src[i][l] for i < rows and l < KC, rows ldb bytes apart.
 //
 //go:noescape

@@ -792,6 +792,42 @@ panel:
 	VZEROUPPER
 	RET
 
+// func prefetchRows(src *float32, ld int, rows int, lines int)
+// Requires: MMX+
+TEXT ·prefetchRows(SB), NOSPLIT, $0-32
+	MOVQ src+0(FP), AX
+	MOVQ ld+8(FP), CX
+	MOVQ rows+16(FP), DX
+	MOVQ lines+24(FP), BX
+	CMPQ BX, $0x02
+	JA   four
+	JE   two
+
+one:
+	PREFETCHT1 (AX)
+	ADDQ       CX, AX
+	DECQ       DX
+	JNZ        one
+	RET
+
+two:
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       CX, AX
+	DECQ       DX
+	JNZ        two
+	RET
+
+four:
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	PREFETCHT1 128(AX)
+	PREFETCHT1 192(AX)
+	ADDQ       CX, AX
+	DECQ       DX
+	JNZ        four
+	RET
+
 // func copyRows(dst *float32, src *float32, ldb int, rows int)
 // Requires: AVX, MMX+
 TEXT ·copyRows(SB), NOSPLIT, $0-32

@@ -18,6 +18,7 @@ func main() {
 	packColumns16(f32)
 	packColumns16(bf16)
 	packRowPairs()
+	prefetchRows()
 	copyRows()
 	widen(bf16)
 	widen(f16)
