@@ -90,12 +90,14 @@ func step(t *nn.Trainer, batch []nn.Sequence, adapters int, done func()) *Run {
 	for i := range updates {
 		updates[i] = nn.Update{Adapter: i, LR: 1e-4, AdamW: nn.DefaultAdamW()}
 	}
+	var losses nn.Losses
+	norms := make([]float64, len(updates))
 	return &Run{Once: func() (time.Duration, error) {
 		began := time.Now()
-		if _, err := t.ForwardBackward(batch); err != nil {
+		if err := t.ForwardBackwardInto(&losses, batch); err != nil {
 			return 0, err
 		}
-		_, err := t.OptimStep(updates)
+		err := t.OptimStepInto(norms, updates)
 		return time.Since(began), err
 	}, Close: done}
 }

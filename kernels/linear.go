@@ -1,7 +1,10 @@
 package kernels
 
 // LinearArgs: Y[i, o] = Σ_k X[i, k]·W[o, k] (+ Bias[o]). Y, X, W, Bias f;
-// Bias may be nil. Products and sums are f32.
+// Bias may be nil. Products and sums are f32; where X and W are both bf16, a
+// backend may add products in pairs, rounding once a pair, and take subnormal
+// numbers for zero, as processors' bf16 instructions do. The same holds for the
+// product of LinearBackwardInput.
 type LinearArgs struct {
 	Y, X, W, Bias Buffer
 	Rows, In, Out int

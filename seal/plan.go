@@ -3,6 +3,7 @@ package seal
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/selkie-ml/selkie/internal/sysmem"
@@ -72,52 +73,58 @@ func NewPlan(s settings.Settings, in Inputs) (Plan, error) {
 	p.TrainTokens += int64(p.Rounds*s.Outer.Epochs*len(train)*s.Outer.Keep) * int64(float64(p.AssumedEdit)+1.2*passage)
 	p.DecodeCalls = int64(p.SelfEdits)*int64(p.AssumedEdit) + int64(p.Answers)*int64(min(s.Eval.MaxTokens, 16))
 
-	// What runs at once: adapters, texts, and the tokens of a training step.
+	// What runs at once: adapters, texts, and the sequences of a training step.
 	edits := max(len(eval)*s.Edits.EvalPerArticle, len(train)*s.Edits.PerArticle)
 	together := min(s.Run.MaxAdapters, max(len(eval)*s.Edits.EvalPerArticle*s.Inner.EvalSeeds, len(train)*s.Edits.PerArticle*s.Inner.Seeds))
 	texts := min(s.Run.MaxDecodes, max(edits, int(float64(together)*questions)))
-	longest := int(1.2*passage) + p.AssumedEdit
-	tokens := max(together*s.Inner.BatchSize*max(int(passage), assumedLine), min(s.Outer.BatchSize, len(train)*s.Outer.Keep)*longest)
-	return p, p.memory(s, in.Model, together, texts, min(tokens, max(s.Run.MaxBatchTokens, longest)), longest)
+	longest := min(int(1.2*passage)+p.AssumedEdit, in.Model.Config.MaxPositions)
+	inner := repeat(max(int(passage), assumedLine), together*s.Inner.BatchSize)
+	if err := p.training(s, in.Model, s.Inner.Finetune, together, inner, longest); err != nil {
+		return p, err
+	}
+	if s.Outer.Rounds > 0 {
+		outer := repeat(longest, min(s.Outer.BatchSize, len(train)*s.Outer.Keep))
+		if err := p.training(s, in.Model, s.Outer.Finetune, 1, outer, longest); err != nil {
+			return p, err
+		}
+	}
+	p.holding(s, in.Model, texts, longest)
+	return p, nil
 }
 
-// memory estimates the bytes that the largest moments of a run hold: so many
-// adapters and texts at once, so many tokens in a training step, and texts of the
-// given length.
-func (p *Plan) memory(s settings.Settings, m *nn.Model, adapters, texts, tokens, longest int) error {
+func repeat[T any](v T, n int) []T { return slices.Repeat([]T{v}, max(n, 1)) }
+
+// training takes in what training so many adapters at once holds: exactly, for
+// sequences of the lengths given.
+func (p *Plan) training(s settings.Settings, m *nn.Model, f settings.Finetune, adapters int, lengths []int, longest int) error {
+	targets, err := nn.ParseProjections(f.Targets)
+	if err != nil {
+		return err
+	}
+	step, err := m.PlanStep(nn.StepShape{
+		Lengths:   lengths,
+		Adapters:  repeat(nn.LoRAConfig{Rank: f.Rank, Alpha: f.Alpha, Targets: targets}, adapters),
+		MaxTokens: max(s.Run.MaxBatchTokens, longest),
+	})
+	if err != nil {
+		return err
+	}
+	p.AdapterBytes, p.ActivationBytes = max(p.AdapterBytes, step.Training), max(p.ActivationBytes, step.Step)
+	return nil
+}
+
+// holding takes in the weights and the KV cache of so many texts of the given length.
+func (p *Plan) holding(s settings.Settings, m *nn.Model, texts, longest int) {
 	c := m.Config
-	longest = min(longest, c.MaxPositions)
 	for _, w := range m.Params() {
 		p.WeightBytes += int64(w.Len() * w.DType().Size())
 	}
 	if s.Outer.Rounds > 0 { // the merged weights beside the base's
 		p.WeightBytes *= 2
 	}
-	for _, f := range []struct {
-		settings.Finetune
-		n int
-	}{{s.Inner.Finetune, adapters}, {s.Outer.Finetune, 1}} {
-		targets, err := nn.ParseProjections(f.Targets)
-		if err != nil {
-			return err
-		}
-		var elements int64
-		for _, t := range targets {
-			in, out := c.Shape(t)
-			elements += int64(c.Layers) * int64(f.Rank) * int64(in+out)
-		}
-		p.AdapterBytes = max(p.AdapterBytes, 16*elements*int64(f.n)) // values, gradients, two moments
-	}
-	// Per token and layer: what the block keeps for its backward pass.
-	perLayer := int64(6*c.HiddenSize + 4*c.Heads*c.HeadDim + 4*c.KVHeads*c.HeadDim + 4*c.Intermediate)
-	p.ActivationBytes = 4 * int64(tokens) * perLayer * int64(c.Layers)
-	if m.Recompute { // every block's input, and one block's inside
-		p.ActivationBytes = 4 * int64(tokens) * (perLayer + int64(c.HiddenSize*c.Layers))
-	}
 	page := int64(c.Layers*2*c.KVHeads*c.HeadDim*nn.PageSize) * int64(m.Compute.Size())
 	each := int64((longest + nn.PageSize - 1) / nn.PageSize)
 	p.CacheBytes = min(page*each*int64(texts), max(1<<30, page*each))
-	return nil
 }
 
 // Bytes is the memory a run needs at most, by this estimate: training holds

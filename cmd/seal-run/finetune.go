@@ -195,18 +195,18 @@ func (a *app) finetuneAdapter(c *cobra.Command, f finetuneFlags, config nn.Confi
 	}
 	cfg.LoRA = &lora
 	cfg.Settings["rank"], cfg.Settings["alpha"], cfg.Settings["targets"] = fmt.Sprint(lora.Rank), fmt.Sprint(lora.Alpha), fmt.Sprint(lora.Targets)
-	longest := f.maxTokens
-	for _, e := range data.Examples {
-		longest = max(longest, len(e.Tokens))
-	}
-	if err := a.checkMemory("the training", weightBytes(f.model)+activationBytes(config, longest), "take fewer --max-tokens, or shorter examples (--length with --cut)"); err != nil {
-		return err
-	}
 	dev, err := a.open()
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
+	longest := 1
+	for _, e := range data.Examples {
+		longest = max(longest, len(e.Tokens))
+	}
+	if err := a.planTraining(dev, &cfg, longest, "take fewer --max-tokens, or shorter examples (--length with --cut)"); err != nil {
+		return err
+	}
 	stop, err := a.showPretraining("finetuning", &cfg)
 	if err != nil {
 		return err

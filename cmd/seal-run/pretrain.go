@@ -282,14 +282,14 @@ func (a *app) runPretraining(c *cobra.Command, what string, cfg pretrain.Config,
 	if err := cfg.Shape.Validate(); err != nil {
 		return err
 	}
-	if err := a.checkMemory("the training", trainingBytes(cfg.Shape, cfg.MaxTokens), "choose a smaller model, or fewer --max-tokens"); err != nil {
-		return err
-	}
 	dev, err := a.open()
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
+	if err := a.planTraining(dev, &cfg, min(cfg.Shape.MaxPositions, cfg.MaxTokens), "choose a smaller model, or fewer --max-tokens"); err != nil {
+		return err
+	}
 	a.say("training %.2f million parameters for %d steps in %s", float64(cfg.Shape.NumParameters())/1e6, cfg.Steps, cfg.Dir)
 	stop, err := a.showPretraining(what, &cfg)
 	if err != nil {
@@ -308,16 +308,24 @@ func (a *app) runPretraining(c *cobra.Command, what string, cfg pretrain.Config,
 	return nil
 }
 
-// trainingBytes estimates what training all parameters holds at most.
-func trainingBytes(c nn.Config, tokens int) int64 {
-	return 16*c.NumParameters() + activationBytes(c, tokens)
-}
-
-// activationBytes estimates what the layers keep of a batch for its backward
-// pass, in f32.
-func activationBytes(c nn.Config, tokens int) int64 {
-	layer := int64(6*c.HiddenSize + 4*c.Heads*c.HeadDim + 4*c.KVHeads*c.HeadDim + 4*c.Intermediate)
-	return 4 * int64(tokens) * layer * int64(c.Layers)
+// planTraining says what a step with sequences of up to longest tokens will hold,
+// and refuses one that cannot fit, before it begins.
+func (a *app) planTraining(dev *tensor.Device, cfg *pretrain.Config, longest int, advice string) error {
+	shape := nn.StepShape{Lengths: slices.Repeat([]int{longest}, max(1, cfg.MaxTokens/longest)), MaxTokens: cfg.MaxTokens}
+	if cfg.LoRA != nil {
+		shape.Adapters = []nn.LoRAConfig{*cfg.LoRA}
+	}
+	plan, err := nn.PlanStep(dev, cfg.Shape, nn.LoadOptions{Compute: cfg.Compute, Recompute: cfg.Recompute, Float32: cfg.LoRA == nil}, shape)
+	if err != nil {
+		return err
+	}
+	weights := plan.Mapped + plan.Weights
+	if err := a.checkMemory("the training", plan.Mapped+plan.Peak(), advice); err != nil {
+		return err
+	}
+	a.say("memory at most %s: weights %s, training state %s, a step of %d tokens %s", sysmem.Format(plan.Mapped+plan.Peak()),
+		sysmem.Format(weights), sysmem.Format(plan.Training), max(longest, cfg.MaxTokens/longest*longest), sysmem.Format(plan.Step))
+	return nil
 }
 
 // checkMemory refuses a plan that cannot fit, before it begins.
