@@ -78,7 +78,7 @@ func NewPlan(s settings.Settings, in Inputs) (Plan, error) {
 	together := min(s.Run.MaxAdapters, max(len(eval)*s.Edits.EvalPerArticle*s.Inner.EvalSeeds, len(train)*s.Edits.PerArticle*s.Inner.Seeds))
 	texts := min(s.Run.MaxDecodes, max(edits, int(float64(together)*questions)))
 	longest := min(int(1.2*passage)+p.AssumedEdit, in.Model.Config.MaxPositions)
-	inner := repeat(max(int(passage), assumedLine), together*s.Inner.BatchSize)
+	inner := repeat(min(max(int(passage), assumedLine), in.Model.Config.MaxPositions), together*s.Inner.BatchSize)
 	if err := p.training(s, in.Model, s.Inner.Finetune, together, inner, longest); err != nil {
 		return p, err
 	}

@@ -314,6 +314,8 @@ func (a *app) planTraining(dev *tensor.Device, cfg *pretrain.Config, longest int
 	shape := nn.StepShape{Lengths: slices.Repeat([]int{longest}, max(1, cfg.MaxTokens/longest)), MaxTokens: cfg.MaxTokens}
 	if cfg.LoRA != nil {
 		shape.Adapters = []nn.LoRAConfig{*cfg.LoRA}
+	} else if err := a.checkMemory("the training", 16*cfg.Shape.NumParameters(), advice); err != nil {
+		return err // the state alone, of any size of model
 	}
 	plan, err := nn.PlanStep(dev, cfg.Shape, nn.LoadOptions{Compute: cfg.Compute, Recompute: cfg.Recompute, Float32: cfg.LoRA == nil}, shape)
 	if err != nil {
