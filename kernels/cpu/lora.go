@@ -62,7 +62,7 @@ func (t *loraTask) do(lo, hi int, w *worker) {
 		if next == hi {
 			next += (t.workers - 1) * (hi - lo)
 		}
-		t.apply(g, &t.pieces[t.heads[min(next, len(t.heads)-1)]], n, t.y.from(row*t.out), t.x.from(row*t.in), t.h[row*t.max:], t.max, w)
+		t.apply(g, &t.pieces[t.heads[min(next, len(t.heads)-1)]], n, t.y.tail(row*t.out), t.x.tail(row*t.in), t.h[row*t.max:], t.max, w)
 	}
 }
 
@@ -144,16 +144,6 @@ func scaleRows(dst, h []float32, ldh, n, rank int, scale float32) {
 
 func f32Matrix(x []float32, ld int) gemm.Matrix {
 	return gemm.Matrix{F32: x, Kind: gemm.KindF32, Ld: ld}
-}
-
-// from is the view without its first n elements.
-func (e elems) from(n int) elems {
-	if e.dtype == kernels.F32 {
-		e.f32 = e.f32[n:]
-	} else {
-		e.u16 = e.u16[n:]
-	}
-	return e
 }
 
 // blocks calls f for columns c … c+cols of rows i … i+m, all n of them, as

@@ -110,18 +110,3 @@ func copyRowsFast(dst []float32, src *float32, ldb, rows, kc int) bool {
 	copyRows(&dst[0], src, ldb, rows)
 	return true
 }
-
-// widenFast widens what it can in blocks of 16 and returns how many elements it did.
-func widenFast(dst []float32, src []uint16, kind Kind) int {
-	blocks := len(dst) / 16
-	if vec.Active() == vec.Generic || blocks == 0 {
-		return 0
-	}
-	switch kind {
-	case KindBF16:
-		widenBF16(&dst[0], &src[0], blocks)
-	case KindF16:
-		widenF16(&dst[0], &src[0], blocks)
-	}
-	return blocks * 16
-}

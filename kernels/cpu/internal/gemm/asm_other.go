@@ -18,6 +18,4 @@ func packPairRowsFast([]float32, *Matrix, int, int, int, int, int) int { return 
 
 func copyRowsFast([]float32, *float32, int, int, int) bool { return false }
 
-func widenFast([]float32, []uint16, Kind) int { return 0 }
-
 func prefetchRows(*float32, int, int, int) {}

@@ -22,7 +22,7 @@
 //
 // The package starts no goroutines: the caller passes its worker pool as a
 // [Parallel], or nil to run in the calling goroutine. In the steady state a call
-// allocates nothing. It may import vec, and knows nothing of tensors or buffers.
+// allocates nothing. It may import vec and internal/half, and knows nothing of tensors or buffers.
 package gemm
 
 import (

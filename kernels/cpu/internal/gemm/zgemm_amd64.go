@@ -60,16 +60,6 @@ func prefetchRows(src *float32, ld int, rows int, lines int)
 //go:noescape
 func copyRows(dst *float32, src *float32, ldb int, rows int)
 
-// widenBF16 widens 16*blocks elements of src.
-//
-//go:noescape
-func widenBF16(dst *float32, src *uint16, blocks int)
-
-// widenF16 widens 16*blocks elements of src.
-//
-//go:noescape
-func widenF16(dst *float32, src *uint16, blocks int)
-
 // tileAVX2_6x16 is a kernelFunc of tiles of 6 rows and up to 16 columns.
 //
 //go:noescape

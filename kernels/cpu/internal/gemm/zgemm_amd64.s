@@ -866,46 +866,6 @@ row:
 	VZEROUPPER
 	RET
 
-// func widenBF16(dst *float32, src *uint16, blocks int)
-// Requires: AVX, AVX2
-TEXT ·widenBF16(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ blocks+16(FP), DX
-
-block:
-	VPMOVZXWD (CX), Y0
-	VPSLLD    $0x10, Y0, Y0
-	VMOVUPS   Y0, (AX)
-	VPMOVZXWD 16(CX), Y0
-	VPSLLD    $0x10, Y0, Y0
-	VMOVUPS   Y0, 32(AX)
-	ADDQ      $0x20, CX
-	ADDQ      $0x40, AX
-	DECQ      DX
-	JNZ       block
-	VZEROUPPER
-	RET
-
-// func widenF16(dst *float32, src *uint16, blocks int)
-// Requires: AVX, F16C
-TEXT ·widenF16(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ blocks+16(FP), DX
-
-block:
-	VCVTPH2PS (CX), Y0
-	VMOVUPS   Y0, (AX)
-	VCVTPH2PS 16(CX), Y0
-	VMOVUPS   Y0, 32(AX)
-	ADDQ      $0x20, CX
-	ADDQ      $0x40, AX
-	DECQ      DX
-	JNZ       block
-	VZEROUPPER
-	RET
-
 // func tileAVX2_6x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileAVX2_6x16(SB), NOSPLIT, $0-89

@@ -20,8 +20,6 @@ func main() {
 	packRowPairs()
 	prefetchRows()
 	copyRows()
-	widen(bf16)
-	widen(f16)
 	for _, set := range []isa{avx2, avx512, bf16Pairs} {
 		for _, rows := range set.rows {
 			for _, vecs := range []int{2, 1} {

@@ -212,25 +212,3 @@ func copyRows() {
 	VZEROUPPER()
 	RET()
 }
-
-// widen writes the expansion of consecutive 16-bit elements.
-func widen(s storage) {
-	TEXT("widen"+s.name, NOSPLIT, name("func(dst *float32, src *%s, blocks int)", s.goType))
-	Pragma("noescape")
-	Doc(name("widen%s widens 16*blocks elements of src.", s.name))
-	dst := Load(Param("dst"), GP64())
-	src := Load(Param("src"), GP64())
-	blocks := Load(Param("blocks"), GP64())
-	Label("block")
-	for i := range 2 {
-		v := YMM()
-		s.load(Mem{Base: src, Disp: 16 * i}, v)
-		VMOVUPS(v, Mem{Base: dst, Disp: 32 * i})
-	}
-	ADDQ(U8(32), src)
-	ADDQ(U8(64), dst)
-	DECQ(blocks)
-	JNZ(LabelRef("block"))
-	VZEROUPPER()
-	RET()
-}
