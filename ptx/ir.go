@@ -44,8 +44,10 @@ type Var struct {
 	Align   int   // bytes; 0: natural
 	Dims    []int // array dimensions; Unsized for [] in the first
 	Init    []InitItem
-	Ptr     *PtrAttr // .param .u64 .ptr .global .align 16
-	Attrs   []string // .attribute(...), verbatim
+	Ptr     *PtrAttr  // .param .u64 .ptr .global .align 16
+	Attrs   []string  // .attribute(...), verbatim
+	Opaque  string    // initialiser of a .samplerref or .texref, verbatim
+	Reg     *Register // of a parameter in the .reg space
 	Pos     Pos
 }
 
@@ -75,8 +77,10 @@ type Func struct {
 	Returns    []*Var      // .param or .reg variables
 	Params     []*Var      // .param or .reg variables
 	Directives []Directive // .maxntid and the like, between the header and the body
+	Attrs      []string    // .attribute(...), verbatim
 	NoReturn   bool
 	Body       *Block
+	Regs       []*Register // those mentioned; the index is Register.ID
 	Pos        Pos
 }
 
@@ -96,7 +100,7 @@ type Block struct {
 }
 
 // Stmt is what stands in a function's body: *Instr, *Label, *RegDecl, *Var, *Block,
-// *Directive (.pragma, .loc), *BranchTargets, *CallPrototype.
+// *Directive (.pragma, .loc), *BranchTargets, *CallTargets, *CallPrototype.
 type Stmt interface{ stmt() }
 
 // A Label marks the next instruction of its scope.
@@ -135,6 +139,13 @@ type BranchTargets struct {
 	Pos    Pos
 }
 
+// CallTargets is the labelled list of functions an indirect call chooses from.
+type CallTargets struct {
+	Name  string
+	Funcs []string
+	Pos   Pos
+}
+
 // CallPrototype is the labelled prototype of an indirect call.
 type CallPrototype struct {
 	Name  string
@@ -165,14 +176,16 @@ type Pos struct {
 }
 
 // Operand is an argument of an instruction: Reg, Imm, Special, Sym, Mem, Vec, Pair,
-// Not, Sink, List.
+// Not, Neg, Sink, List.
 type Operand interface{ operand() }
 
 type (
-	// Reg is a register, or an element of a vector register (Elem 'x' 'y' 'z' 'w').
+	// Reg is a register, or an element of a vector register (Elem 'x' 'y' 'z' 'w'),
+	// or bytes of a register, as video instructions select them (Sel "b0", "h1", "b7610").
 	Reg struct {
 		R    *Register
 		Elem byte
+		Sel  string
 	}
 	// Imm is a constant, kept with its kind so that it prints as it was written.
 	Imm struct {
@@ -191,11 +204,12 @@ type (
 		Offset int64
 	}
 	// Mem is an address in brackets: a base and an offset in bytes, or for tensor
-	// copies a map and coordinates: [map, {c0, c1}].
+	// copies and textures a map and coordinates: [map, {c0, c1}].
 	Mem struct {
-		Base   Operand // Reg, Sym or Imm
-		Offset int64
-		Coords []Operand // nil but for tensor maps
+		Base    Operand // Reg, Sym or Imm
+		Offset  int64
+		Sampler Operand   // of a texture: [tex, sampler, {x, y}]
+		Coords  []Operand // nil but for tensor maps and textures
 	}
 	// Vec is a list in braces: {a, b, c, d}.
 	Vec []Operand
@@ -203,6 +217,8 @@ type (
 	Pair struct{ A, B Operand }
 	// Not is !p, a negated predicate operand.
 	Not struct{ X Operand }
+	// Neg is -c, the negated operand of a video instruction.
+	Neg struct{ X Operand }
 	// Sink is _: a result that nobody wants.
 	Sink struct{}
 	// List is a parenthesised list of a call: (ret) or (arg, arg).
@@ -230,6 +246,7 @@ func (*Var) stmt()           {}
 func (*Block) stmt()         {}
 func (*Directive) stmt()     {}
 func (*BranchTargets) stmt() {}
+func (*CallTargets) stmt()   {}
 func (*CallPrototype) stmt() {}
 
 func (Reg) operand()     {}
@@ -240,5 +257,6 @@ func (Mem) operand()     {}
 func (Vec) operand()     {}
 func (Pair) operand()    {}
 func (Not) operand()     {}
+func (Neg) operand()     {}
 func (Sink) operand()    {}
 func (List) operand()    {}
