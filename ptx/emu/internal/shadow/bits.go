@@ -100,7 +100,7 @@ func (b *Bits) First(off, n uint64) (at uint64, found bool) {
 			for w>>o&1 != 0 {
 				o++
 			}
-			return off&^63 + o, true
+			return min(off&^63+o, b.n), true
 		}
 		off, n = off+k, n-k
 	}
