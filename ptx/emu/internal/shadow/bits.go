@@ -34,7 +34,7 @@ func (b *Bits) Set(off, n uint64) {
 	n = min(n, b.n-off)
 	if n == b.n {
 		for i := range b.words {
-			atomic.StoreUint64(&b.words[i], ^uint64(0))
+			atomic.StoreUint64(&b.words[i], mask(0, min(64, b.n-uint64(i)*64)))
 		}
 		b.full.Store(true)
 		return
@@ -54,11 +54,11 @@ func (b *Bits) Set(off, n uint64) {
 
 // Has says whether all n bytes from off are in the set.
 func (b *Bits) Has(off, n uint64) bool {
+	if off >= b.n || n > b.n-off {
+		return n == 0
+	}
 	if b.full.Load() || n == 0 {
 		return true
-	}
-	if off >= b.n || n > b.n-off {
-		return false
 	}
 	if o := off & 63; o+n <= 64 {
 		m := mask(o, n)
@@ -87,12 +87,13 @@ func (b *Bits) Any(off, n uint64) bool {
 
 // First finds the first of n bytes from off that is not in the set.
 func (b *Bits) First(off, n uint64) (at uint64, found bool) {
-	if b.full.Load() {
+	if b.full.Load() && off < b.n && n <= b.n-off {
 		return 0, false
 	}
+	start := off
 	for n > 0 {
 		if off >= b.n {
-			return off, true
+			return max(start, b.n), true
 		}
 		o := off & 63
 		k := min(64-o, n)
