@@ -129,12 +129,21 @@ func (k *Builder) finish() {
 			k.f.Regs = append(k.f.Regs, r)
 		}
 	}
-	for _, s := range k.f.Body.Stmts {
-		if in, ok := s.(*Instr); ok {
-			number(in.Guard.Reg)
-			for _, a := range in.Args {
-				eachReg(a, number)
-			}
+	eachInstr(k.f.Body, func(in *Instr) {
+		number(in.Guard.Reg)
+		for _, a := range in.Args {
+			eachReg(a, number)
+		}
+	})
+}
+
+func eachInstr(b *Block, f func(*Instr)) {
+	for _, s := range b.Stmts {
+		switch s := s.(type) {
+		case *Instr:
+			f(s)
+		case *Block:
+			eachInstr(s, f)
 		}
 	}
 }

@@ -336,12 +336,15 @@ func declared(t Type) (string, Type) {
 	panic(fmt.Sprintf("ptx: no register holds a %v", t))
 }
 
-// New makes a register that nothing has been written to: ptx.New[ptx.RegF32](k).
-func New[R any, P interface {
+// regPtr lets generic helpers make a register of the type that they were given.
+type regPtr[R any] interface {
 	*R
 	set(reg)
 	Type() Type
-}](k *Builder) R {
+}
+
+// New makes a register that nothing has been written to: ptx.New[ptx.RegF32](k).
+func New[R any, P regPtr[R]](k *Builder) R {
 	var r R
 	P(&r).set(k.newReg(P(&r).Type()))
 	return r

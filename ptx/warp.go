@@ -12,13 +12,6 @@ type AnyReg32 interface {
 	isB32()
 }
 
-// reg32ptr lets generic helpers make registers of the type they were given.
-type regPtr[R any] interface {
-	*R
-	set(reg)
-	Type() Type
-}
-
 func shfl[R AnyReg32, P regPtr[R]](k *Builder, mode string, x R, b InI32, c InI32, mask InB32) R {
 	d := New[R, P](k)
 	k.put("shfl.sync."+mode+".b32", B32, d, x, b, c, mask)
