@@ -23,7 +23,7 @@ type differ struct {
 var (
 	posType      = reflect.TypeFor[Pos]()
 	registerType = reflect.TypeFor[*Register]()
-	formType     = reflect.TypeFor[*Form]()
+	matchType    = reflect.TypeFor[*match]()
 )
 
 func (d *differ) say(path string, a, b reflect.Value) {
@@ -44,7 +44,7 @@ func (d *differ) walk(path string, a, b reflect.Value) {
 		return
 	}
 	switch a.Type() {
-	case posType, formType:
+	case posType, matchType:
 		return
 	case registerType:
 		d.register(path, a.Interface().(*Register), b.Interface().(*Register))

@@ -160,7 +160,7 @@ type Instr struct {
 	Mods  []string // dotted parts in their written order, without the dots: "global", "v4", "f32"
 	Args  []Operand
 	Pos   Pos
-	form  *Form // the row of the instruction table, once resolved
+	match *match // the row of the instruction table, once resolved
 }
 
 // Guard is the predicate of an instruction; no register, no guard.

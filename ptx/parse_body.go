@@ -7,8 +7,10 @@ import (
 // opcode is a mnemonic with its modifiers, shared by the instructions of a module
 // that are spelled alike.
 type opcode struct {
-	op   string
-	mods []string
+	op    string
+	mods  []string
+	forms []*match // that the modifiers can mean
+	err   error    // why there is none
 }
 
 // block parses from { to }. The scope of a function's outermost block holds its
@@ -223,6 +225,7 @@ func (p *parser) opcode() *opcode {
 	if len(parts) > 1 {
 		o.mods = parts[1:len(parts):len(parts)]
 	}
+	o.forms, o.err = candidates(o.op, o.mods)
 	p.opcodes[text] = o
 	return o
 }
@@ -263,7 +266,14 @@ func (p *parser) instr(g Guard, pos Pos) *Instr {
 		p.slab = p.slab[n:]
 		copy(in.Args, p.args)
 	}
-	p.resolve(in, o)
+	if o.err != nil {
+		p.failAt(pos, "%s", o.err)
+	}
+	if m := o.forms[0]; m.fits(in.Args) {
+		in.match = m
+	} else if err := in.choose(o.forms); err != nil {
+		p.failAt(pos, "%s", err)
+	}
 	p.next()
 	return in
 }
