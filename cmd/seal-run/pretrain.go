@@ -73,13 +73,14 @@ type pretrainFlags struct {
 func newPretrain(a *app) *cobra.Command {
 	var f pretrainFlags
 	c := &cobra.Command{
-		Use:   "pretrain (--text FILE… | --world demo) --out DIR",
+		Use:   "pretrain (--text FILE… | --world NAME) --out DIR",
 		Short: "Train a small model and its tokenizer from scratch",
 		Long: `Pretrain trains a small Llama-style model, and a byte-level BPE tokenizer for it,
-on text files or on the demo's generated world. The folder of --out becomes a
+on text files or on the generated world of a demo. The folder of --out becomes a
 Hugging Face model folder. Interrupted or killed, the same command goes on and
 ends with the same bits.`,
 		Example: `  seal-run pretrain --world demo --out runs/demo-model
+  seal-run pretrain --world fewshot --out runs/fewshot-model
   seal-run pretrain --text book.txt --text notes.jsonl --set steps=1000 --out runs/book
   seal-run pretrain --text book.txt --config small.yaml --tokenizer models/qwen --out runs/other
   seal-run pretrain --text book.txt --settings    # what can be set, with defaults`,
@@ -88,7 +89,7 @@ ends with the same bits.`,
 	}
 	p := c.Flags()
 	p.StringArrayVar(&f.text, "text", nil, "text file, or .jsonl file of {\"text\": …}; repeatable")
-	p.StringVar(&f.world, "world", "", "generated world to train on: demo")
+	p.StringVar(&f.world, "world", "", "generated world to train on: demo or fewshot")
 	p.StringVar(&f.tokenizer, "tokenizer", "", "folder of a tokenizer to use instead of training one")
 	p.StringVar(&f.out, "out", "", "folder of the run, and of the model at its end")
 	p.StringVar(&f.config, "config", "", "YAML file of settings")
@@ -104,18 +105,21 @@ ends with the same bits.`,
 func (a *app) pretrain(c *cobra.Command, f pretrainFlags) error {
 	switch {
 	case (len(f.text) > 0) == (f.world != ""):
-		return errors.New("expected either --text FILE or --world demo")
-	case f.world != "" && f.world != "demo":
-		return fmt.Errorf("--world %s: expected demo", f.world)
+		return errors.New("expected either --text FILE or --world demo (or fewshot)")
+	case f.world != "" && f.world != "demo" && f.world != "fewshot":
+		return fmt.Errorf("--world %s: expected demo or fewshot", f.world)
 	case f.out == "" && !f.showSettings:
 		return errors.New("--out is missing: name a folder for the run")
 	case f.maxTokens < 1 || f.checkpointEvery < 1 || f.evalEvery < 0:
 		return fmt.Errorf("--max-tokens %d, --checkpoint-every %d, --eval-every %d: expected at least 1, 1 and 0", f.maxTokens, f.checkpointEvery, f.evalEvery)
 	}
-	ws, ts := defaultWorldSettings(), defaultTextSettings()
+	ws, gs, ts := defaultWorldSettings(), defaultGridSettings(), defaultTextSettings()
 	var settings any = &ws
-	if f.world == "" {
+	switch f.world {
+	case "":
 		settings = &ts
+	case "fewshot":
+		settings = &gs
 	}
 	if f.config != "" {
 		if err := readYAML(f.config, settings); err != nil {
@@ -139,10 +143,13 @@ func (a *app) pretrain(c *cobra.Command, f pretrainFlags) error {
 	}
 	var tok *tokenizer.Tokenizer
 	var err error
-	if f.world != "" {
-		tok, err = a.worldPretraining(&cfg, f, ws)
-	} else {
+	switch f.world {
+	case "":
 		tok, err = a.textPretraining(&cfg, f, ts)
+	case "fewshot":
+		tok, err = a.gridPretraining(&cfg, f, gs)
+	default:
+		tok, err = a.worldPretraining(&cfg, f, ws)
 	}
 	if err != nil {
 		return err

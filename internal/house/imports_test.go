@@ -26,19 +26,21 @@ var rooms = []room{
 	{path: "scripts", under: true},
 	{path: "bench", under: true, uses: []string{"seal", "nn", "nn/tokenizer", "nn/safetensors", "tensor", "kernels", "ptx", "internal/peak", "internal/philox", "internal/sysmem"}},
 	{path: "cmd/seal-run", uses: []string{
-		"seal", "seal/demo", "seal/journal", "seal/report", "seal/settings", "seal/world",
+		"seal", "seal/arc", "seal/arc/gridworld", "seal/demo", "seal/journal", "seal/report", "seal/settings", "seal/world",
 		"nn/pretrain", "nn/textdata", "nn", "nn/tokenizer", "nn/safetensors", "tensor", "internal/atomicfile", "internal/philox", "internal/sysmem",
 	}},
 	{path: "cmd/ptxemu", uses: []string{"ptx", "ptx/emu"}},
 
 	{path: "seal/demo", uses: []string{
-		"seal", "seal/journal", "seal/report", "seal/settings", "seal/world",
+		"seal", "seal/arc", "seal/arc/gridworld", "seal/journal", "seal/report", "seal/settings", "seal/world",
 		"nn", "nn/tokenizer", "nn/safetensors", "tensor", "internal/atomicfile", "internal/philox", "internal/sysmem",
 	}},
-	{path: "seal", uses: []string{"seal/journal", "seal/report", "seal/settings", "nn", "nn/tokenizer", "internal/atomicfile", "internal/philox", "internal/sysmem"}},
+	{path: "seal", uses: []string{"seal/arc", "seal/journal", "seal/report", "seal/settings", "nn", "nn/tokenizer", "internal/atomicfile", "internal/philox", "internal/sysmem"}},
 	{path: "seal/report", uses: []string{"internal/atomicfile"}},
 	{path: "seal/journal", uses: []string{"internal/atomicfile"}},
 	{path: "seal/settings"},
+	{path: "seal/arc/gridworld", uses: []string{"seal/arc", "seal/world", "nn/tokenizer", "internal/philox"}},
+	{path: "seal/arc", uses: []string{"nn/tokenizer", "internal/philox"}},
 	{path: "seal/world", uses: []string{"internal/philox"}},
 
 	{path: "nn/pretrain", uses: []string{"nn/textdata", "nn", "nn/safetensors", "nn/tokenizer", "tensor", "internal/atomicfile", "internal/philox"}},
