@@ -179,7 +179,12 @@ func (m MinMax) F32(a, b uint32) uint32 {
 }
 
 // F64 is min/max.f64.
-func (m MinMax) F64(a, b uint64) uint64 { return m.pick(a, b, sign64, inf64) }
+func (m MinMax) F64(a, b uint64) uint64 {
+	if r := m.pick(a, b, sign64, inf64); r&^sign64 <= inf64 {
+		return r
+	}
+	return nan64
+}
 
 // F16 is min/max.f16.
 func (m MinMax) F16(a, b uint16) uint16 {

@@ -134,14 +134,14 @@ func (l layout) fma(a, b, c uint64, r Rounding) uint64 {
 func (l layout) edges() []uint64 {
 	one := uint64(l.bias()) << l.man
 	mags := []uint64{0, 1, 2, 3, 1<<l.man - 1, 1 << l.man, 1<<l.man + 1, one - 1, one, one + 1, one + 1<<(l.man-1),
-		one + 1<<l.man, l.limit() - 1, l.limit() - 2, l.limit(), l.nan(), l.nan() - 1,
+		one + 1<<l.man, l.limit() - 1, l.limit() - 2, l.limit(), l.sign() - 1, l.sign() - 2,
 		(one + 1<<l.man*uint64(l.man)) + 1, one - 1<<l.man*uint64(l.man), one - 1<<l.man*uint64(l.man+1) + 1}
 	if !l.finite {
 		mags = append(mags, l.infBits()|1)
 	}
 	var all []uint64
 	for _, m := range mags {
-		all = append(all, m&l.nan(), m&l.nan()|l.sign())
+		all = append(all, m&(l.sign()-1), m&(l.sign()-1)|l.sign())
 	}
 	return all
 }

@@ -9,7 +9,7 @@ import (
 // are rare, and error terms of floating point fail where results are tiny.
 
 const (
-	nan64  = 0x7fffffffffffffff // what f64 operations give for NaN here
+	nan64  = 0xfff8000000000000 // what f64 operations give for NaN
 	inf64  = 0x7ff0000000000000
 	sign64 = 1 << 63
 )

@@ -81,6 +81,9 @@ func odd32(x float64) uint32 {
 	return b
 }
 
+// RoundF16 rounds an f64 to f16 to nearest even; NaN becomes canonical.
+func RoundF16(x float64) uint16 { return toF16(x) }
+
 // toF16 rounds an f64 to f16 to nearest.
 func toF16(x float64) uint16 { return F32ToF16(odd32(x)) }
 

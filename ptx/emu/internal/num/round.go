@@ -38,13 +38,19 @@ func (l layout) bias() int       { return 1<<(l.exp-1) - 1 }
 func (l layout) sign() uint64    { return 1 << (l.exp + l.man) }
 func (l layout) infBits() uint64 { return (1<<l.exp - 1) << l.man }
 
-// nan is the canonical NaN: every bit but the sign set.
-func (l layout) nan() uint64 { return l.sign() - 1 }
+// nan is the canonical NaN: every bit but the sign set; of f64 the IEEE default one
+// (CUDA C++ Programming Guide, "Floating-Point Standard").
+func (l layout) nan() uint64 {
+	if l == layF64 {
+		return nan64
+	}
+	return l.sign() - 1
+}
 
 // limit is the first magnitude that is no finite number: infinity, or e4m3's NaN.
 func (l layout) limit() uint64 {
 	if l.finite {
-		return l.nan()
+		return l.sign() - 1
 	}
 	return l.infBits()
 }
