@@ -225,6 +225,9 @@ func (k *Builder) emit(op string, args ...Operand) *Instr {
 			panic(fmt.Sprintf("ptx: %s: %s: operand %d: %s", authorLine(), op, i+1, why))
 		}
 	}
+	if err := in.Resolve(); err != nil {
+		panic(fmt.Sprintf("ptx: %s: %v", authorLine(), err))
+	}
 	k.cur.Stmts = append(k.cur.Stmts, in)
 	return in
 }

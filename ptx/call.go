@@ -66,7 +66,7 @@ func (k *Builder) call(f *Builder, result reg, t Type, args []AnyReg) {
 	if len(in) > 0 {
 		ops = append(ops, in)
 	}
-	k.emit("call.uni", ops...).Mods = nil
+	k.emit("call", ops...)
 	if t != NoType {
 		k.emit("ld.param."+f.f.Returns[0].Type.String(), Reg{R: result.r}, Mem{Base: Sym{Name: ret}})
 	}

@@ -84,59 +84,6 @@ func (k *Builder) Movmatrix(x RegB32) RegB32 {
 	return d
 }
 
-// Matrix multiply-accumulate by a warp, d = a*b + c, A row-major and B column-major in
-// their fragments. Lane = 4g + t; see the tables of PTX ISA, "Matrix Fragments for
-// mma.m16n8k16" and the following. d may be c.
-
-func (k *Builder) mma(op string, d, a, b, c Vec) { k.emit("mma.sync.aligned."+op, d, a, b, c) }
-
-// MmaBF16 is mma.m16n8k16 on bf16 with f32 sums; c0, c1 lie in row g, c2, c3 in row
-// g+8, columns 2t, 2t+1. (sm_80)
-func (k *Builder) MmaBF16(d [4]RegF32, a [4]RegB32, b [2]RegB32, c [4]RegF32) {
-	k.mma("m16n8k16.row.col.f32.bf16.bf16.f32", vec(d[:]), vec(a[:]), vec(b[:]), vec(c[:]))
-}
-
-// MmaF16 is mma.m16n8k16 on f16 with f32 sums. (sm_80)
-func (k *Builder) MmaF16(d [4]RegF32, a [4]RegB32, b [2]RegB32, c [4]RegF32) {
-	k.mma("m16n8k16.row.col.f32.f16.f16.f32", vec(d[:]), vec(a[:]), vec(b[:]), vec(c[:]))
-}
-
-// MmaF16F16 is mma.m16n8k16 on f16 with f16 sums. (sm_80)
-func (k *Builder) MmaF16F16(d [2]RegF16x2, a [4]RegB32, b [2]RegB32, c [2]RegF16x2) {
-	k.mma("m16n8k16.row.col.f16.f16.f16.f16", vec(d[:]), vec(a[:]), vec(b[:]), vec(c[:]))
-}
-
-// MmaF16K8 is mma.m16n8k8 on f16 with f32 sums. (sm_75)
-func (k *Builder) MmaF16K8(d [4]RegF32, a [2]RegB32, b [1]RegB32, c [4]RegF32) {
-	k.mma("m16n8k8.row.col.f32.f16.f16.f32", vec(d[:]), vec(a[:]), vec(b[:]), vec(c[:]))
-}
-
-// MmaBF16K8 is mma.m16n8k8 on bf16 with f32 sums. (sm_80)
-func (k *Builder) MmaBF16K8(d [4]RegF32, a [2]RegB32, b [1]RegB32, c [4]RegF32) {
-	k.mma("m16n8k8.row.col.f32.bf16.bf16.f32", vec(d[:]), vec(a[:]), vec(b[:]), vec(c[:]))
-}
-
-// MmaTF32 is mma.m16n8k8 on tf32 with f32 sums; the low 13 bits of a and b should be
-// zero (CvtRnaTF32F32). (sm_80)
-func (k *Builder) MmaTF32(d [4]RegF32, a [4]RegB32, b [2]RegB32, c [4]RegF32) {
-	k.mma("m16n8k8.row.col.f32.tf32.tf32.f32", vec(d[:]), vec(a[:]), vec(b[:]), vec(c[:]))
-}
-
-// MmaTF32K4 is mma.m16n8k4 on tf32 with f32 sums. (sm_80)
-func (k *Builder) MmaTF32K4(d [4]RegF32, a [2]RegB32, b [1]RegB32, c [4]RegF32) {
-	k.mma("m16n8k4.row.col.f32.tf32.tf32.f32", vec(d[:]), vec(a[:]), vec(b[:]), vec(c[:]))
-}
-
-// MmaS8 is mma.m16n8k32 on s8 with s32 sums. (sm_80)
-func (k *Builder) MmaS8(d [4]RegS32, a [4]RegB32, b [2]RegB32, c [4]RegS32) {
-	k.mma("m16n8k32.row.col.s32.s8.s8.s32", vec(d[:]), vec(a[:]), vec(b[:]), vec(c[:]))
-}
-
-// MmaF64 is mma.m8n8k4 on f64. (sm_80)
-func (k *Builder) MmaF64(d [2]RegF64, a, b [1]RegF64, c [2]RegF64) {
-	k.mma("m8n8k4.row.col.f64.f64.f64.f64", vec(d[:]), vec(a[:]), vec(b[:]), vec(c[:]))
-}
-
 // WgmmaType is the type of the operands of a wgmma with f32 sums.
 type WgmmaType struct {
 	name string

@@ -2,7 +2,7 @@
 
 package ptx
 
-import "math/bits"
+import mathbits "math/bits"
 
 // Arithmetic of indices, as methods so that formulas read from left to right. Plus,
 // Times, DivBy, Mod and the shifts take a number known in Go and emit the cheapest
@@ -40,7 +40,7 @@ func (x RegU32) Times(n int) RegU32 {
 	case n == 1:
 		return x
 	case n > 0 && n&(n-1) == 0:
-		return x.Shl(bits.TrailingZeros(uint(n)))
+		return x.Shl(mathbits.TrailingZeros(uint(n)))
 	}
 	return x.k.MulLoU32(x, I(n))
 }
@@ -64,7 +64,7 @@ func (x RegU32) Shr(n int) RegU32 {
 // DivBy is x / n.
 func (x RegU32) DivBy(n int) RegU32 {
 	if n > 0 && n&(n-1) == 0 {
-		return x.Shr(bits.TrailingZeros(uint(n)))
+		return x.Shr(mathbits.TrailingZeros(uint(n)))
 	}
 	return x.k.DivU32(x, I(n))
 }

@@ -2,7 +2,7 @@
 
 package ptx
 
-import "math/bits"
+import mathbits "math/bits"
 
 // Swizzle is the span in bytes over which rows of shared memory are permuted so that
 // a column of 16-byte chunks touches all banks: 0, 32, 64 or 128. The permutation is
@@ -88,7 +88,7 @@ func (t SharedTile) ChunkOffset(row, c RegU32) RegU32 {
 	if m := t.Swizzle.mask(); m != 0 {
 		// Bits 4.. of the address get bits 7.. xored in: those of row*span.
 		x := row
-		if shift := 3 - bits.TrailingZeros(uint(t.Swizzle)/16); shift > 0 {
+		if shift := 3 - mathbits.TrailingZeros(uint(t.Swizzle)/16); shift > 0 {
 			x = row.Shr(shift)
 		}
 		c = c.Xor(x.And(I(m >> 4)))

@@ -79,8 +79,8 @@ func (p MMAMatmul) Module() *ptx.Module {
 				bs := k.LdmatrixX4Trans(atB.Plus(kk, j))
 				for i := range as {
 					d := acc[i*wn/8+j:]
-					k.MmaBF16(d[0], as[i], [2]ptx.RegB32{bs[0], bs[1]}, d[0])
-					k.MmaBF16(d[1], as[i], [2]ptx.RegB32{bs[2], bs[3]}, d[1])
+					k.MmaM16N8K16F32BF16BF16F32To(d[0], as[i], [2]ptx.RegB32{bs[0], bs[1]}, d[0])
+					k.MmaM16N8K16F32BF16BF16F32To(d[1], as[i], [2]ptx.RegB32{bs[2], bs[3]}, d[1])
 				}
 			}
 		}

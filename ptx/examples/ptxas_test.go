@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
-
-	"github.com/selkie-ml/selkie/ptx"
 )
 
 // ptxas is NVIDIA's assembler, from SELKIE_PTXAS or PATH.

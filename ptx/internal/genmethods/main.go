@@ -1,4 +1,6 @@
-// Command genmethods writes the Builder's typed methods from the instruction table.
+// Command genmethods writes the typed methods of ptx.Builder, from the instruction
+// table: one for each choice of modifiers, named as the instruction is. It is built
+// with the tag ptxbootstrap, which leaves out what of ptx needs its output.
 package main
 
 import (
@@ -9,136 +11,57 @@ import (
 	"os"
 	"sort"
 	"strings"
+
+	"github.com/selkie-ml/selkie/ptx"
 )
 
-// method is one opcode with its operand types; the first out of them are results.
-type method struct {
-	op  string
-	dst []string
-	src []string
-	doc string
-}
-
-var rows = []string{
-	"{add,sub,min,max}.{u16,u32,u64,s16,s32,s64} T = T T",
-	"{add,sub}.sat.s32 T = T T",
-	"mul.lo.{u16,u32,u64,s16,s32,s64} T = T T",
-	"mul.hi.{u16,u32,u64,s16,s32,s64} T = T T",
-	"mul.wide.{u16,s16,u32,s32} W = T T",
-	"mad.lo.{u16,u32,u64,s16,s32,s64} T = T T T",
-	"mad.hi.{u32,s32,u64,s64} T = T T T",
-	"mad.wide.{u16,s16,u32,s32} W = T T W",
-	"{div,rem}.{u16,u32,u64,s16,s32,s64} T = T T",
-	"{abs,neg}.{s16,s32,s64} T = T",
-	"{and,or,xor}.{pred,b16,b32,b64} T = T T",
-	"not.{pred,b16,b32,b64} T = T",
-	"cnot.{b16,b32,b64} T = T",
-	"shl.{b16,b32,b64} T = T u32",
-	"shr.{b16,b32,b64,u16,u32,u64,s16,s32,s64} T = T u32",
-	"shf.{l,r}.{clamp,wrap}.b32 T = T T u32",
-	"lop3.b32 T = T T T i",
-	"prmt.b32 T = T T T",
-	"{popc,clz}.{b32,b64} u32 = T",
-	"brev.{b32,b64} T = T",
-	"bfe.{u32,s32,u64,s64} T = T u32 u32",
-	"bfi.{b32,b64} T = T T u32 u32",
-	"fns.b32 T = T T s32",
-	"{add,sub,mul}{,.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 T = T T",
-	"fma.{rn,rz,rm,rp}{,.ftz}{,.sat}.f32 T = T T T",
-	"{add,sub,mul}{,.rn,.rz,.rm,.rp}.f64 T = T T",
-	"fma.{rn,rz,rm,rp}.f64 T = T T T",
-	"{min,max}{,.ftz}{,.NaN}.f32 T = T T",
-	"{min,max}.f64 T = T T",
-	"{abs,neg}{,.ftz}.f32 T = T",
-	"{abs,neg}.f64 T = T",
-	"div.{approx,full}{,.ftz}.f32 T = T T",
-	"div.rn{,.ftz}.f32 T = T T",
-	"div.rn.f64 T = T T",
-	"{rcp,sqrt}.{approx,rn}{,.ftz}.f32 T = T",
-	"{rcp,sqrt}.rn.f64 T = T",
-	"rsqrt.approx{,.ftz}.f32 T = T",
-	"{sin,cos,lg2,ex2}.approx{,.ftz}.f32 T = T",
-	"tanh.approx.f32 T = T",
-	"ex2.approx.{f16,f16x2} T = T",
-	"ex2.approx.ftz.{bf16,bf16x2} T = T",
-	"tanh.approx.{f16,f16x2,bf16,bf16x2} T = T",
-	"{add,sub,mul}{,.rn}{,.ftz}{,.sat}.{f16,f16x2} T = T T",
-	"{add,sub,mul}{,.rn}.{bf16,bf16x2} T = T T",
-	"fma.rn{,.ftz}{,.sat,.relu}.{f16,f16x2} T = T T T",
-	"fma.rn{,.relu}.{bf16,bf16x2} T = T T T",
-	"{min,max}{,.NaN}.{f16,f16x2,bf16,bf16x2} T = T T",
-	"{abs,neg}.{f16,f16x2,bf16,bf16x2} T = T",
-	"setp.{eq,ne,lt,le,gt,ge}.{u16,u32,u64,s16,s32,s64} pred = T T",
-	"setp.{eq,ne}.{b16,b32,b64} pred = T T",
-	"setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.{f32,f64,f16,bf16} pred = T T",
-	"selp.{b16,b32,b64,u16,u32,u64,s16,s32,s64,f32,f64} T = T T pred",
-	"mov.{pred,b16,b32,b64,u16,u32,u64,s16,s32,s64,f32,f64} T = T",
-	"cvt.{u32,s32,u64,s64}.{u16,s16,u32,s32,u64,s64} D = T",
-	"cvt.{u16,s16}.{u32,s32} D = T",
-	"cvt.{rn,rz,rm,rp}.{f32,f64}.{u32,s32,u64,s64} D = T",
-	"cvt.{rni,rzi,rmi,rpi}.{u32,s32,u64,s64}.{f32,f64} D = T",
-	"cvt.{rn,rz,rm,rp}.f32.f64 D = T",
-	"cvt.f64.f32 D = T",
-	"cvt.{rn,rz}.{f16,bf16}.f32 D = T",
-	"cvt.f32.{f16,bf16} D = T",
-	"cvt.{rn,rz}.{f16x2,bf16x2}.f32 D = T T",
-	"cvt.rna.tf32.f32 b32 = T",
-	"dp4a.{u32,s32}.{u32,s32} D = b32 b32 D",
-}
-
-func expand(s string) []string {
-	i := strings.IndexByte(s, '{')
-	if i < 0 {
-		return []string{s}
-	}
-	j := i + strings.IndexByte(s[i:], '}')
-	var all []string
-	for _, alt := range strings.Split(s[i+1:j], ",") {
-		all = append(all, expand(s[:i]+alt+s[j+1:])...)
-	}
-	return all
-}
+// ops are the mnemonics that get methods here. Loads and stores are written below, by
+// type alone; copies, barriers and control flow have methods by hand; for the rest
+// there is Builder.Emit.
+var ops = strings.Fields(`
+	add sub mul mad sad div rem abs neg min max popc clz bfind fns brev bfe bfi szext bmsk dp4a dp2a
+	addc subc madc testp copysign fma rcp sqrt rsqrt sin cos lg2 ex2 tanh
+	setp selp and or xor not cnot lop3 shf shl shr prmt mov cvt
+	atom red match redux mma nanosleep trap exit brkpt`)
 
 func main() {
-	var ms []method
-	for _, row := range rows {
-		pat, args, _ := strings.Cut(row, " ")
-		dst, src, _ := strings.Cut(args, " = ")
-		for _, op := range expand(pat) {
-			parts := strings.Split(op, ".")
-			t := parts[len(parts)-1]
-			d := ""
-			if len(parts) > 2 {
-				d = parts[len(parts)-2]
+	log.SetFlags(0)
+	wanted := map[string]bool{}
+	for _, op := range ops {
+		wanted[op] = true
+	}
+	methods := map[string]*method{}
+	for _, f := range ptx.Forms() {
+		if !wanted[f.Op] {
+			continue
+		}
+		for _, c := range choices(f) {
+			m := newMethod(f, c)
+			if m == nil {
+				continue
 			}
-			wide := map[string]string{"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}[t]
-			sub := func(s string) []string {
-				f := strings.Fields(s)
-				for i := range f {
-					switch f[i] {
-					case "T":
-						f[i] = t
-					case "W":
-						f[i] = wide
-					case "D":
-						f[i] = d
-					}
+			if old := methods[m.name]; old != nil {
+				if old.signature() != m.signature() {
+					log.Fatalf("%s and %s are both %s", old.form.Source, f.Source, m.name)
 				}
-				return f
+				continue // a form for other targets
 			}
-			ms = append(ms, method{op: op, dst: sub(dst), src: sub(src)})
+			methods[m.name] = m
 		}
 	}
-	sort.Slice(ms, func(i, j int) bool { return ms[i].op < ms[j].op })
+	var names []string
+	for n := range methods {
+		names = append(names, n)
+	}
+	sort.Strings(names)
 	var b bytes.Buffer
-	b.WriteString("// Code generated by genmethods from the instruction table. DO NOT EDIT.\n\npackage ptx\n\n")
-	for _, m := range ms {
-		write(&b, m)
+	b.WriteString("// Code generated by genmethods from the instruction table. DO NOT EDIT.\n\n//go:build !ptxbootstrap\n\npackage ptx\n\n")
+	for _, n := range names {
+		methods[n].write(&b)
 	}
 	memory(&b)
 	text, err := format.Source(b.Bytes())
 	if err != nil {
-		os.WriteFile("zmethods.go", b.Bytes(), 0o666)
 		log.Fatal(err)
 	}
 	if err := os.WriteFile("zmethods.go", text, 0o666); err != nil {
@@ -146,76 +69,375 @@ func main() {
 	}
 }
 
-// goType is a type's name within Go identifiers.
-func goType(t string) string {
-	if t == "pred" {
-		return "Pred"
+// choice is a value for each slot, "" for one left out.
+type choice map[string]string
+
+// choices lists those of a form that get a method.
+func choices(f *ptx.Form) []choice {
+	all := []choice{{}}
+	for _, s := range f.Slots {
+		var values []string
+		switch {
+		case optional(s.Name):
+			continue // said by the address and by options
+		case s.Optional:
+			values = append(values, "")
+		}
+		for _, v := range s.Values {
+			values = append(values, v.Text)
+		}
+		var next []choice
+		for _, c := range all {
+			for _, v := range values {
+				n := choice{}
+				for k, x := range c {
+					n[k] = x
+				}
+				n[s.Name] = v
+				next = append(next, n)
+			}
+		}
+		all = next
 	}
-	return strings.ToUpper(strings.ReplaceAll(t, "x", "\x00")[:1]) + strings.ToUpper(t)[1:]
+	kept := all[:0]
+	for _, c := range all {
+		if !silly(f, c) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
-var typeNames = map[string]string{
-	"pred": "Pred", "f16x2": "F16x2", "bf16x2": "BF16x2", "f32x2": "F32x2", "e4m3x2": "E4M3x2", "e5m2x2": "E5M2x2", "u16x2": "U16x2", "s16x2": "S16x2",
+// optional modifiers are given by a MemOpt or by the type of the address.
+func optional(slot string) bool {
+	return slot == "sem" || slot == "scope" || slot == "space" || strings.HasPrefix(slot, "level")
 }
 
+// silly tells choices that are legal but only add names: other words for the same
+// comparison, saturation of what cannot overflow, and combinations that are rare.
+func silly(f *ptx.Form, c choice) bool {
+	switch c["cmp"] {
+	case "lo", "ls", "hi", "hs":
+		return true
+	case "lt", "le", "gt", "ge":
+		if strings.HasPrefix(c["type"], "b") && !strings.HasPrefix(c["type"], "bf") {
+			return true
+		}
+	}
+	rounded := c["rnd"] != "" && c["rnd"] != "rn"
+	switch {
+	case c["bool"] == "xor", c["bool"] != "" && c["ftz"] != "", c["variant"] != "":
+		return true // combinations that nobody has asked for: Emit has them
+	case f.Op != "cvt" && rounded && (c["ftz"] != "" || c["sat"] != ""), rounded && f.Op == "mma":
+		return true
+	}
+	if f.Op == "cvt" {
+		d, a := c["dtype"], c["atype"]
+		integer := func(t string) bool { return t != "" && (t[0] == 'u' || t[0] == 's') }
+		switch {
+		case d == a && c["rnd"] == "", integer(a) && c["sat"] != "" && !integer(d):
+			return true
+		case (strings.HasSuffix(d, "8") || strings.HasSuffix(a, "8")) && (d[0] == 'f' || a[0] == 'f' || d[0] == 'b' || a[0] == 'b'):
+			return true
+		case c["ftz"] != "" && (d != "f32" && a != "f32" || c["sat"] != ""):
+			return true
+		case rounded && c["rnd"] != "rz" && (d == "f16" || d == "bf16" || c["sat"] != "" || c["ftz"] != ""):
+			return true
+		case integer(d) && c["sat"] != "" && !integer(a):
+			return true // it always saturates
+		}
+	}
+	return false
+}
+
+type param struct {
+	name, typ string // in Go
+	arg       string // the operand that is passed on
+}
+
+type method struct {
+	form   *ptx.Form
+	name   string
+	op     string
+	note   string
+	fit    ptx.Type // what constants are fitted to
+	dst    []param  // typ without Out or Reg
+	src    []param
+	counts []int // of dst, 0 for scalars
+	mem    string
+}
+
+func (m *method) signature() string {
+	s := m.op
+	for _, p := range append(append([]param{}, m.dst...), m.src...) {
+		s += " " + p.typ
+	}
+	return s
+}
+
+// newMethod is nil where the form has operands that no method takes.
+func newMethod(f *ptx.Form, c choice) *method {
+	m := &method{form: f}
+	name, op := []string{f.Op}, []string{f.Op}
+	for _, s := range f.Slots {
+		v := c[s.Name]
+		if optional(s.Name) || v == "" {
+			continue
+		}
+		op = append(op, v)
+		if s.Fixed && (v == "sync" || v == "aligned") || f.Op == "mma" && len(s.Values) == 1 && (v == "row" || v == "col") {
+			continue
+		}
+		name = append(name, strings.Split(v, ".")...)
+	}
+	for i := range f.Args {
+		a := &f.Args[i]
+		if a.Optional {
+			continue
+		}
+		if !m.add(a, f, c) || a.Pair != nil && !a.Pair.Optional && !m.add(a.Pair, f, c) {
+			return nil
+		}
+	}
+	if (f.Op == "min" || f.Op == "max") && len(m.src) == 3 {
+		name[0] += "3"
+	}
+	if f.Op == "mov" {
+		for i, p := range append(append([]param{}, m.dst...), m.src...) {
+			if !strings.HasPrefix(p.typ, "[") {
+				continue
+			}
+			n, t, _ := strings.Cut(p.typ[1:], "]Reg")
+			if t == "B8" || strings.HasPrefix(c["vec"], "v") {
+				return nil
+			}
+			word := "pack"
+			if i == 0 {
+				word = "unpack"
+			}
+			name[0] = word
+			name = append(name, t+"x"+n)
+		}
+	}
+	m.op = strings.Join(op, ".")
+	if m.mem != "" { // the address's space and the options go between
+		m.op = strings.Join(op[1:], ".")
+	}
+	for _, n := range name {
+		m.name += identifier(n)
+	}
+	section := f.Section
+	if sm := f.Req.SM; sm >= 70 {
+		section += fmt.Sprintf("; sm_%d", sm)
+	} else if len(f.Req.Arch) > 0 {
+		section += "; " + f.Req.Arch[0].Target.String()
+	}
+	m.note = section
+	return m
+}
+
+// add makes a parameter of an operand.
+func (m *method) add(a *ptx.Arg, f *ptx.Form, c choice) bool {
+	letter := "abcefghij"[len(m.src) : len(m.src)+1] // d, k and p are taken
+	if a.Kind == ptx.ArgMem {
+		space := "AtomAddress"
+		if a.SpaceSlot == "" {
+			space = "GlobalPtr"
+		}
+		m.mem = letter
+		m.src = append(m.src, param{letter, space, ""})
+		return true
+	}
+	if a.Kind == ptx.ArgImm {
+		m.src = append(m.src, param{letter, "int", "I(" + letter + ")"})
+		return true
+	}
+	if a.Kind != ptx.ArgValue || a.Sel || a.DestSel || a.Neg {
+		return false
+	}
+	t := a.TypeIn(f, c)
+	if a.Double {
+		t = map[ptx.Type]ptx.Type{ptx.U16: ptx.U32, ptx.S16: ptx.S32, ptx.U32: ptx.U64, ptx.S32: ptx.S64}[typeOf(a, f, c)]
+	}
+	if f.Op == "mma" && (a.Name == "a" || a.Name == "b") && t.Bits() == 32 {
+		t = ptx.B32 // as ldmatrix gives them
+	}
+	n := a.CountIn(f, c)
+	r := regOf(t)
+	if r == "" {
+		return false
+	}
+	if a.Dir == ptx.Out {
+		m.dst = append(m.dst, param{typ: r})
+		m.counts = append(m.counts, n)
+		if n > 0 {
+			m.dst[len(m.dst)-1].typ = fmt.Sprintf("[%d]Reg%s", n, r)
+		}
+		return true
+	}
+	if a.Dir == ptx.InOut {
+		return false
+	}
+	if m.fit == ptx.NoType && t != ptx.Pred {
+		m.fit = t
+	}
+	if n > 0 {
+		m.src = append(m.src, param{letter, fmt.Sprintf("[%d]Reg%s", n, r), "vecOf(" + letter + "[:])"})
+	} else {
+		m.src = append(m.src, param{letter, in(r), letter})
+	}
+	return true
+}
+
+func typeOf(a *ptx.Arg, f *ptx.Form, c choice) ptx.Type {
+	if a.TypeSlot == "" {
+		return a.Type
+	}
+	t, _ := ptx.TypeByName(c[a.TypeSlot])
+	return t
+}
+
+// regOf is the register type that holds a value of type t, without Reg: 8-bit values
+// stand in 32-bit registers, narrow floating-point formats in bits.
+func regOf(t ptx.Type) string {
+	switch t {
+	case ptx.U8:
+		return "U32"
+	case ptx.S8:
+		return "S32"
+	case ptx.TF32, ptx.U16x2, ptx.S16x2:
+		return "B32"
+	case ptx.E4M3x2, ptx.E5M2x2, ptx.E2M3x2, ptx.E3M2x2, ptx.UE8M0x2:
+		return "B16"
+	case ptx.Pred, ptx.B16, ptx.U16, ptx.S16, ptx.F16, ptx.BF16, ptx.B32, ptx.U32, ptx.S32, ptx.F32, ptx.F16x2, ptx.BF16x2,
+		ptx.B64, ptx.U64, ptx.S64, ptx.F64, ptx.F32x2, ptx.B128:
+		return identifier(t.String())
+	}
+	return ""
+}
+
+// in and out are the interfaces of operands held in registers of a type.
+func in(r string) string {
+	if (r[0] == 'U' || r[0] == 'S') && len(r) == 3 {
+		return "InI" + r[1:]
+	}
+	return "In" + r
+}
+
+func out(r string) string {
+	if r[0] == '[' {
+		return r
+	}
+	return "Out" + in(r)[2:]
+}
+
+func reg(r string) string {
+	if r[0] == '[' {
+		return r
+	}
+	return "Reg" + r
+}
+
+// identifier is a part of an instruction's name inside a Go name: types in capitals,
+// the rest with a first one.
 func identifier(part string) string {
-	if n, ok := typeNames[part]; ok {
-		return n
-	}
-	if len(part) > 1 && (part[0] == 'u' || part[0] == 's' || part[0] == 'f' || part[0] == 'b') && part[len(part)-1] >= '0' && part[len(part)-1] <= '9' || part == "tf32" || part == "e4m3" || part == "e5m2" {
+	if _, ok := ptx.TypeByName(part); ok && part != "pred" {
+		base, n, packed := strings.Cut(part, "x")
+		if packed {
+			return strings.ToUpper(base) + "x" + n
+		}
 		return strings.ToUpper(part)
 	}
-	return strings.ToUpper(part[:1]) + part[1:]
+	if part[0] == 'm' && strings.ContainsAny(part, "0123456789") && strings.Contains(part, "n") && strings.Contains(part, "k") {
+		return strings.ToUpper(part) // m16n8k16
+	}
+	part = strings.ReplaceAll(part, "::", "_")
+	s := ""
+	for _, w := range strings.Split(part, "_") {
+		s += strings.ToUpper(w[:1]) + w[1:]
+	}
+	return s
 }
 
-func name(op string) string {
-	var b strings.Builder
-	for _, p := range strings.Split(op, ".") {
-		for _, q := range strings.Split(p, "::") {
-			b.WriteString(identifier(q))
+func (m *method) write(b *bytes.Buffer) {
+	var params, args []string
+	for _, p := range m.src {
+		params = append(params, p.name+" "+p.typ)
+		if p.arg != "" {
+			args = append(args, p.arg)
 		}
 	}
-	return b.String()
-}
-
-func in(t string) string {
-	switch t {
-	case "i":
-		return "uint8"
-	case "u16", "s16":
-		return "InI16"
-	case "u32", "s32":
-		return "InI32"
-	case "u64", "s64":
-		return "InI64"
+	if m.mem != "" {
+		params = append(params, "opts ...MemOpt")
 	}
-	return "In" + identifier(t)
-}
-
-func write(b *bytes.Buffer, m method) {
-	n := name(m.op)
-	params := []string{}
-	args := []string{}
-	letters := "abcefg"
-	for i, s := range m.src {
-		p := string(letters[i])
-		params = append(params, p+" "+in(s))
-		if s == "i" {
-			args = append(args, "I("+p+")")
+	shape := m.form.String()
+	if i := strings.IndexByte(shape, ' '); i >= 0 {
+		shape = shape[i:]
+	} else {
+		shape = ""
+	}
+	op := m.op
+	if m.mem != "" {
+		op = m.form.Op + "." + m.op
+	}
+	doc := fmt.Sprintf("%s emits %s%s. (PTX ISA, %s)", m.name, op, shape, m.note)
+	emit := func(dst []string) string {
+		all := append(append([]string{}, dst...), args...)
+		if m.mem != "" {
+			call := "k.atom"
+			if len(dst) == 0 {
+				dst = []string{"nil"}
+			}
+			return fmt.Sprintf("%s(%q, %q, %s, %s, %s, opts, %s)", call, m.form.Op, m.op, fitName(m.fit), dst[0], m.mem, strings.Join(args, ", "))
+		}
+		if len(m.dst) == 2 && m.form.Op != "mma" {
+			all = append([]string{"pair{" + dst[0] + ", " + dst[1] + "}"}, args...)
+		}
+		if len(all) == 0 {
+			return fmt.Sprintf("k.emit(%q)", m.op)
+		}
+		return fmt.Sprintf("k.put(%q, %s, %s)", m.op, fitName(m.fit), strings.Join(all, ", "))
+	}
+	list := strings.Join(params, ", ")
+	if len(m.dst) == 0 {
+		fmt.Fprintf(b, "// %s\nfunc (k *Builder) %s(%s) {\n\t%s\n}\n\n", doc, m.name, list, emit(nil))
+		return
+	}
+	var names, use, results, outs, makes []string
+	for i, d := range m.dst {
+		n := []string{"d", "p"}[i]
+		names = append(names, n)
+		results = append(results, reg(d.typ))
+		outs = append(outs, n+" "+out(d.typ))
+		if m.counts[i] > 0 {
+			use = append(use, "vecOf("+n+"[:])")
+			makes = append(makes, fmt.Sprintf("var %s %s\n\tnewAll(k, %s[:])\n", n, d.typ, n))
 		} else {
-			args = append(args, p)
+			use = append(use, n)
+			makes = append(makes, fmt.Sprintf("%s := New[Reg%s](k)\n", n, d.typ))
 		}
 	}
-	d := m.dst[0]
-	t := m.src[0]
-	if t == "pred" {
-		t = d
+	result := results[0]
+	if len(results) > 1 {
+		result = "(" + strings.Join(results, ", ") + ")"
 	}
-	out := strings.Replace(in(d), "In", "Out", 1)
-	fmt.Fprintf(b, "// %s emits %s.\nfunc (k *Builder) %s(%s) Reg%s {\n\td := New[Reg%s](k)\n\tk.put(%q, %s, d, %s)\n\treturn d\n}\n\n",
-		n, m.op, n, strings.Join(params, ", "), identifier(d), identifier(d), m.op, identifier(t), strings.Join(args, ", "))
-	fmt.Fprintf(b, "// %sTo emits %s into d.\nfunc (k *Builder) %sTo(d %s, %s) {\n\tk.put(%q, %s, d, %s)\n}\n\n",
-		n, m.op, n, out, strings.Join(params, ", "), m.op, identifier(t), strings.Join(args, ", "))
+	comma := ""
+	if list != "" {
+		comma = ", "
+	}
+	fmt.Fprintf(b, "// %s\nfunc (k *Builder) %s(%s) %s {\n\t%s\t%s\n\treturn %s\n}\n\n", doc, m.name, list, result, strings.Join(makes, "\t"), emit(use), strings.Join(names, ", "))
+	fmt.Fprintf(b, "// %sTo is %s into registers that exist.\nfunc (k *Builder) %sTo(%s%s%s) {\n\t%s\n}\n\n", m.name, m.name, m.name, strings.Join(outs, ", "), comma, list, emit(use))
+}
+
+func fitName(t ptx.Type) string {
+	switch r := regOf(t); {
+	case t == ptx.NoType:
+		return "B32"
+	case r == "":
+		return identifier(t.String())
+	default:
+		return r
+	}
 }
 
 // memory writes loads and stores: the address chooses the state space.
@@ -226,23 +448,15 @@ func memory(b *bytes.Buffer) {
 		{"F32", "F32", "f32"}, {"F16x2", "F16x2", "b32"}, {"BF16x2", "BF16x2", "b32"}, {"B64", "B64", "b64"},
 		{"U64", "U64", "u64"}, {"S64", "S64", "s64"}, {"F64", "F64", "f64"},
 	} {
-		note := ""
+		note, fit := "", t.reg
 		if t.name == "U8" || t.name == "S8" {
-			note = ", widened to 32 bits"
-		}
-		fmt.Fprintf(b, "// Ld%s loads a %s%s, from the address's space. (PTX ISA, \"ld\")\nfunc (k *Builder) Ld%s(a Address, opts ...MemOpt) Reg%s {\n\treturn ld[Reg%s](k, %q, 1, a, opts)[0]\n}\n\n",
-			t.name, t.name, note, t.name, t.reg, t.reg, t.as)
-		in := "In" + t.reg
-		if c := t.reg[0]; (c == 'U' || c == 'S') && len(t.reg) == 3 {
-			in = "InI" + t.reg[1:]
+			note, fit = ", widened to 32 bits", "B8"
 		}
 		as := strings.Replace(t.as, "s", "u", 1)
-		fit := map[string]string{"U8": "B8", "S8": "B8", "F16": "B16", "BF16": "B16", "F16x2": "B32", "BF16x2": "B32"}[t.name]
-		if fit == "" {
-			fit = t.name
-		}
+		fmt.Fprintf(b, "// Ld%s loads a %s%s, from the address's space. (PTX ISA, \"ld\")\nfunc (k *Builder) Ld%s(a Address, opts ...MemOpt) Reg%s {\n\treturn ld[Reg%s](k, %q, 1, a, opts)[0]\n}\n\n",
+			t.name, t.name, note, t.name, t.reg, t.reg, t.as)
 		fmt.Fprintf(b, "// St%s stores a %s, to the address's space. (PTX ISA, \"st\")\nfunc (k *Builder) St%s(a WriteAddress, v %s, opts ...MemOpt) {\n\tst[AnyOperand](k, %q, %s, a, opts, v)\n}\n\n",
-			t.name, t.name, t.name, in, as, fit)
+			t.name, t.name, t.name, in(t.reg), as, fit)
 		for _, n := range []int{2, 4} {
 			if size := map[byte]int{'8': 1, '6': 2, '2': 4, '4': 8}[t.as[len(t.as)-1]]; n*size > 16 {
 				continue

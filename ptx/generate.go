@@ -1,0 +1,3 @@
+package ptx
+
+//go:generate go run -tags ptxbootstrap ./internal/genmethods
