@@ -16,10 +16,6 @@ import (
 	"github.com/selkie-ml/selkie/seal/arc/gridworld"
 )
 
-func init() {
-	elementNames[int(gridworld.GroupCount)] = func(i int) string { return gridworld.Group(i).String() }
-}
-
 // gridSettings are those of a pretraining on generated grid tasks.
 type gridSettings struct {
 	pretrainSettings
@@ -37,7 +33,11 @@ func defaultGridSettings() gridSettings {
 // gridPretraining fills in what the grid tasks have of their own.
 func (a *app) gridPretraining(cfg *pretrain.Config, f pretrainFlags, s gridSettings) (*tokenizer.Tokenizer, error) {
 	for i, p := range s.Phases {
-		if p.Steps < 0 || slices.Min(p.Documents[:]) < 0 || slices.Max(p.Documents[:]) < 1 {
+		var counts []int
+		for g := range gridworld.GroupCount {
+			counts = append(counts, p.Documents.Of(g))
+		}
+		if p.Steps < 0 || slices.Min(counts) < 0 || slices.Max(counts) < 1 {
 			return nil, fmt.Errorf("phases.%d: expected 0 or more steps and documents of at least one group", i)
 		}
 	}
@@ -104,11 +104,11 @@ func (s *gridSource) Batch(step int) ([]pretrain.Group, error) {
 	phase := s.world.Phase(step)
 	var groups []pretrain.Group
 	for g := range gridworld.GroupCount {
-		if phase.Documents[g] == 0 {
+		if phase.Documents.Of(g) == 0 {
 			continue
 		}
-		group := pretrain.Group{Name: g.String(), Weight: phase.Weights[g]}
-		for i := range phase.Documents[g] {
+		group := pretrain.Group{Name: g.String(), Weight: phase.Weights.Of(g)}
+		for i := range phase.Documents.Of(g) {
 			d, err := s.document(gridworld.NewDocument(s.world.WorldSeed, g, step, i))
 			if err != nil {
 				return nil, err

@@ -159,7 +159,7 @@ func (e Edit) Same(o Edit) bool {
 }
 
 // OutputOnly tells whether only the answers of examples bear loss.
-func (e Edit) OutputOnly() bool { return e.Strategy == OutputTokens }
+func (e Edit) OutputOnly() bool { return e.Strategy != AllTokens }
 
 // Limited returns the edit as it applies to a training set of n examples with
 // a batch of so many: more steps than the limit, counted as

@@ -30,15 +30,18 @@ type Group int
 
 // The kinds of pretraining documents.
 const (
-	Small  Group = iota // single rules on grids of up to six cells
-	Single              // single rules
+	Copies Group = iota // outputs equal to the inputs: where a cell is found
+	Near                // single rules that leave most cells where they are
+	Single              // all single rules
 	Pairs               // pairs of rules
 	Edits               // demonstrations and a random self-edit
 	GroupCount
 )
 
 // String returns the group's name.
-func (g Group) String() string { return [GroupCount]string{"small", "single", "pairs", "edits"}[g] }
+func (g Group) String() string {
+	return [GroupCount]string{"copies", "near", "single", "pairs", "edits"}[g]
+}
 
 // Document is one training sequence as chat messages. Loss falls on the
 // assistant's message and, in documents of tasks, on the outputs of all
@@ -80,13 +83,16 @@ func NewDocument(seed uint64, g Group, step, index int) Document {
 	}
 	families := Families(Pretraining, length)
 	f := families[s.IntN(len(families))]
+	for g == Near && (f.has(turning) || f.has(moving)) {
+		f = families[s.IntN(len(families))]
+	}
 	switch g {
 	case Edits:
 		t := NewTask(f, Demonstrations, s)
 		m := Prompts.EditMessages(t.Train)
 		return Document{g, append(m, tokenizer.Message{Role: "assistant", Content: DrawEdit(s).JSON()})}
-	case Small:
-		return Document{g, Prompts.SolveMessages(newTask(f, Demonstrations, 6, s), true)}
+	case Copies:
+		f = nil
 	}
 	return Document{g, Prompts.SolveMessages(NewTask(f, 2+s.IntN(2), s), true)}
 }

@@ -9,8 +9,24 @@ import (
 // Phase is a stretch of pretraining with one mixture.
 type Phase struct {
 	Steps     int
-	Documents [GroupCount]int     // of each group in a step
-	Weights   [GroupCount]float64 // of each group's mean loss over its trained tokens
+	Documents Counts  // of each group in a step
+	Weights   Weights // of each group's mean loss over its trained tokens
+}
+
+// Counts has a number of documents for each group.
+type Counts struct{ Copies, Near, Single, Pairs, Edits int }
+
+// Of returns a group's number.
+func (c Counts) Of(g Group) int {
+	return [GroupCount]int{c.Copies, c.Near, c.Single, c.Pairs, c.Edits}[g]
+}
+
+// Weights has a weight for each group.
+type Weights struct{ Copies, Near, Single, Pairs, Edits float64 }
+
+// Of returns a group's weight.
+func (w Weights) Of(g Group) float64 {
+	return [GroupCount]float64{w.Copies, w.Near, w.Single, w.Pairs, w.Edits}[g]
 }
 
 // Settings are all that the demo's model is made with.
@@ -48,18 +64,23 @@ var Recipe = Settings{
 	WorldSeed: 1,
 	Model: world.Shape{
 		Vocabulary: 448, Hidden: 128, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 32, Intermediate: 256,
-		RopeTheta: 10000, NormEpsilon: 1e-5, InitStd: 1, EmbeddingStd: 0.05,
+		RopeTheta: 1000, NormEpsilon: 1e-5, InitStd: 1, EmbeddingStd: 0.05,
 	},
 	Phases: []Phase{
 		{
-			Steps:     600,
-			Documents: [GroupCount]int{Small: 20, Edits: 1},
-			Weights:   [GroupCount]float64{Small: 1, Edits: 0.1},
+			Steps:     300,
+			Documents: Counts{Copies: 8, Near: 12},
+			Weights:   Weights{Copies: 0.5, Near: 0.5},
 		},
 		{
-			Steps:     2400,
-			Documents: [GroupCount]int{Single: 12, Pairs: 6, Edits: 2},
-			Weights:   [GroupCount]float64{Single: 0.7, Pairs: 0.4, Edits: 0.1},
+			Steps:     900,
+			Documents: Counts{Copies: 1, Near: 3, Single: 16},
+			Weights:   Weights{Copies: 0.1, Near: 0.2, Single: 0.8},
+		},
+		{
+			Steps:     1800,
+			Documents: Counts{Single: 11, Pairs: 7, Edits: 2},
+			Weights:   Weights{Single: 0.6, Pairs: 0.5, Edits: 0.1},
 		},
 	},
 	Schedule: world.Schedule{LR: 3e-3, MinLR: 0.02, Warmup: 50, Decay: 0.4, Beta1: 0.9, Beta2: 0.98, WeightDecay: 0.05, Clip: 1},

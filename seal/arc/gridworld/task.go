@@ -13,18 +13,11 @@ const Demonstrations = 3
 // NewTask draws a task of a family: demonstrations and a test, all different,
 // of one size.
 func NewTask(f Family, demonstrations int, s *philox.Stream) arc.Task {
-	return newTask(f, demonstrations, mostCells, s)
-}
-
-// mostCells is the size of the largest inputs.
-const mostCells = 9
-
-func newTask(f Family, demonstrations, cells int, s *philox.Stream) arc.Task {
 	functions := make([]function, len(f))
 	for i, r := range f {
 		functions[i] = rules[r].draw(s)
 	}
-	rows, cols := f.size(cells, s)
+	rows, cols := f.size()
 	apply := func(g arc.Grid) arc.Grid {
 		for _, fn := range functions {
 			g = fn.apply(g)
@@ -46,7 +39,7 @@ func newTask(f Family, demonstrations, cells int, s *philox.Stream) arc.Task {
 				fn.ready(in, s)
 			}
 		}
-		if out := apply(in); !seen[in.String()] && !out.Equal(in) {
+		if out := apply(in); !seen[in.String()] && (len(f) == 0 || !out.Equal(in)) {
 			seen[in.String()] = true
 			pairs = append(pairs, arc.Pair{Input: in, Output: out})
 		}
@@ -54,26 +47,19 @@ func newTask(f Family, demonstrations, cells int, s *philox.Stream) arc.Task {
 	return arc.Task{Train: pairs[:demonstrations], Test: pairs[demonstrations]}
 }
 
-// size draws the sides of a family's inputs: up to so many cells, up to six
-// where the output is twice as large.
-func (f Family) size(cells int, s *philox.Stream) (rows, cols int) {
+// size is that of a family's inputs: 3 × 3, and where the output is twice as
+// large 2 × 2, or 3 in the direction of a move.
+func (f Family) size() (rows, cols int) {
+	size := [2]int{3, 3}
 	if f.has(tiling) {
-		cells = min(cells, 6)
-	}
-	sizes := [][2]int{{2, 2}, {2, 3}, {3, 2}, {2, 4}, {4, 2}, {3, 3}, {3, 3}}
-	for {
-		size := sizes[s.IntN(len(sizes))]
-		fits := size[0]*size[1] <= cells
+		size = [2]int{2, 2}
 		for _, r := range f {
-			// A turn before a move may swap the sides.
-			if a := rules[r].axis; a >= 0 && (size[a] < 3 || size[1-a] < 3 && f.has(turning)) {
-				fits = false
+			if a := rules[r].axis; a >= 0 {
+				size[a] = 3
 			}
 		}
-		if fits {
-			return size[0], size[1]
-		}
 	}
+	return size[0], size[1]
 }
 
 // Tasks returns n tasks of a split from number first on, family after family
