@@ -12,6 +12,8 @@ type Error struct {
 	File string // of the PTX text, may be empty
 	Pos  Pos
 	Msg  string
+
+	Warning bool // legal PTX that is mostly a mistake
 }
 
 // Error gives "file:line:col: message", with the line of Go that emitted the
@@ -60,6 +62,17 @@ func (l ErrorList) Unwrap() []error {
 		errs[i] = e
 	}
 	return errs
+}
+
+// Fatal is the list without warnings, nil if nothing else is in it.
+func (l ErrorList) Fatal() error {
+	var out ErrorList
+	for _, e := range l {
+		if !e.Warning {
+			out = append(out, e)
+		}
+	}
+	return out.err()
 }
 
 // err is nil for an empty list: a typed nil in an error is not nil.

@@ -99,9 +99,9 @@ func writes(o Operand, all bool, read func(*Register), write func(*Register, boo
 type regSet []uint64
 
 func newRegSet(n int) regSet         { return make(regSet, (n+63)/64) }
-func (b regSet) has(i int) bool    { return b[i/64]>>(i%64)&1 != 0 }
-func (b regSet) set(i int)         { b[i/64] |= 1 << (i % 64) }
-func (b regSet) clear(i int)       { b[i/64] &^= 1 << (i % 64) }
+func (b regSet) has(i int) bool      { return b[i/64]>>(i%64)&1 != 0 }
+func (b regSet) set(i int)           { b[i/64] |= 1 << (i % 64) }
+func (b regSet) clear(i int)         { b[i/64] &^= 1 << (i % 64) }
 func (b regSet) copyFrom(src regSet) { copy(b, src) }
 
 // or adds the members of src and reports whether any was new.
