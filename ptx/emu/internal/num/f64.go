@@ -210,3 +210,6 @@ func Sqrt64(a uint64, r Rounding) uint64 {
 	}
 	return b
 }
+
+// NaN64 is the bits of an f64 result that is NaN.
+const NaN64 uint64 = nan64
