@@ -7,3 +7,4 @@ package selkie
 //go:generate go generate ./internal/peak
 //go:generate go generate ./kernels/cpu/internal/gemm
 //go:generate go generate ./kernels/cpu/internal/vec
+//go:generate go generate ./ptx
