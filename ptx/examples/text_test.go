@@ -15,7 +15,9 @@ func TestCheck(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.module.Check(target, ptx.Version{}); err != nil {
+			m := *r.module
+			m.Target = target
+			if err := m.Check(ptx.Target{}, ptx.Version{}); err != nil {
 				t.Errorf("%s for %s:\n%v", r.name, name, err)
 			}
 		}
