@@ -96,7 +96,7 @@ func (l *Lab) Test(ctx context.Context, phase string, m *nn.Model, trials []Tria
 
 // testTogether is the inner loop for as many trials as run at once: update,
 // answer, grade.
-func (l *Lab) testTogether(ctx context.Context, m *nn.Model, trials []Trial) ([]Outcome, error) {
+func (l articles) testTogether(ctx context.Context, m *nn.Model, trials []Trial) ([]Outcome, error) {
 	outcomes := make([]Outcome, len(trials))
 	adapters, err := l.update(ctx, m, trials, outcomes)
 	if err != nil {
@@ -127,9 +127,15 @@ func (l *Lab) update(ctx context.Context, m *nn.Model, trials []Trial, outcomes 
 	if len(jobs) == 0 {
 		return adapters, nil
 	}
+	return adapters, l.train(ctx, m, jobs, at, adapters, outcomes)
+}
+
+// train trains the adapters of jobs, many at once; at tells the place of each
+// job among adapters and outcomes.
+func (l *Lab) train(ctx context.Context, m *nn.Model, jobs []nn.Job, at []int, adapters []*nn.Adapter, outcomes []Outcome) error {
 	results, err := m.FinetuneAdapters(ctx, jobs, nn.FinetuneOptions{MaxTokens: l.Settings.Run.MaxBatchTokens})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for j, r := range results {
 		o := &outcomes[at[j]]
@@ -141,14 +147,14 @@ func (l *Lab) update(ctx context.Context, m *nn.Model, trials []Trial, outcomes 
 		o.Loss = r.Losses[len(r.Losses)-1]
 		adapters[at[j]] = r.Adapter
 	}
-	return adapters, nil
+	return nil
 }
 
-// answer asks every trial's questions of the model with the trial's adapter.
-func (l *Lab) answer(ctx context.Context, m *nn.Model, trials []Trial, adapters []*nn.Adapter, outcomes []Outcome) error {
-	var pool *nn.AdapterPool
+// poolOf puts adapters, some of which may be nil, into a pool, and tells the
+// place of each in it. The pool is nil without any.
+func poolOf(m *nn.Model, adapters []*nn.Adapter) (pool *nn.AdapterPool, place []int, err error) {
 	var configs []nn.LoRAConfig
-	place := make([]int, len(trials))
+	place = make([]int, len(adapters))
 	for i, a := range adapters {
 		place[i] = nn.NoAdapter
 		if a != nil {
@@ -156,19 +162,32 @@ func (l *Lab) answer(ctx context.Context, m *nn.Model, trials []Trial, adapters 
 			configs = append(configs, a.LoRAConfig)
 		}
 	}
-	if len(configs) > 0 {
-		var err error
-		if pool, err = nn.NewAdapterPool(m, configs, false); err != nil {
-			return err
+	if len(configs) == 0 {
+		return nil, place, nil
+	}
+	if pool, err = nn.NewAdapterPool(m, configs, false); err != nil {
+		return nil, nil, err
+	}
+	for i, a := range adapters {
+		if a == nil {
+			continue
 		}
+		if err := pool.Set(place[i], a); err != nil {
+			pool.Free()
+			return nil, nil, err
+		}
+	}
+	return pool, place, nil
+}
+
+// answer asks every trial's questions of the model with the trial's adapter.
+func (l *Lab) answer(ctx context.Context, m *nn.Model, trials []Trial, adapters []*nn.Adapter, outcomes []Outcome) error {
+	pool, place, err := poolOf(m, adapters)
+	if err != nil {
+		return err
+	}
+	if pool != nil {
 		defer pool.Free()
-		for i, a := range adapters {
-			if a != nil {
-				if err := pool.Set(place[i], a); err != nil {
-					return err
-				}
-			}
-		}
 	}
 	s := l.Settings.Eval
 	var requests []nn.Request

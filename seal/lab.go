@@ -21,6 +21,7 @@ type Lab struct {
 	Prompts   Prompts
 	Grader    Grader
 	Run       *journal.Run
+	domain    // what the tasks are; articles unless told otherwise
 	// Progress, when not nil, is told how far a phase has come.
 	Progress func(phase string, done, total int)
 
@@ -33,6 +34,7 @@ type Lab struct {
 // be set later, it can judge articles and nothing more.
 func NewLab(s settings.Settings, tok *tokenizer.Tokenizer, c nn.Config, run *journal.Run) (*Lab, error) {
 	l := &Lab{Settings: s, Tokenizer: tok, Run: run, Prompts: DefaultPrompts(), context: c.MaxPositions}
+	l.domain = articles{l}
 	if tok.VocabSize() > c.VocabSize {
 		return nil, fmt.Errorf("the tokenizer has %d entries, the model's vocabulary %d: they do not belong together", tok.VocabSize(), c.VocabSize)
 	}
@@ -77,7 +79,7 @@ func (l *Lab) progress(phase string, done, total int) {
 }
 
 // editPrompt returns the prompt that asks for a self-edit, as text and tokens.
-func (l *Lab) editPrompt(a Article) (string, []int32, error) {
+func (l articles) editPrompt(a Article) (string, []int32, error) {
 	v := Values{Title: a.Title, Context: a.Context}
 	kind := Kind(l.Settings.Edits.Kind)
 	return l.prompt(l.Prompts.EditBase[kind], l.Prompts.EditChat[kind], v)
@@ -133,6 +135,7 @@ type Edit struct {
 	Text   string          `json:"text"`
 	Tokens int             `json:"tokens"`
 	Finish nn.FinishReason `json:"finish"`
+	Tries  int             `json:"tries,omitempty"` // texts sampled, where there was more than one
 }
 
 // SampleEdits has a model write n self-edits about each article, in phase
@@ -164,16 +167,39 @@ func (l *Lab) SampleEdits(ctx context.Context, phase, arm string, round int, m *
 		for i, k := range todo {
 			part[i] = requests[k]
 		}
-		done, err := gen.Run(ctx, part)
-		if err != nil {
-			return nil, err
+		out := make([]Edit, len(part))
+		open := make([]int, len(part)) // those without an acceptable text
+		for i := range open {
+			open[i] = i
 		}
-		out := make([]Edit, len(done))
-		for i, c := range done {
-			if c.Finish == nn.FinishFailed {
-				return nil, fmt.Errorf("%s: the model's logits are not numbers: its weights are damaged", keys[todo[i]])
+		for try := 1; len(open) > 0; try++ {
+			again := make([]nn.Request, len(open))
+			for i, k := range open {
+				again[i] = part[k]
+				if try > 1 {
+					a, e := articles[todo[k]/n], todo[k]%n
+					again[i].Key = l.key(philox.PurposeSampleEdit, arm, round, a.ID, e, try-1).Key()
+				}
 			}
-			out[i] = Edit{Text: l.Tokenizer.Decode(c.Tokens, true), Tokens: len(c.Tokens), Finish: c.Finish}
+			done, err := gen.Run(ctx, again)
+			if err != nil {
+				return nil, err
+			}
+			var still []int
+			for i, c := range done {
+				k := open[i]
+				if c.Finish == nn.FinishFailed {
+					return nil, fmt.Errorf("%s: the model's logits are not numbers: its weights are damaged", keys[todo[k]])
+				}
+				out[k] = Edit{Text: l.Tokenizer.Decode(c.Tokens, true), Tokens: len(c.Tokens), Finish: c.Finish}
+				if try > 1 {
+					out[k].Tries = try
+				}
+				if try < l.tries() && !l.accepts(out[k].Text) {
+					still = append(still, k)
+				}
+			}
+			open = still
 		}
 		return out, nil
 	})
@@ -282,7 +308,7 @@ func (l *Lab) fitting(articles []Article, n int, what string, say func(string)) 
 }
 
 // fits tells whether an article's prompts leave room for at least one token.
-func (l *Lab) fits(a Article) error {
+func (l articles) fits(a Article) error {
 	if Kind(l.Settings.Edits.Kind) != KindNone {
 		_, ids, err := l.editPrompt(a)
 		if err != nil {

@@ -58,15 +58,20 @@ func (l *Lab) Reinforce(ctx context.Context, c *Chain, round int, articles []Art
 	}
 	r.Kept = make([][]int, len(articles))
 	for i, a := range articles {
-		opt := SelectOptions{Best: l.Settings.Outer.Keep, SkipTied: l.Settings.Outer.SkipTied}
-		if l.Settings.Outer.Ties == "draw" {
-			opt.Draw = func(edit int) uint64 {
-				return philox.NewStream(l.key(philox.PurposeBreakTie, c.Arm, round, a.ID, edit, 0)).Uint64()
-			}
-		}
-		r.Kept[i] = Select(r.candidates(i), opt)
+		r.Kept[i] = l.keep(c.Arm, round, a, r.candidates(i))
 	}
 	return r, l.learn(ctx, c, round, r)
+}
+
+// keep chooses the best self-edits of an article.
+func (l articles) keep(arm string, round int, a Article, edits []Candidate) []int {
+	opt := SelectOptions{Best: l.Settings.Outer.Keep, SkipTied: l.Settings.Outer.SkipTied}
+	if l.Settings.Outer.Ties == "draw" {
+		opt.Draw = func(edit int) uint64 {
+			return philox.NewStream(l.key(philox.PurposeBreakTie, arm, round, a.ID, edit, 0)).Uint64()
+		}
+	}
+	return Select(edits, opt)
 }
 
 // Imitate is the control of Reinforce: it keeps as many self-edits of as many
@@ -132,7 +137,7 @@ func (l *Lab) reward(ctx context.Context, c *Chain, round int, r *Round) ([][]Sc
 
 // sequences returns what an inner update trains on for a self-edit; the passage
 // alone for an empty one.
-func (l *Lab) sequences(a Article, edit string) []string {
+func (l articles) sequences(a Article, edit string) []string {
 	return TrainSequences(a.Title, a.Context, edit, SequenceOptions{SplitNewlines: l.Settings.Edits.SplitNewlines})
 }
 

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// field is one setting: a leaf of Settings, found by reflection.
+// field is one setting: a leaf of Settings or Fewshot, found by reflection.
 type field struct {
 	key   string // dotted
 	is    string // allowed values
@@ -19,8 +19,8 @@ type field struct {
 	value reflect.Value
 }
 
-// fields lists every setting of s in the order of the struct.
-func fields(s *Settings) []field {
+// fields lists every setting of s, a struct of groups, in its order.
+func fields[T any](s *T) []field {
 	return appendFields(nil, "", reflect.ValueOf(s).Elem())
 }
 

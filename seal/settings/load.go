@@ -20,17 +20,21 @@ func Load(path string) (Settings, error) {
 
 // LoadFile overlays s with the settings named in the YAML file at path. On an
 // error s is unchanged.
-func (s *Settings) LoadFile(path string) error {
+func (s *Settings) LoadFile(path string) error { return loadFile(s, path) }
+
+// Parse overlays s with the settings named in YAML text; name stands for the
+// text in errors, which give line and column. On an error s is unchanged.
+func (s *Settings) Parse(name string, text []byte) error { return parse(s, name, text) }
+
+func loadFile[T any](s *T, path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("reading settings: %w", err)
 	}
-	return s.Parse(path, data)
+	return parse(s, path, data)
 }
 
-// Parse overlays s with the settings named in YAML text; name stands for the
-// text in errors, which give line and column. On an error s is unchanged.
-func (s *Settings) Parse(name string, text []byte) (err error) {
+func parse[T any](s *T, name string, text []byte) (err error) {
 	// The parser is not ours, and a damaged file must never end in a panic.
 	defer func() {
 		if r := recover(); r != nil {
@@ -46,7 +50,7 @@ func (s *Settings) Parse(name string, text []byte) (err error) {
 		}
 		return fmt.Errorf("%s: not valid YAML: %w", name, err)
 	}
-	next := s.clone()
+	next := clone(s)
 	seen := false
 	for _, doc := range file.Docs {
 		if doc.Body == nil {
@@ -140,13 +144,15 @@ func (f field) setNode(node ast.Node) error {
 
 // Set reads one "key=value", as given on a command line. Lists are written with
 // commas: inner.targets=q_proj,v_proj.
-func (s *Settings) Set(assignment string) error {
+func (s *Settings) Set(assignment string) error { return set(s, assignment) }
+
+func set[T any](s *T, assignment string) error {
 	key, value, ok := strings.Cut(assignment, "=")
 	key = strings.TrimSpace(key)
 	if !ok {
 		return fmt.Errorf("--set %s: expected key=value", assignment)
 	}
-	next := s.clone()
+	next := clone(s)
 	all := fields(&next)
 	f, ok := find(all, key)
 	if !ok {

@@ -31,9 +31,11 @@ func Diff(a, b Settings) []Change {
 
 // Free lists the keys that may change when a run is resumed: no result depends
 // on them.
-func Free() []string {
+func Free() []string { return free[Settings]() }
+
+func free[T any]() []string {
 	var keys []string
-	for _, f := range fields(new(Settings)) {
+	for _, f := range fields(new(T)) {
 		if f.free {
 			keys = append(keys, f.key)
 		}
@@ -50,8 +52,9 @@ type Description struct {
 }
 
 // Describe lists every setting, in the order of the struct.
-func Describe() []Description {
-	s := Default()
+func Describe() []Description { return describeAll(Default()) }
+
+func describeAll[T any](s T) []Description {
 	var list []Description
 	for _, f := range fields(&s) {
 		list = append(list, Description{f.key, f.text(), f.expected(), f.doc})
@@ -61,13 +64,15 @@ func Describe() []Description {
 
 // Help is Describe as text: a line per setting with its default, and what it
 // means beneath.
-func Help() string {
+func Help() string { return help(Describe()) }
+
+func help(all []Description) string {
 	var b strings.Builder
 	width := 0
-	for _, d := range Describe() {
+	for _, d := range all {
 		width = max(width, len(d.Key))
 	}
-	for _, d := range Describe() {
+	for _, d := range all {
 		fmt.Fprintf(&b, "  %-*s  %s\n      %s; %s\n", width, d.Key, d.Default, d.Doc, d.Expected)
 	}
 	return b.String()
@@ -75,7 +80,9 @@ func Help() string {
 
 // Marshal writes s as YAML, every setting in the order of the struct: the same
 // settings always give the same bytes, and Parse reads them back.
-func (s Settings) Marshal() []byte {
+func (s Settings) Marshal() []byte { return marshal(s) }
+
+func marshal[T any](s T) []byte {
 	var b bytes.Buffer
 	group := ""
 	for _, f := range fields(&s) {
@@ -90,7 +97,7 @@ func (s Settings) Marshal() []byte {
 }
 
 // clone copies s with its lists.
-func (s *Settings) clone() Settings {
+func clone[T any](s *T) T {
 	c := *s
 	for _, f := range fields(&c) {
 		if f.value.Kind() == reflect.Slice {
