@@ -48,7 +48,7 @@ func (a *app) info() error {
 	}
 	row("cores", "%d physical, %d logical, %d usable by Go", cpu.PhysicalCores, cpu.LogicalCores, runtime.GOMAXPROCS(0))
 	var have []string
-	for _, f := range []cpuid.FeatureID{cpuid.AVX2, cpuid.FMA3, cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512BF16, cpuid.AMXTILE, cpuid.ASIMD} {
+	for _, f := range []cpuid.FeatureID{cpuid.AVX2, cpuid.FMA3, cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512BF16, cpuid.AMXTILE, cpuid.AMXBF16, cpuid.ASIMD} {
 		if cpu.Supports(f) {
 			have = append(have, f.String())
 		}

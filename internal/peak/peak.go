@@ -3,7 +3,7 @@
 // in order. Every measurement keeps the threads it is told busy for about 0.2
 // seconds and reports what they did together.
 //
-// It imports nothing of this module.
+// It imports nothing of this module but internal/amx.
 package peak
 
 //go:generate sh -c "cd _asm && go run . -out ../zpeak_amd64.s -stubs ../zpeak_amd64.go -pkg peak"
@@ -31,8 +31,9 @@ type unit struct {
 // operations each, in the widest vectors that the processor has.
 func FMA(threads int) (gflops float64) { return measure(threads, fma) }
 
-// DotBF16 is FMA for products of bf16 added in f32 (VDPBF16PS: four operations
-// a lane); 0 where the processor has none.
+// DotBF16 is FMA for products of bf16 added in f32: on tiles (TDPBF16PS) where the
+// processor has them and the system allows, or in vectors (VDPBF16PS: four operations
+// a lane); 0 where there is neither.
 func DotBF16(threads int) (gflops float64) {
 	if dot.run == nil {
 		return 0

@@ -1,6 +1,10 @@
 package peak
 
-import "github.com/klauspost/cpuid/v2"
+import (
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/selkie-ml/selkie/internal/amx"
+)
 
 var (
 	wide = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512VL)
@@ -19,6 +23,14 @@ func widestFMA() unit {
 }
 
 func widestDot() unit {
+	if amx.BF16() {
+		// Palette 1; every tile has 16 rows of 64 bytes.
+		shape := [64]byte{0: 1}
+		for t := range 8 {
+			shape[16+2*t], shape[48+t] = 64, 16
+		}
+		return unit{func(rounds int) { dotAMX(&shape[0], rounds/4) }, 16 * 16 * 32 * 2}
+	}
 	if wide && cpuid.CPU.Supports(cpuid.AVX512BF16) {
 		return unit{dotBF16, 24 * 16 * 4}
 	}

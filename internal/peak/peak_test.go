@@ -12,7 +12,7 @@ func TestInReason(t *testing.T) {
 				if got != 0 {
 					t.Errorf("DotBF16 is %v without the instruction", got)
 				}
-			} else if got < 0.05 || got > 1e4 {
+			} else if got < 0.05 || got > 1e5 {
 				t.Errorf("%s of %d threads is %v", name, threads, got)
 			}
 		}

@@ -19,6 +19,11 @@ func fmaAVX512(rounds int)
 //go:noescape
 func dotBF16(rounds int)
 
+// dotAMX multiplies and adds rounds times 4 tiles of pairs of bf16, of the shapes given.
+//
+//go:noescape
+func dotAMX(shape *byte, rounds int)
+
 // readAVX2 reads blocks times 512 bytes.
 //
 //go:noescape

@@ -179,6 +179,22 @@ loop:
 	VZEROUPPER
 	RET
 
+// func dotAMX(shape *byte, rounds int)
+TEXT ·dotAMX(SB), NOSPLIT, $0-16
+	MOVQ shape+0(FP), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
+	MOVQ rounds+8(FP), CX
+
+loop:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xc6 // TDPBF16PS TMM7, TMM6, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xce // TDPBF16PS TMM7, TMM6, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd6 // TDPBF16PS TMM7, TMM6, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xde // TDPBF16PS TMM7, TMM6, TMM3
+	DECQ CX
+	JNZ  loop
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	RET
+
 // func readAVX2(p *byte, blocks int)
 // Requires: AVX
 TEXT ·readAVX2(SB), NOSPLIT, $0-16

@@ -21,15 +21,15 @@ func open(t testing.TB, threads int) *Backend {
 }
 
 // TestConformance puts every level of the backend on trial, the targets
-// cpu-avx512bf16, cpu-avx512, cpu-avx2 and cpu-generic: the best that this machine can run in
+// cpu-amx, cpu-avx512bf16, cpu-avx512, cpu-avx2 and cpu-generic: the best that this machine can run in
 // full, the others with f32 and bf16, and numbers of workers from 1 to 3 among
 // them. SELKIE_HEAVY=1 adds problems of realistic size.
 func TestConformance(t *testing.T) {
 	levels := vec.Levels()
-	for i, isa := range []vec.ISA{vec.AVX512BF16, vec.AVX512, vec.AVX2, vec.Generic} {
+	for i, isa := range []vec.ISA{vec.AMX, vec.AVX512BF16, vec.AVX512, vec.AVX2, vec.Generic} {
 		level := isa.String()
 		opt := kerneltest.Options{Seed: uint64(1 + i), Heavy: os.Getenv("SELKIE_HEAVY") == "1"}
-		threads := []int{2, 1, 3, 1}[i]
+		threads := []int{2, 2, 1, 3, 1}[i]
 		if level != levels[0] {
 			opt.DTypes = []kernels.DType{kernels.F32, kernels.BF16}
 		}

@@ -3,6 +3,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
@@ -16,6 +17,7 @@ func main() {
 	fma("fmaAVX2", ymm, 12)
 	fma("fmaAVX512", zmm, 24)
 	dotBF16("dotBF16", 24)
+	dotAMX("dotAMX")
 	read("readAVX2", ymm)
 	read("readAVX512", zmm)
 	Generate()
@@ -77,6 +79,30 @@ func dotBF16(name string, n int) {
 	DECQ(rounds)
 	JNZ(LabelRef("loop"))
 	end()
+}
+
+// dotAMX writes four independent products of tiles, by instructions that neither
+// avo nor Go's assembler knows. Their sums stay zero: so are all tiles at first.
+func dotAMX(name string) {
+	begin(name, "multiplies and adds rounds times 4 tiles of pairs of bf16, of the shapes given.", "func(shape *byte, rounds int)")
+	Load(Param("shape"), reg.RAX)
+	line := func(code, text string) {
+		var b []string
+		for i := 0; i < len(code); i += 2 {
+			b = append(b, "BYTE $0x"+code[i:i+2])
+		}
+		Instruction(&ir.Instruction{Opcode: strings.Join(b, "; ") + " // " + text})
+	}
+	line("c4e2784900", "LDTILECFG (AX)")
+	rounds := Load(Param("rounds"), reg.RCX)
+	Label("loop")
+	for i := range 4 {
+		line(fmt.Sprintf("c4e2425c%02x", 0xc0|i<<3|6), fmt.Sprintf("TDPBF16PS TMM7, TMM6, TMM%d", i))
+	}
+	DECQ(rounds)
+	JNZ(LabelRef("loop"))
+	line("c4e27849c0", "TILERELEASE")
+	RET()
 }
 
 // read writes loads of consecutive lines into registers that nothing waits for.

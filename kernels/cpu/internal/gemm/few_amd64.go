@@ -6,6 +6,7 @@ var fewSets = [...]*fewSet{
 	vec.AVX2:       &fewAVX2,
 	vec.AVX512:     &fewAVX512,
 	vec.AVX512BF16: &fewAVX512BF16,
+	vec.AMX:        &fewAVX512, // its pairs are multiplied in tiles
 }
 
 var fewAVX2 = fewSet{lanes: 8, kernels: [fewKinds][]fewFunc{

@@ -59,7 +59,8 @@ func (c fewCase) matrix(t *testing.T, rng *rand.Rand, kind Kind, rows, cols int)
 	return m
 }
 
-// check compares Product with the tasks of a job that packs b.
+// check compares Product with the tasks of a job that packs b or, in tiles, with
+// the product of b transposed, which packs b too.
 func (c fewCase) check(t *testing.T, rng *rand.Rand) {
 	t.Helper()
 	a, b := c.matrix(t, rng, c.a, c.m, c.k), c.matrix(t, rng, c.b, c.n, c.k)
@@ -73,8 +74,18 @@ func (c fewCase) check(t *testing.T, rng *rand.Rand) {
 	j := newJob("test", want, bias, c.m, c.n, c.accumulate)
 	j.left(a)
 	j.right(b, FormNT, c.k)
-	for i := range j.cut(nil, j.k()) {
-		j.task(i)
+	if j.pairs && hasTiles() {
+		turned := Matrix{Bits: make([]uint16, c.n*c.k), Kind: c.b, Ld: c.n}
+		for i := range c.n {
+			for l := range c.k {
+				turned.Bits[l*c.n+i] = b.Bits[i*b.Ld+l]
+			}
+		}
+		Product(nil, FormNN, want, a, turned, bias, c.m, c.n, c.k, c.accumulate)
+	} else {
+		for i := range j.cut(nil, j.k()) {
+			j.task(i)
+		}
 	}
 	Product(inTurn, FormNT, got, a, b, bias, c.m, c.n, c.k, c.accumulate)
 	for i := range want.len() {
@@ -110,6 +121,8 @@ func TestFewIsThePackedProduct(t *testing.T) {
 			c.m, c.n, c.k, c.bias = 9, 300, 1024, true
 			c.check(t, rng)
 			c.m, c.n, c.k, c.pad, c.accumulate = 2, 523, 1031, 1, true
+			c.check(t, rng)
+			c.n, c.k = 5000, 16
 			c.check(t, rng)
 		}
 	})

@@ -82,7 +82,7 @@ func (b *Matrix) len() int {
 	return len(b.Bits)
 }
 
-// HasBF16 tells whether this processor multiplies bfloat16 as it is stored.
+// HasBF16 tells whether bfloat16 is multiplied as it is stored, at the level in use.
 func HasBF16() bool { return pairKernels != nil && vec.Active() >= vec.AVX512BF16 }
 
 // Product computes dst (+)= a·b (+ bias): dst [m,n], a [m,k], bias [n] or nil; b [n,k]
@@ -95,6 +95,12 @@ func HasBF16() bool { return pairKernels != nil && vec.Active() >= vec.AVX512BF1
 // added to its chunk's sum by VDPBF16PS, the second product first. That
 // rounds to nearest even, and takes subnormal numbers and leaves subnormal sums as
 // zeros. It is a numerics class of its own, with all that is said above of the rest.
+//
+// At level [vec.AMX] they are TDPBF16PS's, another class: a sum starts at +0, or at
+// dst's element if accumulate. k is taken in chunks of 32, the last filled up with
+// zeros; the even products of a chunk, and the odd ones, are each added up by fused
+// multiply-adds from +0 on, the two sums are added, and that is added to the
+// element. Subnormals are zeros at every step, whatever MXCSR says; the bias is added as above.
 func Product(p Parallel, form Form, dst, a, b Matrix, bias []float32, m, n, k int, accumulate bool) {
 	multiply("Product", p, form, dst, a, b, bias, m, n, k, accumulate)
 }
@@ -123,7 +129,9 @@ func multiply(op string, p Parallel, form Form, dst, a, b Matrix, bias []float32
 	j := newJob(op, dst, bias, m, n, accumulate)
 	j.left(a)
 	j.right(b, form, k)
-	if j.m <= fewRows && !j.pairs && (j.aKind != KindF32 || j.outKind != KindF32) {
+	if j.pairs && hasTiles() {
+		j.inTiles(p, k) // whatever the number of rows: other kernels have other bits
+	} else if j.m <= fewRows && !j.pairs && (j.aKind != KindF32 || j.outKind != KindF32) {
 		j.widened(p)
 	} else {
 		j.do(p)

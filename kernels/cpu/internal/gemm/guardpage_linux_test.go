@@ -35,7 +35,7 @@ func TestNothingIsReadPastTheEnd(t *testing.T) {
 		for range 60 {
 			m, n, k := 1+rng.IntN(20), 1+rng.IntN(70), 1+rng.IntN(40)
 			a, w, dst, bias := beforeFault[float32](t, m*k), beforeFault[float32](t, n*k), beforeFault[float32](t, m*n), beforeFault[float32](t, n)
-			half := beforeFault[uint16](t, n*k)
+			half, halves := beforeFault[uint16](t, n*k), beforeFault[uint16](t, m*k)
 			try := func(name string, f func()) {
 				defer func() {
 					if r := recover(); r != nil {
@@ -51,6 +51,9 @@ func TestNothingIsReadPastTheEnd(t *testing.T) {
 				try("NT "+kind.String(), func() { NT(nil, dst, n, a, k, Matrix{Bits: half, Kind: kind, Ld: k}, nil, m, n, k, true) })
 				try("NN "+kind.String(), func() { NN(nil, dst, n, a, k, Matrix{Bits: half, Kind: kind, Ld: n}, nil, m, n, k, true) })
 			}
+			to, pairs := Matrix{F32: dst, Ld: n}, Matrix{Bits: halves, Kind: KindBF16, Ld: k}
+			try("NT of pairs", func() { Product(nil, FormNT, to, pairs, Matrix{Bits: half, Kind: KindBF16, Ld: k}, bias, m, n, k, true) })
+			try("NN of pairs", func() { Product(nil, FormNN, to, pairs, Matrix{Bits: half, Kind: KindBF16, Ld: n}, bias, m, n, k, true) })
 		}
 	})
 }

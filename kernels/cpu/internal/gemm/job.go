@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"sync"
 	"unsafe"
-
-	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
 // A job is one product, cut into tasks: each computes a block of dst, whole k,
@@ -199,13 +197,7 @@ func (j *job) close(s *scratch, row0, row1, col0, col1 int) {
 		return
 	}
 	for i := row0; i < row1; i++ {
-		from, at := s.c[(i-row0)*s.ld:][:col1-col0], i*j.ldd+col0
-		switch j.outKind {
-		case KindBF16:
-			vec.NarrowBF16(j.out[at:][:len(from)], from)
-		case KindF16:
-			vec.NarrowF16(j.out[at:][:len(from)], from)
-		}
+		narrow(j.out[i*j.ldd+col0:][:col1-col0], s.c[(i-row0)*s.ld:], j.outKind)
 	}
 }
 

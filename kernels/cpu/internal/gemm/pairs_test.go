@@ -23,6 +23,9 @@ func flush(x float32) float32 {
 
 // pairElement is Product's specification of one element where a and b are bfloat16.
 func pairElement(k int, a, b func(l int) float32, old float32, accumulate bool, bias *float32) float32 {
+	if hasTiles() {
+		return tilesElement(k, a, b, old, accumulate, bias)
+	}
 	e := old
 	for k0 := 0; k0 < k; k0 += 2 * KC {
 		s := float32(0)
@@ -36,6 +39,33 @@ func pairElement(k int, a, b func(l int) float32, old float32, accumulate bool, 
 			s = e + s
 		}
 		e = s
+	}
+	if bias != nil {
+		e += *bias
+	}
+	return e
+}
+
+// tilesElement is the same where pairs are multiplied in tiles.
+func tilesElement(k int, a, b func(l int) float32, old float32, accumulate bool, bias *float32) float32 {
+	e := float32(0)
+	if accumulate {
+		e = flush(old)
+	}
+	for k0 := 0; k0 < k; k0 += 32 {
+		first, second := float32(0), float32(0)
+		for l := k0; l < min(k, k0+32); l += 2 {
+			first = flush(f32math.FMA32(flush(a(l)), flush(b(l)), first))
+			if l+1 < k {
+				second = flush(f32math.FMA32(flush(a(l+1)), flush(b(l+1)), second))
+			}
+		}
+		e = flush(e + flush(first+second))
+	}
+	if k == 0 && !accumulate {
+		e = 0
+	} else if k == 0 {
+		e = old
 	}
 	if bias != nil {
 		e += *bias

@@ -634,3 +634,40 @@ func fewAVX512Pairs_14(k int, a *byte, b *byte, ldb int, c *float32, ldc int, ro
 //
 //go:noescape
 func fewAVX512Pairs_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
+
+// tiles1x1 is a tilesFunc of 1 × 1 tiles of sums.
+//
+//go:noescape
+func tiles1x1(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+
+// tiles1x2 is a tilesFunc of 1 × 2 tiles of sums.
+//
+//go:noescape
+func tiles1x2(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+
+// tiles2x1 is a tilesFunc of 2 × 1 tiles of sums.
+//
+//go:noescape
+func tiles2x1(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+
+// tiles2x2 is a tilesFunc of 2 × 2 tiles of sums.
+//
+//go:noescape
+func tiles2x2(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+
+// packStrip sets dst[l*16+j] to pair l of row j of src, for j < 16 and l < 16*groups, rows ld bytes apart.
+//
+//go:noescape
+func packStrip(dst *float32, src *uint16, ld int, groups int)
+
+// packStripRows sets the halves of dst[x*strip/4+l*16+j] to column 16x+j of rows 2l and 2l+1 of src, rows ld bytes
+// and strips strip bytes apart, for l < pairs and all columns. The last strip ends with zeros.
+//
+//go:noescape
+func packStripRows(dst *float32, src *uint16, ld int, pairs int, strip int, cols int)
+
+// turn sets dst[i][j] = src[j][i] (+ bias[j]) for i < rows, 16 at most, and j < cols. Rows are ldd and lds bytes
+// apart. It reads 16 of each of src's rows, and as many rows that cols fills whole sixteens.
+//
+//go:noescape
+func turn(dst *float32, ldd int, src *float32, lds int, rows int, cols int, bias *float32)

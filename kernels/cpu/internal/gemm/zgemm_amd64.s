@@ -31342,3 +31342,701 @@ stored:
 	JNE  chunk
 	VZEROUPPER
 	RET
+
+// func tiles1x1(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+// Requires: AMX_BF16, AMX_TILE, MMX+
+TEXT ·tiles1x1(SB), NOSPLIT, $0-144
+	MOVQ shape+0(FP), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
+	MOVQ lda+32(FP), AX
+	MOVQ $0x00000040, CX
+	MOVQ ahead+104(FP), DX
+	MOVQ lines+112(FP), BX
+	MOVQ left+136(FP), SI
+
+block:
+	MOVQ  a+24(FP), DI
+	MOVQ  b+48(FP), R8
+	MOVQ  groups+16(FP), R9
+	MOVB  add+96(FP), R10
+	TESTB R10, R10
+	JZ    zero
+	MOVQ  c+72(FP), R10
+	MOVQ  ldc+80(FP), R11
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x1a // TILELOADD (R10)(R11*1), TMM0
+	JMP   group
+
+zero:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
+
+group:
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x08 // TILELOADD (R8)(CX*1), TMM6
+	ADDQ $+1024, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x07 // TILELOADD (DI)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	ADDQ $0x40, DI
+	MOVQ perGroup+128(FP), R10
+
+ask:
+	SUBQ       $0x01, SI
+	JL         asked
+	PREFETCHT1 (DX)
+	ADDQ       $0x40, DX
+	DECQ       BX
+	JNZ        same
+	ADDQ       skip+120(FP), DX
+	MOVQ       lines+112(FP), BX
+
+same:
+	DECQ R10
+	JNZ  ask
+
+asked:
+	DECQ R9
+	JNZ  group
+	MOVQ c+72(FP), DI
+	MOVQ ldc+80(FP), R8
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x07 // TILESTORED TMM0, (DI)(R8*1)
+	MOVQ aStep+40(FP), DI
+	ADDQ DI, a+24(FP)
+	MOVQ bStep+64(FP), DI
+	ADDQ DI, b+48(FP)
+	MOVQ cStep+88(FP), DI
+	ADDQ DI, c+72(FP)
+	DECQ blocks+8(FP)
+	JNZ  block
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	RET
+
+// func tiles1x2(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+// Requires: AMX_BF16, AMX_TILE, MMX+
+TEXT ·tiles1x2(SB), NOSPLIT, $0-144
+	MOVQ shape+0(FP), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
+	MOVQ lda+32(FP), AX
+	MOVQ $0x00000040, CX
+	MOVQ ahead+104(FP), DX
+	MOVQ lines+112(FP), BX
+	MOVQ left+136(FP), SI
+
+block:
+	MOVQ  a+24(FP), DI
+	MOVQ  b+48(FP), R8
+	MOVQ  strip+56(FP), R9
+	ADDQ  R8, R9
+	MOVQ  groups+16(FP), R10
+	MOVB  add+96(FP), R11
+	TESTB R11, R11
+	JZ    zero
+	MOVQ  c+72(FP), R11
+	MOVQ  ldc+80(FP), R12
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x23 // TILELOADD (R11)(R12*1), TMM0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x23; BYTE $0x40 // TILELOADD 64(R11)(R12*1), TMM1
+	JMP   group
+
+zero:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO TMM1
+
+group:
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x08 // TILELOADD (R8)(CX*1), TMM6
+	ADDQ $+1024, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x07 // TILELOADD (DI)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x09 // TILELOADD (R9)(CX*1), TMM7
+	ADDQ $+1024, R9
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	ADDQ $0x40, DI
+	MOVQ perGroup+128(FP), R11
+
+ask:
+	SUBQ       $0x01, SI
+	JL         asked
+	PREFETCHT1 (DX)
+	ADDQ       $0x40, DX
+	DECQ       BX
+	JNZ        same
+	ADDQ       skip+120(FP), DX
+	MOVQ       lines+112(FP), BX
+
+same:
+	DECQ R11
+	JNZ  ask
+
+asked:
+	DECQ R10
+	JNZ  group
+	MOVQ c+72(FP), DI
+	MOVQ ldc+80(FP), R8
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x07 // TILESTORED TMM0, (DI)(R8*1)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x07; BYTE $0x40 // TILESTORED TMM1, 64(DI)(R8*1)
+	MOVQ aStep+40(FP), DI
+	ADDQ DI, a+24(FP)
+	MOVQ bStep+64(FP), DI
+	ADDQ DI, b+48(FP)
+	MOVQ cStep+88(FP), DI
+	ADDQ DI, c+72(FP)
+	DECQ blocks+8(FP)
+	JNZ  block
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	RET
+
+// func tiles2x1(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+// Requires: AMX_BF16, AMX_TILE, MMX+
+TEXT ·tiles2x1(SB), NOSPLIT, $0-144
+	MOVQ shape+0(FP), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
+	MOVQ lda+32(FP), AX
+	MOVQ $0x00000040, CX
+	MOVQ ahead+104(FP), DX
+	MOVQ lines+112(FP), BX
+	MOVQ left+136(FP), SI
+
+block:
+	MOVQ  a+24(FP), DI
+	MOVQ  AX, R8
+	SHLQ  $0x04, R8
+	ADDQ  DI, R8
+	MOVQ  b+48(FP), R9
+	MOVQ  groups+16(FP), R10
+	MOVB  add+96(FP), R11
+	TESTB R11, R11
+	JZ    zero
+	MOVQ  c+72(FP), R11
+	MOVQ  ldc+80(FP), R12
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x23 // TILELOADD (R11)(R12*1), TMM0
+	MOVQ  R12, R13
+	SHLQ  $0x04, R13
+	ADDQ  R13, R11
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x14; BYTE $0x23 // TILELOADD (R11)(R12*1), TMM2
+	JMP   group
+
+zero:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO TMM2
+
+group:
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x09 // TILELOADD (R9)(CX*1), TMM6
+	ADDQ $+1024, R9
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x07 // TILELOADD (DI)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	MOVQ perGroup+128(FP), R11
+
+ask:
+	SUBQ       $0x01, SI
+	JL         asked
+	PREFETCHT1 (DX)
+	ADDQ       $0x40, DX
+	DECQ       BX
+	JNZ        same
+	ADDQ       skip+120(FP), DX
+	MOVQ       lines+112(FP), BX
+
+same:
+	DECQ R11
+	JNZ  ask
+
+asked:
+	DECQ R10
+	JNZ  group
+	MOVQ c+72(FP), DI
+	MOVQ ldc+80(FP), R8
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x07 // TILESTORED TMM0, (DI)(R8*1)
+	MOVQ R8, R9
+	SHLQ $0x04, R9
+	ADDQ R9, DI
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x07 // TILESTORED TMM2, (DI)(R8*1)
+	MOVQ aStep+40(FP), DI
+	ADDQ DI, a+24(FP)
+	MOVQ bStep+64(FP), DI
+	ADDQ DI, b+48(FP)
+	MOVQ cStep+88(FP), DI
+	ADDQ DI, c+72(FP)
+	DECQ blocks+8(FP)
+	JNZ  block
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	RET
+
+// func tiles2x2(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+// Requires: AMX_BF16, AMX_TILE, MMX+
+TEXT ·tiles2x2(SB), NOSPLIT, $0-144
+	MOVQ shape+0(FP), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
+	MOVQ lda+32(FP), AX
+	MOVQ $0x00000040, CX
+	MOVQ ahead+104(FP), DX
+	MOVQ lines+112(FP), BX
+	MOVQ left+136(FP), SI
+
+block:
+	MOVQ  a+24(FP), DI
+	MOVQ  AX, R8
+	SHLQ  $0x04, R8
+	ADDQ  DI, R8
+	MOVQ  b+48(FP), R9
+	MOVQ  strip+56(FP), R10
+	ADDQ  R9, R10
+	MOVQ  groups+16(FP), R11
+	MOVB  add+96(FP), R12
+	TESTB R12, R12
+	JZ    zero
+	MOVQ  c+72(FP), R12
+	MOVQ  ldc+80(FP), R13
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x2c; BYTE $0x40 // TILELOADD 64(R12)(R13*1), TMM1
+	MOVQ  R13, R14
+	SHLQ  $0x04, R14
+	ADDQ  R14, R12
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x14; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x5c; BYTE $0x2c; BYTE $0x40 // TILELOADD 64(R12)(R13*1), TMM3
+	JMP   group
+
+zero:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO TMM3
+
+group:
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x09 // TILELOADD (R9)(CX*1), TMM6
+	ADDQ $+1024, R9
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x07 // TILELOADD (DI)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x0a // TILELOADD (R10)(CX*1), TMM7
+	ADDQ $+1024, R10
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	MOVQ perGroup+128(FP), R12
+
+ask:
+	SUBQ       $0x01, SI
+	JL         asked
+	PREFETCHT1 (DX)
+	ADDQ       $0x40, DX
+	DECQ       BX
+	JNZ        same
+	ADDQ       skip+120(FP), DX
+	MOVQ       lines+112(FP), BX
+
+same:
+	DECQ R12
+	JNZ  ask
+
+asked:
+	DECQ R11
+	JNZ  group
+	MOVQ c+72(FP), DI
+	MOVQ ldc+80(FP), R8
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x07 // TILESTORED TMM0, (DI)(R8*1)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x07; BYTE $0x40 // TILESTORED TMM1, 64(DI)(R8*1)
+	MOVQ R8, R9
+	SHLQ $0x04, R9
+	ADDQ R9, DI
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x07 // TILESTORED TMM2, (DI)(R8*1)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x5c; BYTE $0x07; BYTE $0x40 // TILESTORED TMM3, 64(DI)(R8*1)
+	MOVQ aStep+40(FP), DI
+	ADDQ DI, a+24(FP)
+	MOVQ bStep+64(FP), DI
+	ADDQ DI, b+48(FP)
+	MOVQ cStep+88(FP), DI
+	ADDQ DI, c+72(FP)
+	DECQ blocks+8(FP)
+	JNZ  block
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	RET
+
+// func packStrip(dst *float32, src *uint16, ld int, groups int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·packStrip(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ ld+16(FP), DX
+	MOVQ groups+24(FP), BX
+	LEAQ (DX)(DX*2), SI
+	LEAQ (CX)(DX*4), DI
+	LEAQ (DI)(DX*4), R8
+	LEAQ (R8)(DX*4), R9
+
+group:
+	VMOVUPS    (CX), Z0
+	PREFETCHT0 512(CX)
+	VMOVUPS    (CX)(DX*1), Z1
+	PREFETCHT0 512(CX)(DX*1)
+	VMOVUPS    (CX)(DX*2), Z2
+	PREFETCHT0 512(CX)(DX*2)
+	VMOVUPS    (CX)(SI*1), Z3
+	PREFETCHT0 512(CX)(SI*1)
+	VMOVUPS    (DI), Z4
+	PREFETCHT0 512(DI)
+	VMOVUPS    (DI)(DX*1), Z5
+	PREFETCHT0 512(DI)(DX*1)
+	VMOVUPS    (DI)(DX*2), Z6
+	PREFETCHT0 512(DI)(DX*2)
+	VMOVUPS    (DI)(SI*1), Z7
+	PREFETCHT0 512(DI)(SI*1)
+	VMOVUPS    (R8), Z8
+	PREFETCHT0 512(R8)
+	VMOVUPS    (R8)(DX*1), Z9
+	PREFETCHT0 512(R8)(DX*1)
+	VMOVUPS    (R8)(DX*2), Z10
+	PREFETCHT0 512(R8)(DX*2)
+	VMOVUPS    (R8)(SI*1), Z11
+	PREFETCHT0 512(R8)(SI*1)
+	VMOVUPS    (R9), Z12
+	PREFETCHT0 512(R9)
+	VMOVUPS    (R9)(DX*1), Z13
+	PREFETCHT0 512(R9)(DX*1)
+	VMOVUPS    (R9)(DX*2), Z14
+	PREFETCHT0 512(R9)(DX*2)
+	VMOVUPS    (R9)(SI*1), Z15
+	PREFETCHT0 512(R9)(SI*1)
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z1
+	VUNPCKLPS  Z3, Z2, Z0
+	VUNPCKHPS  Z3, Z2, Z3
+	VUNPCKLPD  Z0, Z16, Z2
+	VUNPCKHPD  Z0, Z16, Z0
+	VUNPCKLPD  Z3, Z1, Z16
+	VUNPCKHPD  Z3, Z1, Z3
+	VUNPCKLPS  Z5, Z4, Z1
+	VUNPCKHPS  Z5, Z4, Z5
+	VUNPCKLPS  Z7, Z6, Z4
+	VUNPCKHPS  Z7, Z6, Z7
+	VUNPCKLPD  Z4, Z1, Z6
+	VUNPCKHPD  Z4, Z1, Z4
+	VUNPCKLPD  Z7, Z5, Z1
+	VUNPCKHPD  Z7, Z5, Z7
+	VUNPCKLPS  Z9, Z8, Z5
+	VUNPCKHPS  Z9, Z8, Z9
+	VUNPCKLPS  Z11, Z10, Z8
+	VUNPCKHPS  Z11, Z10, Z11
+	VUNPCKLPD  Z8, Z5, Z10
+	VUNPCKHPD  Z8, Z5, Z8
+	VUNPCKLPD  Z11, Z9, Z5
+	VUNPCKHPD  Z11, Z9, Z11
+	VUNPCKLPS  Z13, Z12, Z9
+	VUNPCKHPS  Z13, Z12, Z13
+	VUNPCKLPS  Z15, Z14, Z12
+	VUNPCKHPS  Z15, Z14, Z15
+	VUNPCKLPD  Z12, Z9, Z14
+	VUNPCKHPD  Z12, Z9, Z12
+	VUNPCKLPD  Z15, Z13, Z9
+	VUNPCKHPD  Z15, Z13, Z15
+	VSHUFF32X4 $0x88, Z6, Z2, Z13
+	VSHUFF32X4 $0xdd, Z6, Z2, Z6
+	VSHUFF32X4 $0x88, Z14, Z10, Z2
+	VSHUFF32X4 $0xdd, Z14, Z10, Z14
+	VSHUFF32X4 $0x88, Z2, Z13, Z10
+	VSHUFF32X4 $0xdd, Z2, Z13, Z2
+	VSHUFF32X4 $0x88, Z14, Z6, Z13
+	VSHUFF32X4 $0xdd, Z14, Z6, Z14
+	VSHUFF32X4 $0x88, Z4, Z0, Z6
+	VSHUFF32X4 $0xdd, Z4, Z0, Z4
+	VSHUFF32X4 $0x88, Z12, Z8, Z0
+	VSHUFF32X4 $0xdd, Z12, Z8, Z12
+	VSHUFF32X4 $0x88, Z0, Z6, Z8
+	VSHUFF32X4 $0xdd, Z0, Z6, Z0
+	VSHUFF32X4 $0x88, Z12, Z4, Z6
+	VSHUFF32X4 $0xdd, Z12, Z4, Z12
+	VSHUFF32X4 $0x88, Z1, Z16, Z4
+	VSHUFF32X4 $0xdd, Z1, Z16, Z1
+	VSHUFF32X4 $0x88, Z9, Z5, Z16
+	VSHUFF32X4 $0xdd, Z9, Z5, Z9
+	VSHUFF32X4 $0x88, Z16, Z4, Z5
+	VSHUFF32X4 $0xdd, Z16, Z4, Z16
+	VSHUFF32X4 $0x88, Z9, Z1, Z4
+	VSHUFF32X4 $0xdd, Z9, Z1, Z9
+	VSHUFF32X4 $0x88, Z7, Z3, Z1
+	VSHUFF32X4 $0xdd, Z7, Z3, Z7
+	VSHUFF32X4 $0x88, Z15, Z11, Z3
+	VSHUFF32X4 $0xdd, Z15, Z11, Z15
+	VSHUFF32X4 $0x88, Z3, Z1, Z11
+	VSHUFF32X4 $0xdd, Z3, Z1, Z3
+	VSHUFF32X4 $0x88, Z15, Z7, Z1
+	VSHUFF32X4 $0xdd, Z15, Z7, Z15
+	VMOVUPS    Z10, (AX)
+	VMOVUPS    Z8, 64(AX)
+	VMOVUPS    Z5, 128(AX)
+	VMOVUPS    Z11, 192(AX)
+	VMOVUPS    Z13, 256(AX)
+	VMOVUPS    Z6, 320(AX)
+	VMOVUPS    Z4, 384(AX)
+	VMOVUPS    Z1, 448(AX)
+	VMOVUPS    Z2, 512(AX)
+	VMOVUPS    Z0, 576(AX)
+	VMOVUPS    Z16, 640(AX)
+	VMOVUPS    Z3, 704(AX)
+	VMOVUPS    Z14, 768(AX)
+	VMOVUPS    Z12, 832(AX)
+	VMOVUPS    Z9, 896(AX)
+	VMOVUPS    Z15, 960(AX)
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R8
+	ADDQ       $0x40, R9
+	ADDQ       $+1024, AX
+	DECQ       BX
+	JNZ        group
+	VZEROUPPER
+	RET
+
+// func packStripRows(dst *float32, src *uint16, ld int, pairs int, strip int, cols int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·packStripRows(SB), NOSPLIT, $0-48
+	MOVQ  dst+0(FP), AX
+	MOVQ  src+8(FP), CX
+	MOVQ  ld+16(FP), DX
+	MOVQ  pairs+24(FP), BX
+	MOVQ  strip+32(FP), SI
+	MOVQ  cols+40(FP), DI
+	MOVQ  DI, R9
+	ANDQ  $0x0f, R9
+	MOVQ  $-1, R8
+	BZHIQ R9, R8, R8
+	KMOVW R8, K1
+	SHRQ  $0x04, DI
+
+row:
+	MOVQ  CX, R8
+	MOVQ  AX, R10
+	MOVQ  DI, R11
+	LEAQ  (CX)(DX*8), R12
+	TESTQ R11, R11
+	JZ    edge
+
+strip:
+	VPMOVZXWD  (R8), Z0
+	VPMOVZXWD  (R8)(DX*1), Z1
+	VPSLLD     $0x10, Z1, Z1
+	VPORD      Z0, Z1, Z1
+	VMOVUPS    Z1, (R10)
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(DX*1)
+	ADDQ       $0x20, R12
+	ADDQ       $0x20, R8
+	ADDQ       SI, R10
+	DECQ       R11
+	JNZ        strip
+
+edge:
+	TESTQ       R9, R9
+	JZ          next
+	VPMOVZXWD.Z (R8), K1, Z0
+	VPMOVZXWD.Z (R8)(DX*1), K1, Z1
+	VPSLLD      $0x10, Z1, Z1
+	VPORD       Z0, Z1, Z1
+	VMOVUPS     Z1, (R10)
+
+next:
+	LEAQ (CX)(DX*2), CX
+	ADDQ $0x40, AX
+	DECQ BX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func turn(dst *float32, ldd int, src *float32, lds int, rows int, cols int, bias *float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·turn(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ lds+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ bias+48(FP), DI
+	LEAQ (CX)(CX*2), R8
+	LEAQ (AX)(CX*4), R9
+	LEAQ (R9)(CX*4), R10
+	LEAQ (R10)(CX*4), R11
+
+block:
+	VMOVUPS    (DX), Z0
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z1
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z2
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z3
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z4
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z5
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z6
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z7
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z8
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z9
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z10
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z11
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z12
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z13
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z14
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z15
+	ADDQ       BX, DX
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z1
+	VUNPCKLPS  Z3, Z2, Z0
+	VUNPCKHPS  Z3, Z2, Z3
+	VUNPCKLPD  Z0, Z16, Z2
+	VUNPCKHPD  Z0, Z16, Z0
+	VUNPCKLPD  Z3, Z1, Z16
+	VUNPCKHPD  Z3, Z1, Z3
+	VUNPCKLPS  Z5, Z4, Z1
+	VUNPCKHPS  Z5, Z4, Z5
+	VUNPCKLPS  Z7, Z6, Z4
+	VUNPCKHPS  Z7, Z6, Z7
+	VUNPCKLPD  Z4, Z1, Z6
+	VUNPCKHPD  Z4, Z1, Z4
+	VUNPCKLPD  Z7, Z5, Z1
+	VUNPCKHPD  Z7, Z5, Z7
+	VUNPCKLPS  Z9, Z8, Z5
+	VUNPCKHPS  Z9, Z8, Z9
+	VUNPCKLPS  Z11, Z10, Z8
+	VUNPCKHPS  Z11, Z10, Z11
+	VUNPCKLPD  Z8, Z5, Z10
+	VUNPCKHPD  Z8, Z5, Z8
+	VUNPCKLPD  Z11, Z9, Z5
+	VUNPCKHPD  Z11, Z9, Z11
+	VUNPCKLPS  Z13, Z12, Z9
+	VUNPCKHPS  Z13, Z12, Z13
+	VUNPCKLPS  Z15, Z14, Z12
+	VUNPCKHPS  Z15, Z14, Z15
+	VUNPCKLPD  Z12, Z9, Z14
+	VUNPCKHPD  Z12, Z9, Z12
+	VUNPCKLPD  Z15, Z13, Z9
+	VUNPCKHPD  Z15, Z13, Z15
+	VSHUFF32X4 $0x88, Z6, Z2, Z13
+	VSHUFF32X4 $0xdd, Z6, Z2, Z6
+	VSHUFF32X4 $0x88, Z14, Z10, Z2
+	VSHUFF32X4 $0xdd, Z14, Z10, Z14
+	VSHUFF32X4 $0x88, Z2, Z13, Z10
+	VSHUFF32X4 $0xdd, Z2, Z13, Z2
+	VSHUFF32X4 $0x88, Z14, Z6, Z13
+	VSHUFF32X4 $0xdd, Z14, Z6, Z14
+	VSHUFF32X4 $0x88, Z4, Z0, Z6
+	VSHUFF32X4 $0xdd, Z4, Z0, Z4
+	VSHUFF32X4 $0x88, Z12, Z8, Z0
+	VSHUFF32X4 $0xdd, Z12, Z8, Z12
+	VSHUFF32X4 $0x88, Z0, Z6, Z8
+	VSHUFF32X4 $0xdd, Z0, Z6, Z0
+	VSHUFF32X4 $0x88, Z12, Z4, Z6
+	VSHUFF32X4 $0xdd, Z12, Z4, Z12
+	VSHUFF32X4 $0x88, Z1, Z16, Z4
+	VSHUFF32X4 $0xdd, Z1, Z16, Z1
+	VSHUFF32X4 $0x88, Z9, Z5, Z16
+	VSHUFF32X4 $0xdd, Z9, Z5, Z9
+	VSHUFF32X4 $0x88, Z16, Z4, Z5
+	VSHUFF32X4 $0xdd, Z16, Z4, Z16
+	VSHUFF32X4 $0x88, Z9, Z1, Z4
+	VSHUFF32X4 $0xdd, Z9, Z1, Z9
+	VSHUFF32X4 $0x88, Z7, Z3, Z1
+	VSHUFF32X4 $0xdd, Z7, Z3, Z7
+	VSHUFF32X4 $0x88, Z15, Z11, Z3
+	VSHUFF32X4 $0xdd, Z15, Z11, Z15
+	VSHUFF32X4 $0x88, Z3, Z1, Z11
+	VSHUFF32X4 $0xdd, Z3, Z1, Z3
+	VSHUFF32X4 $0x88, Z15, Z7, Z1
+	VSHUFF32X4 $0xdd, Z15, Z7, Z15
+	MOVQ       cols+40(FP), R12
+	MOVQ       $0x00000010, R14
+	CMPQ       R12, R14
+	CMOVQLT    R12, R14
+	MOVQ       $-1, R13
+	BZHIQ      R14, R13, R13
+	KMOVW      R13, K1
+	TESTQ      DI, DI
+	JZ         store
+	VMOVUPS.Z  (DI), K1, Z7
+	VADDPS     Z7, Z10, Z10
+	VADDPS     Z7, Z8, Z8
+	VADDPS     Z7, Z5, Z5
+	VADDPS     Z7, Z11, Z11
+	VADDPS     Z7, Z13, Z13
+	VADDPS     Z7, Z6, Z6
+	VADDPS     Z7, Z4, Z4
+	VADDPS     Z7, Z1, Z1
+	VADDPS     Z7, Z2, Z2
+	VADDPS     Z7, Z0, Z0
+	VADDPS     Z7, Z16, Z16
+	VADDPS     Z7, Z3, Z3
+	VADDPS     Z7, Z14, Z14
+	VADDPS     Z7, Z12, Z12
+	VADDPS     Z7, Z9, Z9
+	VADDPS     Z7, Z15, Z15
+	ADDQ       $0x40, DI
+
+store:
+	VMOVUPS Z10, K1, (AX)
+	CMPQ    SI, $0x01
+	JE      stored
+	VMOVUPS Z8, K1, (AX)(CX*1)
+	CMPQ    SI, $0x02
+	JE      stored
+	VMOVUPS Z5, K1, (AX)(CX*2)
+	CMPQ    SI, $0x03
+	JE      stored
+	VMOVUPS Z11, K1, (AX)(R8*1)
+	CMPQ    SI, $0x04
+	JE      stored
+	VMOVUPS Z13, K1, (R9)
+	CMPQ    SI, $0x05
+	JE      stored
+	VMOVUPS Z6, K1, (R9)(CX*1)
+	CMPQ    SI, $0x06
+	JE      stored
+	VMOVUPS Z4, K1, (R9)(CX*2)
+	CMPQ    SI, $0x07
+	JE      stored
+	VMOVUPS Z1, K1, (R9)(R8*1)
+	CMPQ    SI, $0x08
+	JE      stored
+	VMOVUPS Z2, K1, (R10)
+	CMPQ    SI, $0x09
+	JE      stored
+	VMOVUPS Z0, K1, (R10)(CX*1)
+	CMPQ    SI, $0x0a
+	JE      stored
+	VMOVUPS Z16, K1, (R10)(CX*2)
+	CMPQ    SI, $0x0b
+	JE      stored
+	VMOVUPS Z3, K1, (R10)(R8*1)
+	CMPQ    SI, $0x0c
+	JE      stored
+	VMOVUPS Z14, K1, (R11)
+	CMPQ    SI, $0x0d
+	JE      stored
+	VMOVUPS Z12, K1, (R11)(CX*1)
+	CMPQ    SI, $0x0e
+	JE      stored
+	VMOVUPS Z9, K1, (R11)(CX*2)
+	CMPQ    SI, $0x0f
+	JE      stored
+	VMOVUPS Z15, K1, (R11)(R8*1)
+
+stored:
+	ADDQ $0x40, AX
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $0x40, R11
+	SUBQ $0x10, R12
+	MOVQ R12, cols+40(FP)
+	JG   block
+	VZEROUPPER
+	RET

@@ -10,9 +10,10 @@ const (
 	AVX2                  // AVX2, FMA3, F16C and BMI2
 	AVX512                // AVX-512 F, BW, DQ and VL, besides AVX2's set
 	AVX512BF16            // AVX-512 BF16, besides AVX512's set
+	AMX                   // AMX BF16, besides AVX512BF16's set
 )
 
-var isaNames = [...]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512", AVX512BF16: "avx512bf16"}
+var isaNames = [...]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512", AVX512BF16: "avx512bf16", AMX: "amx"}
 
 func (i ISA) String() string { return isaNames[i] }
 
@@ -32,17 +33,20 @@ func allowed(have ISA, set func(name string) bool) ISA {
 		return min(have, AVX2)
 	case set("SELKIE_NO_AVX512BF16"):
 		return min(have, AVX512)
+	case set("SELKIE_NO_AMX"):
+		return min(have, AVX512BF16)
 	}
 	return have
 }
 
 // Active returns the instruction set in use. It is the best one that the
-// processor has, unless SELKIE_NO_AVX512BF16=1, SELKIE_NO_AVX512=1 or
-// SELKIE_NO_AVX2=1 (each includes those before it) was in the environment when
-// the program started. Sets are ordered: each includes the smaller ones.
+// processor has, unless SELKIE_NO_AMX=1, SELKIE_NO_AVX512BF16=1,
+// SELKIE_NO_AVX512=1 or SELKIE_NO_AVX2=1 (each includes those before it) was in
+// the environment when the program started. Sets are ordered: each includes the
+// smaller ones.
 func Active() ISA { return active }
 
-// Level names the instruction set in use: "avx512bf16", "avx512", "avx2" or "generic".
+// Level names the instruction set in use: "amx", "avx512bf16", "avx512", "avx2" or "generic".
 func Level() string { return active.String() }
 
 // Levels lists the levels that this process can run, the best first.

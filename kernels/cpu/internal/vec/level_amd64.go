@@ -1,6 +1,10 @@
 package vec
 
-import "github.com/klauspost/cpuid/v2"
+import (
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/selkie-ml/selkie/internal/amx"
+)
 
 func detect() ISA {
 	// cpuid also asks the operating system whether it saves the wide registers.
@@ -13,5 +17,8 @@ func detect() ISA {
 	if !cpuid.CPU.Supports(cpuid.AVX512BF16) {
 		return AVX512
 	}
-	return AVX512BF16
+	if !amx.BF16() {
+		return AVX512BF16
+	}
+	return AMX
 }

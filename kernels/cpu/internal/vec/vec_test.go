@@ -414,12 +414,14 @@ func TestInPlace(t *testing.T) {
 }
 
 func TestKillSwitches(t *testing.T) {
-	const noBF16, no512, no2 = "SELKIE_NO_AVX512BF16", "SELKIE_NO_AVX512", "SELKIE_NO_AVX2"
+	const noAMX, noBF16, no512, no2 = "SELKIE_NO_AMX", "SELKIE_NO_AVX512BF16", "SELKIE_NO_AVX512", "SELKIE_NO_AVX2"
 	for _, c := range []struct {
 		have     ISA
 		switches []string
 		want     ISA
 	}{
+		{AMX, nil, AMX}, {AMX, []string{noAMX}, AVX512BF16}, {AMX, []string{noBF16}, AVX512}, {AMX, []string{noAMX, no512}, AVX2},
+		{AMX, []string{no2}, Generic}, {AVX512BF16, []string{noAMX}, AVX512BF16},
 		{AVX512BF16, nil, AVX512BF16}, {AVX512BF16, []string{noBF16}, AVX512}, {AVX512BF16, []string{no512}, AVX2},
 		{AVX512BF16, []string{noBF16, no512}, AVX2}, {AVX512BF16, []string{no2}, Generic},
 		{AVX512, nil, AVX512}, {AVX512, []string{noBF16}, AVX512}, {AVX512, []string{no512}, AVX2}, {AVX512, []string{no2}, Generic},

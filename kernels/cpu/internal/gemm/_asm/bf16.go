@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
@@ -43,15 +42,7 @@ func encodeBF16(i *ir.Instruction) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", i.OpcodeWithSuffixes(), err)
 	}
-	var line strings.Builder
-	for n, c := range code {
-		if n > 0 {
-			line.WriteString("; ")
-		}
-		fmt.Fprintf(&line, "BYTE $%#02x", c)
-	}
-	fmt.Fprintf(&line, " // %s %s, %s, %s", i.OpcodeWithSuffixes(), i.Operands[0].Asm(), x.Asm(), dst.Asm())
-	*i = ir.Instruction{Opcode: line.String()}
+	*i = ir.Instruction{Opcode: asBytes(code, fmt.Sprintf("%s %s, %s, %s", i.OpcodeWithSuffixes(), i.Operands[0].Asm(), x.Asm(), dst.Asm()))}
 	return nil
 }
 

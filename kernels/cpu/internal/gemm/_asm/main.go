@@ -29,7 +29,8 @@ func main() {
 	}
 	streamTiles()
 	fewAll()
-	pass.Compile = pass.Concat(pass.Compile, pass.InstructionPass(encodeBF16))
+	tilesAll()
+	pass.Compile = pass.Concat(pass.Compile, pass.InstructionPass(encodeBF16), pass.InstructionPass(encodeAMX))
 	Generate()
 }
 

@@ -1,0 +1,324 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// tilesAll writes the kernels on tile registers, and what brings their operands in order.
+func tilesAll() {
+	for high := 1; high <= 2; high++ {
+		for wide := 1; wide <= 2; wide++ {
+			tiles(high, wide)
+		}
+	}
+	packStrip()
+	packStripRows()
+	turn()
+}
+
+// tiles writes a tilesFunc of high × wide tiles of sums.
+func tiles(high, wide int) {
+	TEXT(name("tiles%dx%d", high, wide), NOSPLIT, "func(shape *byte, blocks, groups int, a *byte, lda, aStep int, b *byte, strip, bStep int, c *float32, ldc, cStep int, add bool, ahead *byte, lines, skip, perGroup, left int)")
+	Pragma("noescape")
+	Doc(name("tiles%dx%d is a tilesFunc of %d × %d tiles of sums.", high, wide, high, wide))
+	sum := func(i, j int) tileRegister { return tmm(2*i + j) }
+	aTile := func(i int) tileRegister { return tmm(4 + i) }
+	bTile := func(j int) tileRegister { return tmm(6 + j) }
+	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
+	param := func(name string) Mem {
+		p, err := Param(name).Resolve()
+		if err != nil {
+			panic(err)
+		}
+		return p.Addr
+	}
+
+	LDTILECFG(Mem{Base: load("shape")})
+	lda := load("lda")
+	row := GP64() // the distance of rows of a strip of b
+	MOVQ(U32(64), row)
+	ahead, lines, left := load("ahead"), load("lines"), load("left")
+
+	Label("block")
+	a := []GPVirtual{load("a")}
+	if high == 2 {
+		p := GP64()
+		MOVQ(lda, p)
+		SHLQ(U8(4), p)
+		ADDQ(a[0], p)
+		a = append(a, p)
+	}
+	b := []GPVirtual{load("b")}
+	if wide == 2 {
+		p := load("strip")
+		ADDQ(b[0], p)
+		b = append(b, p)
+	}
+	groups := load("groups")
+	sums := func(f func(m Mem, t tileRegister)) {
+		c, ldc := load("c"), load("ldc")
+		for i := range high {
+			for j := range wide {
+				f(Mem{Base: c, Index: ldc, Scale: 1, Disp: 64 * j}, sum(i, j))
+			}
+			if i+1 < high {
+				next := GP64()
+				MOVQ(ldc, next)
+				SHLQ(U8(4), next)
+				ADDQ(next, c)
+			}
+		}
+	}
+	add := Load(Param("add"), GP8())
+	TESTB(add, add)
+	JZ(LabelRef("zero"))
+	sums(TILELOADD)
+	JMP(LabelRef("group"))
+	Label("zero")
+	for i := range high {
+		for j := range wide {
+			TILEZERO(sum(i, j))
+		}
+	}
+
+	Label("group")
+	for j := range wide {
+		TILELOADD(Mem{Base: b[j], Index: row, Scale: 1}, bTile(j))
+		ADDQ(I32(1024), b[j])
+		if j == 0 {
+			TILELOADD(Mem{Base: a[0], Index: lda, Scale: 1}, aTile(0))
+		}
+		TDPBF16PS(bTile(j), aTile(0), sum(0, j))
+	}
+	if high == 2 {
+		TILELOADD(Mem{Base: a[1], Index: lda, Scale: 1}, aTile(1))
+		for j := range wide {
+			TDPBF16PS(bTile(j), aTile(1), sum(1, j))
+		}
+	}
+	for _, p := range a {
+		ADDQ(U8(64), p)
+	}
+	n := load("perGroup")
+	Label("ask")
+	SUBQ(U8(1), left)
+	JL(LabelRef("asked"))
+	PREFETCHT1(Mem{Base: ahead})
+	ADDQ(U8(64), ahead)
+	DECQ(lines)
+	JNZ(LabelRef("same"))
+	ADDQ(param("skip"), ahead)
+	MOVQ(param("lines"), lines)
+	Label("same")
+	DECQ(n)
+	JNZ(LabelRef("ask"))
+	Label("asked")
+	DECQ(groups)
+	JNZ(LabelRef("group"))
+
+	sums(func(m Mem, t tileRegister) { TILESTORED(t, m) })
+	for _, p := range []string{"a", "b", "c"} {
+		step := load(p + "Step")
+		ADDQ(step, param(p))
+	}
+	DECQ(param("blocks"))
+	JNZ(LabelRef("block"))
+	TILERELEASE()
+	RET()
+}
+
+// transpose16 transposes 16×16 words in registers.
+func transpose16(r *[16]VecVirtual) {
+	both := func(low, high func(...Op), a, b int) {
+		t := ZMM()
+		low(r[b], r[a], t)
+		high(r[b], r[a], r[b])
+		r[a] = t
+	}
+	// Four rows at a time: 4×4 within every 128 bits. Then r[4g+c] holds, of rows
+	// 4g to 4g+3, columns c, 4+c, 8+c and 12+c.
+	for g := 0; g < 16; g += 4 {
+		both(VUNPCKLPS, VUNPCKHPS, g, g+1)
+		both(VUNPCKLPS, VUNPCKHPS, g+2, g+3)
+		both(VUNPCKLPD, VUNPCKHPD, g, g+2)
+		both(VUNPCKLPD, VUNPCKHPD, g+1, g+3)
+		r[g+1], r[g+2] = r[g+2], r[g+1]
+	}
+	// Then 4×4 of those 128 bits.
+	lanes := func(order uint8) func(...Op) {
+		return func(ops ...Op) { VSHUFF32X4(append([]Op{U8(order)}, ops...)...) }
+	}
+	var out [16]VecVirtual
+	for c := range 4 {
+		both(lanes(0x88), lanes(0xdd), c, 4+c) // columns c and 8+c, 4+c and 12+c
+		both(lanes(0x88), lanes(0xdd), 8+c, 12+c)
+		both(lanes(0x88), lanes(0xdd), c, 8+c)
+		both(lanes(0x88), lanes(0xdd), 4+c, 12+c)
+		for i, o := range []VecVirtual{r[c], r[4+c], r[8+c], r[12+c]} {
+			out[4*i+c] = o
+		}
+	}
+	*r = out
+}
+
+// packStrip writes the transposition of sixteen rows of pairs.
+func packStrip() {
+	TEXT("packStrip", NOSPLIT, "func(dst *float32, src *uint16, ld, groups int)")
+	Pragma("noescape")
+	Doc("packStrip sets dst[l*16+j] to pair l of row j of src, for j < 16 and l < 16*groups, rows ld bytes apart.")
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64()).(GPVirtual)
+	ld := Load(Param("ld"), GP64()).(GPVirtual)
+	groups := Load(Param("groups"), GP64())
+	rows := newRowPointers(src, ld, 16)
+	Label("group")
+	var r [16]VecVirtual
+	for i := range r {
+		r[i] = ZMM()
+		VMOVUPS(rows.at(i), r[i])
+		PREFETCHT0(rows.at(i).Offset(512))
+	}
+	transpose16(&r)
+	for i, v := range r {
+		VMOVUPS(v, Mem{Base: dst, Disp: 64 * i})
+	}
+	for _, p := range rows.base {
+		ADDQ(U8(64), p)
+	}
+	ADDQ(I32(1024), dst)
+	DECQ(groups)
+	JNZ(LabelRef("group"))
+	VZEROUPPER()
+	RET()
+}
+
+// packStripRows writes the interleaving of pairs of rows.
+func packStripRows() {
+	TEXT("packStripRows", NOSPLIT, "func(dst *float32, src *uint16, ld, pairs, strip, cols int)")
+	Pragma("noescape")
+	Doc("packStripRows sets the halves of dst[x*strip/4+l*16+j] to column 16x+j of rows 2l and 2l+1 of src, rows ld bytes",
+		"and strips strip bytes apart, for l < pairs and all columns. The last strip ends with zeros.")
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64())
+	ld := Load(Param("ld"), GP64())
+	pairs := Load(Param("pairs"), GP64())
+	strip := Load(Param("strip"), GP64())
+	cols := Load(Param("cols"), GP64())
+	bits, rest := GP64(), GP64()
+	MOVQ(cols, rest)
+	ANDQ(U8(15), rest)
+	MOVQ(I32(-1), bits)
+	BZHIQ(rest, bits, bits)
+	mask := K()
+	KMOVW(bits.As32(), mask)
+	SHRQ(U8(4), cols)
+
+	Label("row")
+	from, to, n := GP64(), GP64(), GP64()
+	MOVQ(src, from)
+	MOVQ(dst, to)
+	MOVQ(cols, n)
+	ask := GP64()
+	LEAQ(Mem{Base: src, Index: ld, Scale: 8}, ask)
+	both := func(low, high VecVirtual) {
+		VPSLLD(U8(16), high, high)
+		VPORD(low, high, high)
+		VMOVUPS(high, Mem{Base: to})
+	}
+	TESTQ(n, n)
+	JZ(LabelRef("edge"))
+	Label("strip")
+	low, high := ZMM(), ZMM()
+	VPMOVZXWD(Mem{Base: from}, low)
+	VPMOVZXWD(Mem{Base: from, Index: ld, Scale: 1}, high)
+	both(low, high)
+	PREFETCHT0(Mem{Base: ask})
+	PREFETCHT0(Mem{Base: ask, Index: ld, Scale: 1})
+	ADDQ(U8(32), ask)
+	ADDQ(U8(32), from)
+	ADDQ(strip, to)
+	DECQ(n)
+	JNZ(LabelRef("strip"))
+	Label("edge")
+	TESTQ(rest, rest)
+	JZ(LabelRef("next"))
+	low, high = ZMM(), ZMM()
+	VPMOVZXWD_Z(Mem{Base: from}, mask, low)
+	VPMOVZXWD_Z(Mem{Base: from, Index: ld, Scale: 1}, mask, high)
+	both(low, high)
+	Label("next")
+	LEAQ(Mem{Base: src, Index: ld, Scale: 2}, src)
+	ADDQ(U8(64), dst)
+	DECQ(pairs)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// turn writes the way of sums that came out transposed to dst.
+func turn() {
+	TEXT("turn", NOSPLIT, "func(dst *float32, ldd int, src *float32, lds, rows, cols int, bias *float32)")
+	Pragma("noescape")
+	Doc("turn sets dst[i][j] = src[j][i] (+ bias[j]) for i < rows, 16 at most, and j < cols. Rows are ldd and lds bytes",
+		"apart. It reads 16 of each of src's rows, and as many rows that cols fills whole sixteens.")
+	dst := Load(Param("dst"), GP64()).(GPVirtual)
+	ldd := Load(Param("ldd"), GP64()).(GPVirtual)
+	src := Load(Param("src"), GP64()).(GPVirtual)
+	lds := Load(Param("lds"), GP64()).(GPVirtual)
+	rows := Load(Param("rows"), GP64())
+	bias := Load(Param("bias"), GP64())
+	to := newRowPointers(dst, ldd, 16)
+
+	Label("block")
+	from, next := GP64(), GP64()
+	MOVQ(src, from)
+	var r [16]VecVirtual
+	for i := range r {
+		r[i] = ZMM()
+		VMOVUPS(Mem{Base: from}, r[i])
+		ADDQ(lds, from)
+	}
+	MOVQ(from, next)
+	transpose16(&r)
+	cols := Load(Param("cols"), GP64())
+	bits, few := GP64(), GP64()
+	MOVQ(U32(16), few)
+	CMPQ(cols, few)
+	CMOVQLT(cols, few)
+	MOVQ(I32(-1), bits)
+	BZHIQ(few, bits, bits)
+	mask := K()
+	KMOVW(bits.As32(), mask)
+	TESTQ(bias, bias)
+	JZ(LabelRef("store"))
+	add := ZMM()
+	VMOVUPS_Z(Mem{Base: bias}, mask, add)
+	for i := range r {
+		VADDPS(add, r[i], r[i])
+	}
+	ADDQ(U8(64), bias)
+	Label("store")
+	for i := range r {
+		VMOVUPS(r[i], mask, to.at(i))
+		if i < 15 {
+			CMPQ(rows, U8(i+1))
+			JE(LabelRef("stored"))
+		}
+	}
+	Label("stored")
+	for _, p := range to.base {
+		ADDQ(U8(64), p)
+	}
+	MOVQ(next, src)
+	SUBQ(U8(16), cols)
+	p, err := Param("cols").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	MOVQ(cols, p.Addr)
+	JG(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
