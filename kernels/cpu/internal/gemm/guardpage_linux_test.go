@@ -52,8 +52,12 @@ func TestNothingIsReadPastTheEnd(t *testing.T) {
 				try("NN "+kind.String(), func() { NN(nil, dst, n, a, k, Matrix{Bits: half, Kind: kind, Ld: n}, nil, m, n, k, true) })
 			}
 			to, pairs := Matrix{F32: dst, Ld: n}, Matrix{Bits: halves, Kind: KindBF16, Ld: k}
-			try("NT of pairs", func() { Product(nil, FormNT, to, pairs, Matrix{Bits: half, Kind: KindBF16, Ld: k}, bias, m, n, k, true) })
-			try("NN of pairs", func() { Product(nil, FormNN, to, pairs, Matrix{Bits: half, Kind: KindBF16, Ld: n}, bias, m, n, k, true) })
+			try("NT of pairs", func() {
+				Product(nil, FormNT, to, pairs, Matrix{Bits: half, Kind: KindBF16, Ld: k}, bias, m, n, k, true)
+			})
+			try("NN of pairs", func() {
+				Product(nil, FormNN, to, pairs, Matrix{Bits: half, Kind: KindBF16, Ld: n}, bias, m, n, k, true)
+			})
 		}
 	})
 }

@@ -103,7 +103,7 @@ var tilesJobs = sync.Pool{New: func() any {
 type tilesScratch struct {
 	shape  tileShape
 	edge   [tile * chunkGroups * groupLen]uint16 // sixteen rows of a chunk, filled up with zeros
-	tail   []uint16                        // rows' last group, filled up with zeros
+	tail   []uint16                              // rows' last group, filled up with zeros
 	strips []float32
 	sums   []float32
 }
