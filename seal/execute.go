@@ -71,14 +71,7 @@ func Execute(ctx context.Context, dir string, s settings.Settings, in Inputs, op
 }
 
 func (l *Lab) execute(ctx context.Context, in Inputs, opt Options) (*Experiment, error) {
-	if opt.Say != nil {
-		for _, n := range l.Run.Notices() {
-			opt.Say(n)
-		}
-		if l.Run.Resumed() {
-			opt.Say("going on with the run in " + l.Run.Dir())
-		}
-	}
+	l.sayResumed(opt)
 	e, err := l.Knowledge(ctx, in.Model, in.Train, in.Eval, in.Outside)
 	if err != nil {
 		return nil, err
@@ -88,6 +81,19 @@ func (l *Lab) execute(ctx context.Context, in Inputs, opt Options) (*Experiment,
 		return nil, err
 	}
 	return e, atomicfile.WriteFile(l.Run.Path(experimentFile), append(data, '\n'))
+}
+
+// sayResumed tells what happened on opening the run folder.
+func (l *Lab) sayResumed(opt Options) {
+	if opt.Say == nil {
+		return
+	}
+	for _, n := range l.Run.Notices() {
+		opt.Say(n)
+	}
+	if l.Run.Resumed() {
+		opt.Say("going on with the run in " + l.Run.Dir())
+	}
 }
 
 // ReadExperiment returns a finished run's experiment.

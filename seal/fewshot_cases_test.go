@@ -556,7 +556,10 @@ func TestDataArcTasks(t *testing.T) {
 			}
 		}
 		if err == nil {
-			err = arc.AddSolutions(list, c.Solutions)
+			var solutions map[string][]arc.Grid
+			if solutions, err = arc.ParseSolutions(c.Solutions); err == nil {
+				err = arc.AddSolutions(list, solutions)
+			}
 		}
 		if err != nil {
 			return check{exact: err.Error(), decided: err.Error()}
@@ -914,10 +917,15 @@ func TestDataArcBehaviourCloning(t *testing.T) {
 				solved[at][e] = r.Correct[strconv.Itoa(k)]
 			}
 		}
+		// The reference goes edit by edit; the loop shuffles.
 		records, texts := []entry{}, []string{}
-		for _, k := range arc.SolvedEdits(solved) {
-			e := c.Configs[ids[k.Task]][strconv.Itoa(k.Edit)]
-			records, texts = append(records, e), append(texts, e.Prompt+e.Response+"<|eot_id|>")
+		for e := range len(c.Results) {
+			for k, id := range ids {
+				if kept := (fewshot{}).solvedEdits(scores(solved[k])); slices.Contains(kept, e) {
+					r := c.Configs[id][strconv.Itoa(e)]
+					records, texts = append(records, r), append(texts, r.Prompt+r.Response+"<|eot_id|>")
+				}
+			}
 		}
 		got := check{exact: diff(c.Expected.Records, records) + diff(c.Expected.Texts, texts)}
 		if c.Expected.Rows == nil {
@@ -935,4 +943,12 @@ func TestDataArcBehaviourCloning(t *testing.T) {
 		}
 		return got
 	})
+}
+
+func scores(solved []bool) []Candidate {
+	out := make([]Candidate, len(solved))
+	for i, s := range solved {
+		out[i] = Candidate{Text: "an edit", Score: ScoreOf([]bool{s})}
+	}
+	return out
 }

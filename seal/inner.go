@@ -16,7 +16,7 @@ type Trial struct {
 	Article   Article
 	Edit      int
 	Seed      int      // inner seed
-	Sequences []string // to train on; none: the model as it is
+	Sequences []string // to train on, of a few-shot task the self-edit; none: the model as it is
 	Epochs    int      // 0: as the settings say
 }
 
@@ -29,6 +29,9 @@ type Outcome struct {
 	Tokens   int      `json:"tokens"` // trained, over all epochs
 	Loss     float64  `json:"loss"`   // of the last step
 	Diverged string   `json:"diverged,omitempty"`
+	// Task is what became of a few-shot task, whose only verdict is whether it
+	// was solved.
+	Task *TaskOutcome `json:"task,omitempty"`
 }
 
 // Accuracy is the share of questions answered right.

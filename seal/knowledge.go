@@ -9,6 +9,7 @@ import (
 
 	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/nn"
+	"github.com/selkie-ml/selkie/seal/arc"
 )
 
 // Names of the rows of a knowledge-incorporation experiment.
@@ -50,6 +51,8 @@ type Experiment struct {
 	Articles []Article   `json:"articles"` // of the evaluation
 	Rows     []RowResult `json:"rows"`
 	Rounds   []*Round    `json:"rounds"`
+	// Tasks are the evaluation's, of few-shot learning.
+	Tasks []arc.Challenge `json:"tasks,omitempty"`
 }
 
 // Row returns a row by its name, nil when it was not measured.
@@ -79,22 +82,28 @@ func (l *Lab) Knowledge(ctx context.Context, base *nn.Model, train, eval []Artic
 			return nil, err
 		}
 	}
+	return e, l.reinforceAndEvaluate(ctx, base, train, e)
+}
+
+// reinforceAndEvaluate runs the rounds, measures after each, and last the
+// control.
+func (l *Lab) reinforceAndEvaluate(ctx context.Context, base *nn.Model, train []Article, e *Experiment) error {
 	chain := NewChain("", base)
 	defer chain.Close()
 	for round := 1; round <= l.Settings.Outer.Rounds; round++ {
 		r, err := l.Reinforce(ctx, chain, round, l.roundArticles(train, round))
 		if err != nil {
-			return nil, fmt.Errorf("round %d: %w", round, err)
+			return fmt.Errorf("round %d: %w", round, err)
 		}
 		e.Rounds = append(e.Rounds, r)
 		if err := l.evaluateEdits(ctx, e, RowRound(round), phaseName("eval", "", round), chain, round); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if l.control("shuffled") && len(e.Rounds) > 0 {
-		return e, l.evaluateShuffled(ctx, base, e)
+		return l.evaluateShuffled(ctx, base, e)
 	}
-	return e, nil
+	return nil
 }
 
 func (l *Lab) control(name string) bool { return slices.Contains(l.Settings.Eval.Controls, name) }

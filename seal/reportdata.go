@@ -70,7 +70,7 @@ func ReportData(title string, experiments []*Experiment, s settings.Settings, ti
 	for _, t := range timings {
 		d.Timings = append(d.Timings, report.Timing{What: t.Phase, Seconds: t.Seconds, Tokens: t.Tokens})
 	}
-	d.Settings = settingsRows(s)
+	d.Settings = settingsRows(s.Marshal())
 	skipped, diverged := 0, 0
 	for _, e := range experiments {
 		for _, round := range e.Rounds {
@@ -106,10 +106,10 @@ func displayOrder(name string) int {
 	return 1000
 }
 
-func settingsRows(s settings.Settings) []report.Setting {
+func settingsRows(yaml []byte) []report.Setting {
 	var rows []report.Setting
 	group := ""
-	for line := range strings.Lines(string(s.Marshal())) {
+	for line := range strings.Lines(string(yaml)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if !strings.HasPrefix(line, " ") {
 			group = key

@@ -44,6 +44,7 @@ func Compare(experiments []*Experiment, resamples int) Results {
 	}
 	for _, pair := range [][2]string{
 		{RowBase, RowPassageOnly}, {last, RowPassageOnly}, {last, RowBase}, {last, RowMatched}, {last, RowSteps}, {last, RowShuffled}, {RowShuffled, RowBase},
+		{RowBase, RowInContext}, {last, RowInContext},
 	} {
 		a, b := units[pair[0]], units[pair[1]]
 		name := pair[0] + " - " + pair[1]

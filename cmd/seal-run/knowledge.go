@@ -236,7 +236,15 @@ func newReport(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := settings.Load(filepath.Join(args[0], "config.yaml"))
+			config := filepath.Join(args[0], "config.yaml")
+			if len(e.Tasks) > 0 {
+				s, err := settings.LoadFewshot(config)
+				if err != nil {
+					return err
+				}
+				return a.showFewshot(args[0], s, e, asJSON)
+			}
+			s, err := settings.Load(config)
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 )
 
@@ -24,28 +25,41 @@ func (c Challenge) Task(test int) Task { return Task{c.Train, c.Tests[test]} }
 // Subtask names a test input, as in "0a1b2c3d-1".
 func Subtask(id string, test int) string { return id + "-" + strconv.Itoa(test) }
 
-// ReadChallenges reads a file of challenges {id: {train, test}} and, unless
-// empty, one of solutions {id: [grid, …]}, in the order of the challenges.
+// ReadChallenges reads a file of challenges {id: {train, test}}, in its order.
 // Errors name file, task and field.
-func ReadChallenges(challenges, solutions string) ([]Challenge, error) {
-	data, err := os.ReadFile(challenges)
+func ReadChallenges(path string) ([]Challenge, error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	list, err := ParseChallenges(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", challenges, err)
-	}
-	if solutions == "" {
-		return list, nil
-	}
-	if data, err = os.ReadFile(solutions); err != nil {
-		return nil, err
-	}
-	if err := AddSolutions(list, data); err != nil {
-		return nil, fmt.Errorf("%s: %w", solutions, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return list, nil
+}
+
+// ReadSolutions reads files of solutions {id: [grid, …]} as one. A task that
+// has other solutions in another file is an error.
+func ReadSolutions(paths ...string) (map[string][]Grid, error) {
+	all := map[string][]Grid{}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		one, err := ParseSolutions(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		for id, grids := range one {
+			if other, taken := all[id]; taken && !slices.EqualFunc(other, grids, Grid.Equal) {
+				return nil, fmt.Errorf("%s: task %s has other solutions in another file", path, id)
+			}
+			all[id] = grids
+		}
+	}
+	return all, nil
 }
 
 // ParseChallenges reads the text of a file of challenges.
@@ -91,9 +105,8 @@ func ParseChallenges(data []byte) ([]Challenge, error) {
 	return list, err
 }
 
-// AddSolutions sets the test outputs from the text of a file of solutions,
-// which must have all of them and may have others.
-func AddSolutions(list []Challenge, data []byte) error {
+// ParseSolutions reads the text of a file of solutions.
+func ParseSolutions(data []byte) (map[string][]Grid, error) {
 	solutions := map[string][]Grid{}
 	err := eachEntry(data, func(id string, raw json.RawMessage) error {
 		var grids [][][]json.Number
@@ -109,15 +122,21 @@ func AddSolutions(list []Challenge, data []byte) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
+	return solutions, err
+}
+
+// AddSolutions sets the test outputs that are not known yet. Solutions of other
+// tasks are no matter.
+func AddSolutions(list []Challenge, solutions map[string][]Grid) error {
 	for _, c := range list {
+		known := !slices.ContainsFunc(c.Tests, func(p Pair) bool { return p.Output == nil })
 		s, ok := solutions[c.ID]
-		if !ok {
+		switch {
+		case !ok && known:
+			continue
+		case !ok:
 			return fmt.Errorf("no solutions for task %s: give the file that belongs to the challenges", c.ID)
-		}
-		if len(s) != len(c.Tests) {
+		case len(s) != len(c.Tests):
 			return fmt.Errorf("task %s: %d solutions for %d test inputs", c.ID, len(s), len(c.Tests))
 		}
 		for i := range s {

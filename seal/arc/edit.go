@@ -163,16 +163,20 @@ func (e Edit) OutputOnly() bool { return e.Strategy != AllTokens }
 
 // Limited returns the edit as it applies to a training set of n examples with
 // a batch of so many: more steps than the limit, counted as
-// floor(epochs·n/batch), train nothing, as do no examples. A limit of 0 is none.
+// floor(epochs·n/batch), train nothing, as do no examples. A limit of 0 is a
+// million.
 func (e Edit) Limited(n, batch, steps int) Edit {
 	if e.Nothing != "" {
 		return e
 	}
+	if steps == 0 {
+		steps = 1_000_000
+	}
 	switch count := math.Floor(e.Epochs * float64(n) / float64(batch)); {
 	case n == 0:
 		e.nothing("the training set is empty")
-	case steps > 0 && count > float64(steps):
-		e.nothing("%.0f steps, at most %d are allowed", count, steps)
+	case count > float64(steps):
+		e.nothing("%.4g steps, at most %d are allowed", count, steps)
 	default:
 		return e
 	}

@@ -67,24 +67,3 @@ func Evaluate(submission map[string][]Attempts, solutions map[string][]Grid, par
 	}
 	return s, nil
 }
-
-// Kept names an edit of a task.
-type Kept struct{ Task, Edit int }
-
-// SolvedEdits lists the edits whose task was solved, solved[task][edit], edit
-// by edit and among these task by task.
-func SolvedEdits(solved [][]bool) []Kept {
-	var kept []Kept
-	for edit, more := 0, true; more; edit++ {
-		more = false
-		for task, edits := range solved {
-			if edit < len(edits) {
-				more = true
-				if edits[edit] {
-					kept = append(kept, Kept{task, edit})
-				}
-			}
-		}
-	}
-	return kept
-}

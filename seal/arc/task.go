@@ -163,7 +163,8 @@ type TrainOptions struct {
 	Plain bool
 	// Fits tells whether a task is short enough to train on; nil: all are.
 	Fits func(Task) bool
-	// Limit is how many tasks are kept at most, drawn at random; 0: all.
+	// Limit is how many tasks are kept at most, drawn at random; 0: all. Fits is
+	// asked of tasks in the order of the result until there are as many.
 	Limit int
 	// Shift overrides the drawn roll of the translation; for comparison.
 	Shift *Translate
@@ -221,15 +222,21 @@ func TrainingSet(train []Pair, opt TrainOptions, draw *philox.Stream) []Task {
 				add(t.Reorder(draw.Perm(len(t.Train))))
 			}
 		}
-		for _, t := range set {
-			if opt.Fits == nil || opt.Fits(t) {
-				all = append(all, t)
-			}
+		all = append(all, set...)
+	}
+	limit := len(all)
+	if opt.Limit > 0 && len(all) > opt.Limit {
+		limit = opt.Limit
+		draw.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	}
+	var fitting []Task
+	for _, t := range all {
+		if len(fitting) == limit {
+			break
+		}
+		if opt.Fits == nil || opt.Fits(t) {
+			fitting = append(fitting, t)
 		}
 	}
-	if opt.Limit > 0 && len(all) > opt.Limit {
-		draw.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-		all = all[:opt.Limit]
-	}
-	return all
+	return fitting
 }

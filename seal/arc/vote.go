@@ -7,9 +7,9 @@ import (
 
 // Candidate is a grid with the votes it got.
 type Candidate struct {
-	Output Grid
-	Votes  int // of the second round
-	Count  int // predictions
+	Output Grid `json:"output"`
+	Votes  int  `json:"votes"` // of the second round
+	Count  int  `json:"count"` // predictions
 }
 
 // candidatesPerGroup is how many grids each group sends into the second round.

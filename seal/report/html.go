@@ -26,7 +26,9 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"mean":     func(d Distribution) string { return fmt.Sprintf("mean %s %%", percent(meanOf(d.Values))) },
 	"correct":  correct,
 	"label":    Row.label,
-}).Parse(pageText))
+	"grid":     drawGrid,
+	"solved":   solvedBy,
+}).Parse(pageText + strings.TrimSpace(gridText)))
 
 // view is Data with what the template cannot make.
 type view struct {
@@ -52,6 +54,9 @@ func HTML(w io.Writer, d Data) error {
 		return err
 	}
 	v := view{Data: d, Style: template.CSS(styleSheet), Interval: d.interval(), N: d.unit(), Figures: map[string]template.HTML{}, Results: d.results()}
+	if len(d.Grids) > 0 {
+		v.Style += template.CSS(gridStyle)
+	}
 	for _, r := range d.Rows {
 		if v.SameN = r.N; r.N != d.Rows[0].N {
 			v.SameN = 0

@@ -14,3 +14,17 @@ func PaperKnowledge() Paper {
 		},
 	}
 }
+
+// PaperFewshot is the paper's table for few-shot learning (Zweiger et al. 2025,
+// table 1): Llama-3.2-1B-Instruct on ARC tasks chosen to be solvable.
+func PaperFewshot() Paper {
+	return Paper{
+		Caption: "Zweiger et al. 2025, Llama-3.2-1B-Instruct on 8 filtered ARC tasks with 5 self-edits each",
+		Values: []PaperValue{
+			{"in_context", "in context", 0},
+			{"base_self_edits", "trained as the base model's self-edits say", 0.20},
+			{"seal_round_1", "SEAL", 0.725},
+			{"oracle", "trained as the hand-tuned oracle says", 1},
+		},
+	}
+}

@@ -28,6 +28,7 @@ type Data struct {
 	Styles      []Style        `json:"styles,omitempty"`
 	StyleNames  []string       `json:"style_names,omitempty"` // of what each of a Style's shares is
 	Edits       []EditPair     `json:"edits,omitempty"`
+	Grids       []GridTask     `json:"grids,omitempty"`
 	Verdicts    []Article      `json:"verdicts,omitempty"`
 	Timings     []Timing       `json:"timings,omitempty"`
 	Settings    []Setting      `json:"settings,omitempty"`
@@ -184,7 +185,7 @@ func (d Data) check() error {
 			return err
 		}
 	}
-	return nil
+	return d.checkGrids()
 }
 
 func (r Row) label() string {

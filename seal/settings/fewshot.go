@@ -20,13 +20,12 @@ type Fewshot struct {
 
 // FewshotData says where tasks come from.
 type FewshotData struct {
-	Train          string `yaml:"train" doc:"file of training challenges, ARC's form: {id: {train, test}}"`
-	TrainSolutions string `yaml:"train_solutions" doc:"file of their solutions, ARC's form: {id: [grid, …]}; empty: the challenges hold the test outputs"`
-	Eval           string `yaml:"eval" doc:"file of evaluation challenges, same form"`
-	EvalSolutions  string `yaml:"eval_solutions" doc:"file of their solutions, same form"`
-	TrainTasks     int    `yaml:"train_tasks" is:"[0,)" doc:"training tasks used, from the file's start; 0 for all (paper: 11)"`
-	EvalTasks      int    `yaml:"eval_tasks" is:"[0,)" doc:"evaluation tasks used, from the file's start; 0 for all (paper: 8)"`
-	TooLong        string `yaml:"too_long" is:"error|skip" doc:"tasks whose prompts the model's context cannot take: end the run, or leave them out and say how many"`
+	Train      string   `yaml:"train" doc:"file of training challenges, ARC's form: {id: {train, test}}"`
+	Eval       string   `yaml:"eval" doc:"file of evaluation challenges, same form"`
+	Solutions  []string `yaml:"solutions" doc:"files of solutions, ARC's form: {id: [grid, …]}; every task is sought in all of them; none: the challenges hold the test outputs"`
+	TrainTasks int      `yaml:"train_tasks" is:"[0,)" doc:"training tasks used, from the file's start; 0 for all (paper: 11)"`
+	EvalTasks  int      `yaml:"eval_tasks" is:"[0,)" doc:"evaluation tasks used, from the file's start; 0 for all (paper: 8)"`
+	TooLong    string   `yaml:"too_long" is:"error|skip" doc:"tasks whose prompts the model's context cannot take: end the run, or leave them out and say how many"`
 }
 
 // FewshotModel says which model learns, and how it computes.
@@ -94,6 +93,7 @@ type FewshotOuter struct {
 	Tasks    int    `yaml:"tasks" is:"[0,)" doc:"training tasks per round; 0 for all"`
 	Contexts string `yaml:"contexts" is:"same|next" doc:"tasks of a later round: the first round's, or the next ones, starting over at the end"`
 	Keep     int    `yaml:"keep" is:"[0,)" doc:"solved self-edits kept per task at most; 0 for all (paper: all)"`
+	SkipTied bool   `yaml:"skip_tied" doc:"leave out tasks that every self-edit solves: they do not tell which help"`
 	Finetune `yaml:",inline"`
 }
 

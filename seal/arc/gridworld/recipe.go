@@ -63,25 +63,25 @@ func (r Settings) Phase(step int) Phase {
 var Recipe = Settings{
 	WorldSeed: 1,
 	Model: world.Shape{
-		Vocabulary: 448, Hidden: 128, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 32, Intermediate: 256,
+		Vocabulary: 448, Hidden: 128, Layers: 4, Heads: 8, KVHeads: 8, HeadDim: 16, Intermediate: 256,
 		RopeTheta: 1000, NormEpsilon: 1e-5, InitStd: 1, EmbeddingStd: 0.05,
 	},
 	Phases: []Phase{
 		{
-			Steps:     300,
+			Steps:     400,
 			Documents: Counts{Copies: 8, Near: 12},
 			Weights:   Weights{Copies: 0.5, Near: 0.5},
 		},
 		{
-			Steps:     900,
+			Steps:     2000,
 			Documents: Counts{Copies: 1, Near: 3, Single: 16},
 			Weights:   Weights{Copies: 0.1, Near: 0.2, Single: 0.8},
 		},
 		{
-			Steps:     1800,
+			Steps:     3600,
 			Documents: Counts{Single: 11, Pairs: 7, Edits: 2},
 			Weights:   Weights{Single: 0.6, Pairs: 0.5, Edits: 0.1},
 		},
 	},
-	Schedule: world.Schedule{LR: 3e-3, MinLR: 0.02, Warmup: 50, Decay: 0.4, Beta1: 0.9, Beta2: 0.98, WeightDecay: 0.05, Clip: 1},
+	Schedule: world.Schedule{LR: 1.5e-3, MinLR: 0.02, Warmup: 50, Decay: 0.4, Beta1: 0.9, Beta2: 0.98, WeightDecay: 0.05, Clip: 1},
 }

@@ -44,22 +44,14 @@ var rules = []rule{
 	{"flip 1", turning, -1, fixed(arc.Flip(1))},
 	{"rotate 180", turning, -1, fixed(arc.Rotate(180))},
 	{"transpose", turning, -1, fixed(arc.Transpose{})},
-	{"rotate 90", turning, -1, fixed(arc.Rotate(90))},
-	{"rotate 270", turning, -1, fixed(arc.Rotate(270))},
 	{"move down", moving, 0, fixed(arc.Translate{Down: 1})},
-	{"move up", moving, 0, fixed(arc.Translate{Down: -1})},
 	{"move right", moving, 1, fixed(arc.Translate{Right: 1})},
-	{"move left", moving, 1, fixed(arc.Translate{Right: -1})},
-	{"tile down", tiling, -1, fixed(arc.Repeat{Rows: 2, Cols: 1})},
 	{"tile right", tiling, -1, fixed(arc.Repeat{Rows: 1, Cols: 2})},
-	{"mirror down", tiling, -1, fixed(arc.Reflect{Axis: 0})},
 	{"mirror right", tiling, -1, fixed(arc.Reflect{Axis: 1})},
 	{"replace", recolouring, -1, drawReplace},
 	{"swap", recolouring, -1, drawSwap},
-	{"paint top", painting, -1, paint(func(i, _, _, _ int) bool { return i == 0 })},
-	{"paint bottom", painting, -1, paint(func(i, _, rows, _ int) bool { return i == rows-1 })},
-	{"paint left", painting, -1, paint(func(_, j, _, _ int) bool { return j == 0 })},
-	{"paint right", painting, -1, paint(func(_, j, _, cols int) bool { return j == cols-1 })},
+	{"paint top", painting, -1, paint(func(i, _ int) bool { return i == 0 })},
+	{"paint left", painting, -1, paint(func(_, j int) bool { return j == 0 })},
 }
 
 // twoColours draws two different colours other than the background.
@@ -94,7 +86,7 @@ func sprinkle(g arc.Grid, s *philox.Stream, colours ...int8) {
 	}
 }
 
-func paint(inside func(i, j, rows, cols int) bool) func(*philox.Stream) function {
+func paint(inside func(i, j int) bool) func(*philox.Stream) function {
 	return func(s *philox.Stream) function {
 		colour := int8(1 + s.IntN(9))
 		return function{apply: func(g arc.Grid) arc.Grid {
@@ -102,7 +94,7 @@ func paint(inside func(i, j, rows, cols int) bool) func(*philox.Stream) function
 			for i := range g {
 				out[i] = slices.Clone(g[i])
 				for j := range out[i] {
-					if inside(i, j, len(g), len(g[0])) {
+					if inside(i, j) {
 						out[i][j] = colour
 					}
 				}

@@ -1,0 +1,136 @@
+package gridworld
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/selkie-ml/selkie/internal/philox"
+	"github.com/selkie-ml/selkie/seal/arc"
+)
+
+// Every pair of rules belongs to one split, and every split has several.
+func TestSplitsShareNoFamily(t *testing.T) {
+	owner := map[string]Split{}
+	for split := range splitCount {
+		families := Families(split, 2)
+		if len(families) < 8 {
+			t.Errorf("%v has only %d families", split, len(families))
+		}
+		for _, f := range families {
+			if other, taken := owner[f.String()]; taken {
+				t.Errorf("%v belongs to %v and %v", f, other, split)
+			}
+			owner[f.String()] = split
+		}
+		t.Logf("%v: %d families: %v", split, len(families), families)
+	}
+	if n := len(Families(Pretraining, 1)); n != len(rules) {
+		t.Errorf("%d single rules in pretraining, want %d", n, len(rules))
+	}
+	if len(Families(Evaluation, 1)) > 0 {
+		t.Error("single rules are evaluated")
+	}
+}
+
+// Two families never are the same function: what one maps a grid to, without
+// colours drawn, no other does.
+func TestFamiliesDiffer(t *testing.T) {
+	g := arc.Grid{{1, 2, 3}, {4, 5, 6}, {7, 8, 9}}
+	seen := map[string]string{g.String(): "copies"}
+	for split := range splitCount {
+		for length := 1; length <= 2; length++ {
+			for _, f := range Families(split, length) {
+				if f.has(recolouring) || f.has(painting) {
+					continue
+				}
+				out := g
+				for _, r := range f {
+					out = rules[r].draw(nil).apply(out)
+				}
+				if other, taken := seen[out.String()]; taken {
+					t.Errorf("%v and %s are one function", f, other)
+				}
+				seen[out.String()] = f.String()
+			}
+		}
+	}
+}
+
+func TestTasks(t *testing.T) {
+	for split := range splitCount {
+		ids := map[string]bool{}
+		tasks := Tasks(1, split, 0, 60)
+		for i, c := range tasks {
+			if ids[c.ID] {
+				t.Errorf("%s comes twice", c.ID)
+			}
+			ids[c.ID] = true
+			task := c.Task(0)
+			if len(task.Train) != Demonstrations || len(c.Tests) != 1 {
+				t.Errorf("%s has %d demonstrations and %d tests", c.ID, len(task.Train), len(c.Tests))
+			}
+			inputs := map[string]bool{}
+			for _, p := range append(task.Train, task.Test) {
+				if err := p.Input.Check(); err != nil {
+					t.Errorf("%s: %v", c.ID, err)
+				}
+				if err := p.Output.Check(); err != nil {
+					t.Errorf("%s: %v", c.ID, err)
+				}
+				if p.Input.Equal(p.Output) || inputs[p.Input.String()] {
+					t.Errorf("%s: a pair that says nothing", c.ID)
+				}
+				inputs[p.Input.String()] = true
+			}
+			if again := Tasks(1, split, i, 1)[0]; again.ID != c.ID || !again.Tests[0].Input.Equal(c.Tests[0].Input) {
+				t.Errorf("%s depends on where the list begins", c.ID)
+			}
+		}
+	}
+}
+
+// The spans that bear loss are the outputs after the first, and the answer.
+func TestTrainedSpans(t *testing.T) {
+	for g := range GroupCount {
+		d := NewDocument(1, g, 5, 3)
+		text := ""
+		for _, m := range d.Messages {
+			text += "<|" + m.Role + "|>" + strings.TrimSpace(m.Content) + EndOfTurn
+		}
+		var got []string
+		for _, s := range d.Trained(text) {
+			got = append(got, text[s.Start:s.End])
+		}
+		answer := d.Messages[2].Content + EndOfTurn
+		if got[len(got)-1] != answer {
+			t.Errorf("%v: the last span is %q, want %q", g, got[len(got)-1], answer)
+		}
+		if g == Edits {
+			if e, err := arc.ParseEdit(d.Messages[2].Content); err != nil || e.Nothing != "" || len(got) != 1 {
+				t.Errorf("%v: %v, %+v, %d spans", g, err, e, len(got))
+			}
+			continue
+		}
+		if len(got) < 2 {
+			t.Errorf("%v: %d spans", g, len(got))
+		}
+		for _, s := range got[:len(got)-1] {
+			if grid, ok := arc.ParseGrid(s); !ok || len(grid) == 0 {
+				t.Errorf("%v: span %q is no output", g, s)
+			}
+		}
+	}
+}
+
+// The choices of self-edits are drawn evenly.
+func TestDrawEdit(t *testing.T) {
+	rates := map[float64]int{}
+	for i := range 600 {
+		rates[DrawEdit(philox.NewStream(philox.ID{Purpose: philox.PurposeTest, Edit: i})).LR]++
+	}
+	for _, r := range Rates {
+		if rates[r] < 60 || rates[r] > 140 {
+			t.Errorf("rate %v was drawn %d times of 600", r, rates[r])
+		}
+	}
+}
