@@ -60,6 +60,7 @@ var rooms = []room{
 	{path: "kernels/host", uses: []string{"kernels"}},
 	{path: "kernels"},
 
+	{path: "ptx/examples", uses: []string{"ptx"}},
 	{path: "ptx/emu", under: true, uses: []string{"ptx"}},
 	{path: "ptx", under: true},
 
@@ -81,6 +82,7 @@ var exceptions = []struct {
 	{"cmd/seal-run", "kernels/cuda", false}, // its commands tune and info
 	{"cmd/ptxemu", "nn/safetensors", false},
 	{"ptx", "nn/safetensors", true},
+	{"ptx/examples", "ptx/emu", true},
 }
 
 // libraries names the rooms that may import a module from outside; one that is

@@ -1,4 +1,4 @@
-// Command genmethods writes the typed methods of ptx.Builder, from the instruction
+// Genmethods writes the typed methods of ptx.Builder, from the instruction
 // table: one for each choice of modifiers, named as the instruction is. It is built
 // with the tag ptxbootstrap, which leaves out what of ptx needs its output.
 package main
