@@ -128,7 +128,7 @@ func (in *Inst) Do(d, a, b, c []*Reg) {
 	in.do(in, d[:in.ND], a[:in.NA], b[:in.NB], c[:in.NC])
 }
 
-// operands holds the pieces of one m16n8 product.
+// operands holds the pieces of one product of 16 rows.
 type operands struct {
 	a    rows
 	braw [8 * maxK]uint32
@@ -146,67 +146,102 @@ func (o *operands) columns() *columns {
 // float is m16n8 with f16, bf16, tf32 and fp8.
 func (in *Inst) float(d, a, b, c []*Reg) {
 	var o operands
-	w := in.m.a.bits
-	per := int(32 / w)
-	mask := uint32(1<<w - 1)
-	for r, reg := range a {
-		k0, row := (r>>1)*4*per, 8*(r&1)
-		for lane, x := range reg {
-			k, g := k0+lane&3*per, row+lane>>2
-			for j := range per {
-				o.a.raw[k+j][g] = x & mask
-				x >>= w
-			}
-		}
-	}
-	for r, reg := range b {
-		for lane, x := range reg {
-			i := lane>>2*maxK + r*4*per + lane&3*per
-			for j := range per {
-				o.braw[i+j] = x & mask
-				x >>= w
-			}
-		}
-	}
-	readC(&o.c, c, in.m.c16)
+	readA(&o.a.raw, a, in.m.a.bits, 2, 0)
 	cols := o.columns()
+	readB(cols.raw, b, in.m.b.bits, in.K)
+	readC(o.c[:], c, in.m.c16, 2, 0)
 	in.m.decodeRows(&o.a, in.K)
 	in.m.decodeColumns(cols, 8, in.K)
 	in.m.multiply(o.c[:], o.c[:], &o.a, cols, in.K)
-	writeD(d, &o.c, in.m.d16)
+	writeD(d, o.c[:], in.m.d16, 2, 0)
 }
 
-// readC gathers an m16n8 accumulator: column [n], row r.
-func readC(o *[8][16]uint32, c []*Reg, half bool) {
-	if half {
-		for r, reg := range c {
+// All fragments but those of m8n8k4 with f16 are made of tiles of 8 rows by one word of four
+// lanes: lane 4g+t holds, of every tile, the word t of row g (of B, of column g). The
+// tiles of a register follow each other along the rows of A and C and along the k of
+// B, then along the other direction.
+
+// readA gathers 16 rows, of which the first is tile first of the fragment's tiles.
+func readA(raw *[maxK][16]uint32, a []*Reg, w uint, tiles, first int) {
+	per := int(32 / w)
+	mask := uint32(1<<w - 1)
+	for r, reg := range a {
+		row := 8 * (r%tiles - first)
+		if row < 0 || row > 8 {
+			continue
+		}
+		k0 := r / tiles * 4 * per
+		for lane, x := range reg {
+			k, g := k0+lane&3*per, row+lane>>2
+			for j := range per {
+				raw[k+j][g] = x & mask
+				x >>= w
+			}
+		}
+	}
+}
+
+// readB gathers columns.
+func readB(raw []uint32, b []*Reg, w uint, k int) {
+	per := int(32 / w)
+	tiles := k / (4 * per)
+	mask := uint32(1<<w - 1)
+	for r, reg := range b {
+		n0, k0 := r/tiles*8, r%tiles*4*per
+		for lane, x := range reg {
+			i := (n0+lane>>2)*maxK + k0 + lane&3*per
+			for j := range per {
+				raw[i+j] = x & mask
+				x >>= w
+			}
+		}
+	}
+}
+
+// readC gathers 16 rows of an accumulator: column [n], row r.
+func readC(o [][16]uint32, c []*Reg, half bool, tiles, first int) {
+	for r, reg := range c {
+		q := r
+		if !half {
+			q = r >> 1
+		}
+		row, n0 := 8*(q%tiles-first), 8*(q/tiles)
+		if row < 0 || row > 8 {
+			continue
+		}
+		if half {
 			for lane, x := range reg {
-				n, g := lane&3*2, 8*r+lane>>2
+				n, g := n0+lane&3*2, row+lane>>2
 				o[n][g], o[n+1][g] = x&0xffff, x>>16
 			}
+			continue
 		}
-		return
-	}
-	for r, reg := range c {
 		for lane, x := range reg {
-			o[lane&3*2+r&1][8*(r>>1)+lane>>2] = x
+			o[n0+lane&3*2+r&1][row+lane>>2] = x
 		}
 	}
 }
 
-func writeD(d []*Reg, o *[8][16]uint32, half bool) {
-	if half {
-		for r, reg := range d {
+// writeD is the inverse of readC.
+func writeD(d []*Reg, o [][16]uint32, half bool, tiles, first int) {
+	for r, reg := range d {
+		q := r
+		if !half {
+			q = r >> 1
+		}
+		row, n0 := 8*(q%tiles-first), 8*(q/tiles)
+		if row < 0 || row > 8 {
+			continue
+		}
+		if half {
 			for lane := range reg {
-				n, g := lane&3*2, 8*r+lane>>2
+				n, g := n0+lane&3*2, row+lane>>2
 				reg[lane] = o[n][g] | o[n+1][g]<<16
 			}
+			continue
 		}
-		return
-	}
-	for r, reg := range d {
 		for lane := range reg {
-			reg[lane] = o[lane&3*2+r&1][8*(r>>1)+lane>>2]
+			reg[lane] = o[n0+lane&3*2+r&1][row+lane>>2]
 		}
 	}
 }
