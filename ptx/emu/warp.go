@@ -218,6 +218,8 @@ type exec struct {
 	threads, warpInsts int64
 	t32                [16]vec32
 	t64                [8]vec64
+	frag               [4][]*vec32 // registers of fragments
+	frag64             [4][]*vec64
 }
 
 func popcount(m uint32) int { return bits.OnesCount32(m) }
