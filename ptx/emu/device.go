@@ -26,7 +26,9 @@ type Device struct {
 	profile  *Profile
 	used     int64
 	closed   bool
-	san      any // state of the sanitiser that outlives launches
+
+	threadInsts, warpInsts int64 // executed
+	san                    any   // state of the sanitiser that outlives launches
 }
 
 // New makes a device.
@@ -193,6 +195,14 @@ func (d *Device) Memset(p Ptr, value byte, n int) error {
 		hooksWrite(d, s, off, n)
 	}
 	return nil
+}
+
+// Executed is the number of thread-instructions and warp-instructions that all launches executed.
+// A warp-instruction counts even where its guard lets no lane execute it.
+func (d *Device) Executed() (threads, warps int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.threadInsts, d.warpInsts
 }
 
 // Used is the bytes of global memory that are allocated now, without variables.

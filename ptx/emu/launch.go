@@ -51,7 +51,6 @@ type launch struct {
 	nunits    int
 	san       sanitizer
 	prof      *launchProfile
-	executed  atomic.Int64
 
 	mu       sync.Mutex
 	findings []*Finding
@@ -245,6 +244,12 @@ func (l *launch) execute() error {
 	for i := range execs {
 		execs[i] = l.newExec()
 	}
+	defer func() {
+		for _, x := range execs {
+			l.dev.threadInsts += x.threads
+			l.dev.warpInsts += x.warpInsts
+		}
+	}()
 	r := newRNG(l.dev.cfg.Seed^0x5bf0, l.nunits)
 	if !l.layout.ordered && l.nunits > 1 {
 		return l.runIndependent(execs)

@@ -190,28 +190,26 @@ func lowerMixed(lw *lowerer, in *ptx.Instr, src, dst ptx.Type, rnd num.Rounding,
 	})})
 }
 
+// runFmaF32 is fma.rn.f32. In f64 the product is exact, and rounding twice differs
+// from rounding once only halfway between two f32, or below the normal numbers.
 func runFmaF32(x *exec, in *inst) {
 	d, as, bs, cs := &x.r32[in.d], &x.r32[in.a], &x.r32[in.b], &x.r32[in.c]
 	if x.mask == fullMask {
 		for i := range d {
-			d[i] = fmaF32(as[i], bs[i], cs[i])
+			s := float64(math.Float32frombits(as[i]))*float64(math.Float32frombits(bs[i])) + float64(math.Float32frombits(cs[i]))
+			t := math.Float64bits(s)
+			if t&(1<<29-1) != 1<<28 && t>>52&0x7ff-(1023-126) < 254 || t<<1 == 0 {
+				d[i] = math.Float32bits(float32(s))
+				continue
+			}
+			d[i] = num.FmaRN32(as[i], bs[i], cs[i])
 		}
 		return
 	}
 	for m := x.mask; m != 0; m &= m - 1 {
 		i := firstLane(m)
-		d[i] = fmaF32(as[i], bs[i], cs[i])
+		d[i] = num.FmaRN32(as[i], bs[i], cs[i])
 	}
-}
-
-// fmaF32 is num.FmaRN32 with the usual case inlined: in f64 the product is exact,
-// and rounding twice differs from rounding once only halfway between two f32.
-func fmaF32(a, b, c uint32) uint32 {
-	s := float64(math.Float32frombits(a))*float64(math.Float32frombits(b)) + float64(math.Float32frombits(c))
-	if t := math.Float64bits(s); t&(1<<29-1) != 1<<28 && t>>52&0x7ff-(1023-126) < 254 {
-		return math.Float32bits(float32(s))
-	}
-	return num.FmaRN32(a, b, c)
 }
 
 func lowerHalf(lw *lowerer, in *ptx.Instr, t ptx.Type, o num.Op16, mm num.MinMax) {
