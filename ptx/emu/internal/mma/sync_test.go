@@ -438,37 +438,11 @@ func testSync(t *testing.T, in *Inst, arch Arch, r *rand.Rand, trial int) {
 			c[k] = 0x7fffffff + c[k]&1 // saturation or wrapping at once
 		}
 	}
-	fa, fb, fc, fd := make([][32]uint64, in.NA), make([][32]uint64, in.NB), make([][32]uint64, in.NC), make([][32]uint64, in.ND)
+	fa, fb, fc := make([][32]uint64, in.NA), make([][32]uint64, in.NB), make([][32]uint64, in.NC)
 	move(s, 'a', s.A, fa, a, true)
 	move(s, 'b', s.B, fb, b, true)
 	move(s, 'c', s.C, fc, c, true)
-	if s.A == ptx.F64 {
-		p := func(x [][32]uint64) (r []*Reg64) {
-			for i := range x {
-				r = append(r, &x[i])
-			}
-			return r
-		}
-		in.DoF64(p(fd), p(fa), p(fb), p(fc))
-	} else {
-		p := func(x [][32]uint64) (r []*Reg) {
-			for i := range x {
-				var reg Reg
-				for l, v := range x[i] {
-					reg[l] = uint32(v)
-				}
-				r = append(r, &reg)
-			}
-			return r
-		}
-		d := p(fd)
-		in.Do(d, p(fa), p(fb), p(fc))
-		for i := range d {
-			for l, v := range d[i] {
-				fd[i][l] = uint64(v)
-			}
-		}
-	}
+	fd := run(in, fa, fb, fc)
 	d := matrix{}
 	move(s, 'd', s.D, fd, d, false)
 	if len(d) != sets*s.M*s.N {
@@ -490,6 +464,57 @@ func testSync(t *testing.T, in *Inst, arch Arch, r *rand.Rand, trial int) {
 		}
 	}
 }
+
+// run executes an instruction; the registers of d are those of c, in reverse, where their
+// numbers agree: nothing may be overwritten before it is read.
+func run(in *Inst, fa, fb, fc [][32]uint64) [][32]uint64 {
+	if in.A == ptx.F64 {
+		p := func(x [][32]uint64) (r []*Reg64) {
+			for i := range x {
+				r = append(r, &x[i])
+			}
+			return r
+		}
+		c := p(fc)
+		var d []*Reg64
+		for i := range c {
+			d = append(d, c[len(c)-1-i])
+		}
+		in.DoF64(d, p(fa), p(fb), c)
+		var out [][32]uint64
+		for _, reg := range d {
+			out = append(out, *reg)
+		}
+		return out
+	}
+	p := func(x [][32]uint64) (r []*Reg) {
+		for i := range x {
+			var reg Reg
+			for l, v := range x[i] {
+				reg[l] = uint32(v)
+			}
+			r = append(r, &reg)
+		}
+		return r
+	}
+	c := p(fc)
+	d := p(make([][32]uint64, in.ND))
+	if len(c) == len(d) {
+		for i := range c {
+			d[i] = c[len(c)-1-i]
+		}
+	}
+	in.Do(d, p(fa), p(fb), c)
+	out := make([][32]uint64, len(d))
+	for i := range d {
+		for l, v := range d[i] {
+			out[i][l] = uint64(v)
+		}
+	}
+	return out
+}
+
+func f64Bits(x float64) uint64 { return math.Float64bits(x) }
 
 func refElement(s Spec, arch Arch, a, b []uint64, c uint64) uint64 {
 	switch {

@@ -27,7 +27,7 @@ type model struct {
 	c16, d16 bool // the accumulator read, and written, is f16
 }
 
-func (m *model) decodeRows(a *rows, k int) {
+func (m *model) decodeRowsGeneric(a *rows, k int) {
 	a.special = false
 	for i := range k {
 		for r, x := range &a.raw[i] {
@@ -39,7 +39,7 @@ func (m *model) decodeRows(a *rows, k int) {
 	}
 }
 
-func (m *model) decodeColumns(b *columns, n, k int) {
+func (m *model) decodeColumnsGeneric(b *columns, n, k int) {
 	b.special = false
 	for i := range n {
 		for j := i * maxK; j < i*maxK+k; j++ {
