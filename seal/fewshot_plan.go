@@ -16,13 +16,24 @@ func NewFewshotPlan(s settings.Fewshot, in FewshotInputs) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	cut := func(tasks []arc.Challenge, n int) []arc.Challenge {
-		if n > 0 {
-			return tasks[:min(n, len(tasks))]
+	fitting := func(tasks []arc.Challenge, n int, what string) ([]arc.Challenge, error) {
+		articles, err := f.fitting(articlesOf(tasks), n, what, nil)
+		out := make([]arc.Challenge, len(articles))
+		for i, a := range articles {
+			out[i] = f.tasks[a.ID]
 		}
-		return tasks
+		return out, err
 	}
-	eval, train := cut(in.Eval, s.Data.EvalTasks), cut(in.Train, s.Data.TrainTasks)
+	eval, err := fitting(in.Eval, s.Data.EvalTasks, "evaluation")
+	if err != nil {
+		return Plan{}, err
+	}
+	var train []arc.Challenge
+	if s.Outer.Rounds > 0 {
+		if train, err = fitting(in.Train, s.Data.TrainTasks, "training"); err != nil {
+			return Plan{}, err
+		}
+	}
 	p := Plan{Rounds: s.Outer.Rounds, AssumedEdit: min(s.Edits.MaxTokens, 100)}
 	longest, tokens, answers, inputs := 0, 0.0, 0.0, 0.0
 	for _, c := range eval {
@@ -59,11 +70,7 @@ func NewFewshotPlan(s settings.Fewshot, in FewshotInputs) (Plan, error) {
 	if f.control("shuffled") && s.Outer.Rounds > 0 {
 		evaluations += s.Eval.Permutations
 	}
-	perRound := f.Settings.Outer.Articles
-	if s.Outer.Rounds == 0 {
-		perRound = 0
-	}
-	perRound = min(perRound, len(train))
+	perRound := min(f.Settings.Outer.Articles, len(train))
 	p.SelfEdits = evaluations*len(eval)*s.Edits.EvalPerTask + s.Outer.Rounds*perRound*s.Edits.PerTask
 	p.DecodeCalls += int64(p.SelfEdits) * int64(p.AssumedEdit)
 	update(len(eval), false)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Challenge is a task as ARC's files hold it: demonstrations and one or more
@@ -192,7 +193,7 @@ func eachEntry(data []byte, f func(name string, value json.RawMessage) error) er
 func describe(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
-		return fmt.Errorf("field %s: got %s, expected grids of whole numbers", wrong.Field, wrong.Value)
+		return fmt.Errorf("field %s: got %s, expected grids of whole numbers", strings.ToLower(wrong.Field), wrong.Value)
 	}
 	return err
 }
