@@ -36,8 +36,7 @@ func (m *model) decodeRows(a *rows, k int) {
 	a.special = m.a.decodeAll(&a.sig[0][0], &a.exp[0][0], &a.raw[0][0], 16*k)
 }
 
-// decodeColumns decodes at least 8 elements of a column: those beyond k are not used,
-// but make the slow path if they are special.
+// decodeColumns decodes at least 8 elements of a column; those beyond k are not used.
 func (m *model) decodeColumns(b *columns, n, k int) {
 	if num.Vectors == num.Generic {
 		m.decodeColumnsGeneric(b, n, k)
@@ -46,6 +45,9 @@ func (m *model) decodeColumns(b *columns, n, k int) {
 	b.special = false
 	for i := range n {
 		j := i * maxK
+		if k < 8 {
+			clear(b.raw[j+k : j+8])
+		}
 		if m.b.decodeAll(&b.sig[j], &b.exp[j], &b.raw[j], max(k, 8)) {
 			b.special = true
 		}

@@ -2,6 +2,7 @@ package mma
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/selkie-ml/selkie/ptx"
 )
@@ -138,22 +139,24 @@ type operands struct {
 	cols columns
 }
 
-func (o *operands) columns() *columns {
+// pool spares clearing them: what an instruction reads, it has written.
+var pool = sync.Pool{New: func() any {
+	o := new(operands)
 	o.cols = columns{raw: o.braw[:], sig: o.bsig[:], exp: o.bexp[:]}
-	return &o.cols
-}
+	return o
+}}
 
 // float is m16n8 with f16, bf16, tf32 and fp8.
 func (in *Inst) float(d, a, b, c []*Reg) {
-	var o operands
+	o := pool.Get().(*operands)
 	readA(&o.a.raw, a, in.m.a.bits, 2, 0)
-	cols := o.columns()
-	readB(cols.raw, b, in.m.b.bits, in.K)
+	readB(o.braw[:], b, in.m.b.bits, in.K)
 	readC(o.c[:], c, in.m.c16, 2, 0)
 	in.m.decodeRows(&o.a, in.K)
-	in.m.decodeColumns(cols, 8, in.K)
-	in.m.multiply(o.c[:], o.c[:], &o.a, cols, in.K)
+	in.m.decodeColumns(&o.cols, 8, in.K)
+	in.m.multiply(o.c[:], o.c[:], &o.a, &o.cols, in.K)
 	writeD(d, o.c[:], in.m.d16, 2, 0)
+	pool.Put(o)
 }
 
 // All fragments but those of m8n8k4 with f16 are made of tiles of 8 rows by one word of four

@@ -7,8 +7,10 @@ package mma
 func (in *Inst) quadPairs(d, a, b, c []*Reg) {
 	// All is read before anything is written: d may be c.
 	var out [8]Reg
+	o := pool.Get().(*operands)
+	defer pool.Put(o)
+	o.a.raw = [maxK][16]uint32{} // 8 rows of 16
 	for q := range 4 {
-		var o operands
 		for i := range 8 {
 			lane, high := q*4+i&3, 4*(i>>2)
 			lane += 4 * high
@@ -35,10 +37,9 @@ func (in *Inst) quadPairs(d, a, b, c []*Reg) {
 				}
 			}
 		}
-		cols := o.columns()
 		in.m.decodeRows(&o.a, 4)
-		in.m.decodeColumns(cols, 8, 4)
-		in.m.multiply(o.c[:], o.c[:], &o.a, cols, 4)
+		in.m.decodeColumns(&o.cols, 8, 4)
+		in.m.multiply(o.c[:], o.c[:], &o.a, &o.cols, 4)
 		for i := range 8 {
 			lane := q*4 + i&3 + 16*(i>>2)
 			for e := range 8 {
