@@ -25,10 +25,15 @@ func (w Work) Times(n int) Work {
 
 // Peak is what the machine was measured to do in the same run, per second.
 type Peak struct {
-	FMA  float64 // f32 operations: a multiplication and an addition are two
-	BF16 float64 // operations of bf16 dot products; FMA where the processor has none
-	Read float64 // bytes of a streaming read
+	FMA    float64 // f32 operations: a multiplication and an addition are two
+	FMA256 float64 // the same in vectors of 256 bits, where there are wider ones
+	BF16   float64 // operations of bf16 dot products; FMA where the processor has none
+	Read   float64 // bytes of a streaming read
 }
+
+// TwoUnits says whether a core has two units of 512 bits. Feeding both leaves less
+// room for everything else.
+func (p Peak) TwoUnits() bool { return p.FMA256 > 0 && p.FMA > 1.5*p.FMA256 }
 
 // Seconds returns the least time that work can take at the peak: the longer of
 // computing and moving bytes.

@@ -88,3 +88,14 @@ func TestMemoryIsChecked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTwoUnits(t *testing.T) {
+	for _, c := range []struct {
+		wide, narrow float64
+		want         bool
+	}{{170, 85, true}, {116, 115, false}, {58, 0, false}} {
+		if got := (Peak{FMA: c.wide, FMA256: c.narrow}).TwoUnits(); got != c.want {
+			t.Errorf("FMA %v, of 256 bits %v: two units %v, want %v", c.wide, c.narrow, got, c.want)
+		}
+	}
+}

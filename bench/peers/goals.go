@@ -19,8 +19,12 @@ var goals = []goal{
 	{"f32 products of a training batch", "geometric mean ≥ 1.0 × the better of OpenBLAS and PyTorch, none below 0.9 ×", func(b *book, threads int) (string, bool, bool) {
 		return spread(b.find(threads, "products/f32/train/"), (*row).ratio, "×", 1, 0.9)
 	}},
-	{"f32 squares ≥ 1024", "≥ 90 % of FMA peak", func(b *book, threads int) (string, bool, bool) {
-		return spread(b.find(threads, "products/f32/square/"), computed, "%", 0, 90)
+	{"f32 squares ≥ 1024", "≥ 90 % of FMA peak, 75 % where the core has two 512-bit units", func(b *book, threads int) (string, bool, bool) {
+		rows, least := b.find(threads, "products/f32/square/"), 90.0
+		if len(rows) > 0 && rows[0].Peak.TwoUnits() {
+			least = 75
+		}
+		return spread(rows, computed, "%", 0, least)
 	}},
 	{"bf16 weights, f32 arithmetic", "≥ 0.95 × our f32 rate", func(b *book, threads int) (string, bool, bool) {
 		rows := b.find(threads, "products/bf16w/train/")

@@ -31,6 +31,16 @@ type unit struct {
 // operations each, in the widest vectors that the processor has.
 func FMA(threads int) (gflops float64) { return measure(threads, fma) }
 
+// FMA256 is FMA in vectors of 256 bits where the processor has some of 512, else 0.
+// A core with two units of 512 bits reaches half of FMA with it, a core with one
+// all of it.
+func FMA256(threads int) (gflops float64) {
+	if half.run == nil {
+		return 0
+	}
+	return measure(threads, half)
+}
+
 // DotBF16 is FMA for products of bf16 added in f32: on tiles (TDPBF16PS) where the
 // processor has them and the system allows, or in vectors (VDPBF16PS: four operations
 // a lane); 0 where there is neither.

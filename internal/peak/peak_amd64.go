@@ -9,6 +9,7 @@ import (
 var (
 	wide = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512VL)
 	fma  = widestFMA()
+	half = narrowFMA()
 	dot  = widestDot()
 )
 
@@ -20,6 +21,14 @@ func widestFMA() unit {
 		return unit{fmaAVX2, 12 * 8 * 2}
 	}
 	return scalar
+}
+
+// narrowFMA is the loop of vectors half as wide as the widest.
+func narrowFMA() unit {
+	if wide && cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
+		return unit{fmaAVX2, 12 * 8 * 2}
+	}
+	return unit{}
 }
 
 func widestDot() unit {

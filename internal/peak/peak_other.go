@@ -2,6 +2,6 @@
 
 package peak
 
-var fma, dot = scalar, unit{}
+var fma, half, dot = scalar, unit{}, unit{}
 
 func read(p []byte) { readScalar(p) }

@@ -5,12 +5,12 @@ import "testing"
 // Any processor in use does more than these, and none does as much.
 func TestInReason(t *testing.T) {
 	for _, threads := range []int{1, 2} {
-		for name, f := range map[string]func(int) float64{"FMA": FMA, "Read": Read, "DotBF16": DotBF16} {
+		for name, f := range map[string]func(int) float64{"FMA": FMA, "Read": Read, "FMA256": FMA256, "DotBF16": DotBF16} {
 			got := f(threads)
 			t.Logf("%s of %d threads: %.1f", name, threads, got)
-			if name == "DotBF16" && dot.run == nil {
+			if name == "DotBF16" && dot.run == nil || name == "FMA256" && half.run == nil {
 				if got != 0 {
-					t.Errorf("DotBF16 is %v without the instruction", got)
+					t.Errorf("%s is %v without the instruction", name, got)
 				}
 			} else if got < 0.05 || got > 1e5 {
 				t.Errorf("%s of %d threads is %v", name, threads, got)
@@ -23,7 +23,7 @@ func BenchmarkPeak(b *testing.B) {
 	for _, c := range []struct {
 		name, unit string
 		f          func(int) float64
-	}{{"fma", "GFLOP/s", FMA}, {"dotbf16", "GFLOP/s", DotBF16}, {"read", "GB/s", Read}} {
+	}{{"fma", "GFLOP/s", FMA}, {"fma256", "GFLOP/s", FMA256}, {"dotbf16", "GFLOP/s", DotBF16}, {"read", "GB/s", Read}} {
 		for threads, name := range []string{1: "1", 2: "2"} {
 			if name != "" {
 				b.Run(c.name+"/threads="+name, func(b *testing.B) {
