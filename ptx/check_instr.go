@@ -269,6 +269,10 @@ func (c *checker) constants(in *Instr) {
 		if v, ok := value("cp_size"); ok && v != 4 && v != 8 && v != 16 {
 			c.errorf(in.Pos, "%s: cp_size is %d; 4, 8 or 16 is possible", in.Opcode(), v)
 		}
+	case in.Op == "mbarrier" && in.Space("space") == SharedCluster && len(in.Args) > 1:
+		if _, ok := in.Args[0].(Sink); !ok && !in.Has("expect_tx") || !ok && len(in.Args) > 2 {
+			c.errorf(in.Pos, "%s: a barrier of another block returns no state; _ is expected", in.Opcode())
+		}
 	case in.Op == "wgmma":
 		for _, name := range [...]string{"imm_scale_a", "imm_scale_b"} {
 			if v, ok := value(name); ok && v != 1 && v != -1 {

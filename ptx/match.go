@@ -239,7 +239,14 @@ func matchForm(f *Form, mods []string) (m *match, far int) {
 			return mod == len(mods)
 		}
 		s := &f.Slots[slot]
+		skip := s.Optional
+		if s.With {
+			skip = sel[slot-1] < 0
+		}
 		for i := range s.Values {
+			if s.With && skip {
+				break
+			}
 			if n := s.Values[i].at(mods[mod:]); n > 0 {
 				sel[slot] = int8(i)
 				if try(slot+1, mod+n) {
@@ -248,7 +255,7 @@ func matchForm(f *Form, mods []string) (m *match, far int) {
 			}
 		}
 		sel[slot] = -1
-		return s.Optional && try(slot+1, mod)
+		return skip && try(slot+1, mod)
 	}
 	if try(0, 0) {
 		return &match{f, sel}, far
@@ -275,7 +282,8 @@ func matchForm(f *Form, mods []string) (m *match, far int) {
 		mod += n
 	}
 	for i := range f.Slots {
-		if sel[i] < 0 && !f.Slots[i].Optional {
+		s := &f.Slots[i]
+		if sel[i] < 0 && !s.Optional || s.With && (sel[i] < 0) != (sel[i-1] < 0) {
 			return nil, far
 		}
 	}

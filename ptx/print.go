@@ -218,10 +218,8 @@ func (p *printer) initItem(it InitItem) {
 }
 
 func (p *printer) offset(n int64) {
-	if n != 0 {
-		if n > 0 {
-			p.str("+")
-		}
+	if n != 0 { // +-4 for a negative one: ptxas takes no minus there
+		p.str("+")
 		p.int(n)
 	}
 }

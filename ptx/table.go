@@ -36,6 +36,7 @@ type Slot struct {
 	Name     string // "rnd", "type"; of a fixed modifier and of a flag its text
 	Fixed    bool   // always there, one value
 	Optional bool
+	With     bool // there if and only if the slot before it is; Optional, too
 	Values   []Value
 }
 
@@ -261,6 +262,10 @@ func readSlot(w string, macros map[string]string) (s Slot, err error) {
 		s.Name = name
 		if n, ok := strings.CutSuffix(name, "?"); ok {
 			s.Optional = true
+			s.Name = n
+		}
+		if n, ok := strings.CutSuffix(name, "&"); ok {
+			s.Optional, s.With = true, true
 			s.Name = n
 		}
 	}

@@ -833,14 +833,14 @@ func (k *Builder) AddS16To(d OutI16, a InI16, b InI16) {
 }
 
 // AddS16x2 emits add.s16x2 d, a, b. (PTX ISA, 9.7.1.1; sm_90)
-func (k *Builder) AddS16x2(a InB32, b InB32) RegB32 {
+func (k *Builder) AddS16x2(a RegB32, b RegB32) RegB32 {
 	d := New[RegB32](k)
 	k.put("add.s16x2", B32, d, a, b)
 	return d
 }
 
 // AddS16x2To is AddS16x2 into registers that exist.
-func (k *Builder) AddS16x2To(d OutB32, a InB32, b InB32) {
+func (k *Builder) AddS16x2To(d OutB32, a RegB32, b RegB32) {
 	k.put("add.s16x2", B32, d, a, b)
 }
 
@@ -953,14 +953,14 @@ func (k *Builder) AddU16To(d OutI16, a InI16, b InI16) {
 }
 
 // AddU16x2 emits add.u16x2 d, a, b. (PTX ISA, 9.7.1.1; sm_90)
-func (k *Builder) AddU16x2(a InB32, b InB32) RegB32 {
+func (k *Builder) AddU16x2(a RegB32, b RegB32) RegB32 {
 	d := New[RegB32](k)
 	k.put("add.u16x2", B32, d, a, b)
 	return d
 }
 
 // AddU16x2To is AddU16x2 into registers that exist.
-func (k *Builder) AddU16x2To(d OutB32, a InB32, b InB32) {
+func (k *Builder) AddU16x2To(d OutB32, a RegB32, b RegB32) {
 	k.put("add.u16x2", B32, d, a, b)
 }
 
@@ -1132,7 +1132,7 @@ func (k *Builder) AndPredTo(d OutPred, a InPred, b InPred) {
 	k.put("and.pred", B32, d, a, b)
 }
 
-// AtomAddF32 emits atom.add.f32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAddF32 emits atom.add.f32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAddF32(a AtomAddress, b InF32, opts ...MemOpt) RegF32 {
 	d := New[RegF32](k)
 	k.atom("atom", "add.f32", F32, d, a, opts, b)
@@ -1144,7 +1144,7 @@ func (k *Builder) AtomAddF32To(d OutF32, a AtomAddress, b InF32, opts ...MemOpt)
 	k.atom("atom", "add.f32", F32, d, a, opts, b)
 }
 
-// AtomAddF64 emits atom.add.f64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAddF64 emits atom.add.f64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAddF64(a AtomAddress, b InF64, opts ...MemOpt) RegF64 {
 	d := New[RegF64](k)
 	k.atom("atom", "add.f64", F64, d, a, opts, b)
@@ -1156,7 +1156,7 @@ func (k *Builder) AtomAddF64To(d OutF64, a AtomAddress, b InF64, opts ...MemOpt)
 	k.atom("atom", "add.f64", F64, d, a, opts, b)
 }
 
-// AtomAddNoftzBF16 emits atom.add.noftz.bf16 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAddNoftzBF16 emits atom.add.noftz.bf16 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAddNoftzBF16(a AtomAddress, b InBF16, opts ...MemOpt) RegBF16 {
 	d := New[RegBF16](k)
 	k.atom("atom", "add.noftz.bf16", BF16, d, a, opts, b)
@@ -1168,7 +1168,7 @@ func (k *Builder) AtomAddNoftzBF16To(d OutBF16, a AtomAddress, b InBF16, opts ..
 	k.atom("atom", "add.noftz.bf16", BF16, d, a, opts, b)
 }
 
-// AtomAddNoftzBF16x2 emits atom.add.noftz.bf16x2 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAddNoftzBF16x2 emits atom.add.noftz.bf16x2 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAddNoftzBF16x2(a AtomAddress, b InBF16x2, opts ...MemOpt) RegBF16x2 {
 	d := New[RegBF16x2](k)
 	k.atom("atom", "add.noftz.bf16x2", BF16x2, d, a, opts, b)
@@ -1180,7 +1180,7 @@ func (k *Builder) AtomAddNoftzBF16x2To(d OutBF16x2, a AtomAddress, b InBF16x2, o
 	k.atom("atom", "add.noftz.bf16x2", BF16x2, d, a, opts, b)
 }
 
-// AtomAddNoftzF16 emits atom.add.noftz.f16 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAddNoftzF16 emits atom.add.noftz.f16 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAddNoftzF16(a AtomAddress, b InF16, opts ...MemOpt) RegF16 {
 	d := New[RegF16](k)
 	k.atom("atom", "add.noftz.f16", F16, d, a, opts, b)
@@ -1192,7 +1192,7 @@ func (k *Builder) AtomAddNoftzF16To(d OutF16, a AtomAddress, b InF16, opts ...Me
 	k.atom("atom", "add.noftz.f16", F16, d, a, opts, b)
 }
 
-// AtomAddNoftzF16x2 emits atom.add.noftz.f16x2 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAddNoftzF16x2 emits atom.add.noftz.f16x2 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAddNoftzF16x2(a AtomAddress, b InF16x2, opts ...MemOpt) RegF16x2 {
 	d := New[RegF16x2](k)
 	k.atom("atom", "add.noftz.f16x2", F16x2, d, a, opts, b)
@@ -1334,7 +1334,7 @@ func (k *Builder) AtomAddNoftzV8F16To(d [8]RegF16, a GlobalPtr, b [8]RegF16, opt
 	k.atom("atom", "add.noftz.v8.f16", F16, vecOf(d[:]), a, opts, vecOf(b[:]))
 }
 
-// AtomAddS32 emits atom.add.s32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAddS32 emits atom.add.s32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAddS32(a AtomAddress, b InI32, opts ...MemOpt) RegS32 {
 	d := New[RegS32](k)
 	k.atom("atom", "add.s32", S32, d, a, opts, b)
@@ -1346,7 +1346,7 @@ func (k *Builder) AtomAddS32To(d OutI32, a AtomAddress, b InI32, opts ...MemOpt)
 	k.atom("atom", "add.s32", S32, d, a, opts, b)
 }
 
-// AtomAddU32 emits atom.add.u32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAddU32 emits atom.add.u32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAddU32(a AtomAddress, b InI32, opts ...MemOpt) RegU32 {
 	d := New[RegU32](k)
 	k.atom("atom", "add.u32", U32, d, a, opts, b)
@@ -1358,7 +1358,7 @@ func (k *Builder) AtomAddU32To(d OutI32, a AtomAddress, b InI32, opts ...MemOpt)
 	k.atom("atom", "add.u32", U32, d, a, opts, b)
 }
 
-// AtomAddU64 emits atom.add.u64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAddU64 emits atom.add.u64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAddU64(a AtomAddress, b InI64, opts ...MemOpt) RegU64 {
 	d := New[RegU64](k)
 	k.atom("atom", "add.u64", U64, d, a, opts, b)
@@ -1396,7 +1396,7 @@ func (k *Builder) AtomAddV4F32To(d [4]RegF32, a GlobalPtr, b [4]RegF32, opts ...
 	k.atom("atom", "add.v4.f32", F32, vecOf(d[:]), a, opts, vecOf(b[:]))
 }
 
-// AtomAndB32 emits atom.and.b32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAndB32 emits atom.and.b32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAndB32(a AtomAddress, b InB32, opts ...MemOpt) RegB32 {
 	d := New[RegB32](k)
 	k.atom("atom", "and.b32", B32, d, a, opts, b)
@@ -1408,7 +1408,7 @@ func (k *Builder) AtomAndB32To(d OutB32, a AtomAddress, b InB32, opts ...MemOpt)
 	k.atom("atom", "and.b32", B32, d, a, opts, b)
 }
 
-// AtomAndB64 emits atom.and.b64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomAndB64 emits atom.and.b64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomAndB64(a AtomAddress, b InB64, opts ...MemOpt) RegB64 {
 	d := New[RegB64](k)
 	k.atom("atom", "and.b64", B64, d, a, opts, b)
@@ -1420,7 +1420,7 @@ func (k *Builder) AtomAndB64To(d OutB64, a AtomAddress, b InB64, opts ...MemOpt)
 	k.atom("atom", "and.b64", B64, d, a, opts, b)
 }
 
-// AtomCasB128 emits atom.cas.b128 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5; sm_90)
+// AtomCasB128 emits atom.cas.b128 d, [a], b, c. (PTX ISA, 9.7.13.5; sm_90)
 func (k *Builder) AtomCasB128(a AtomAddress, b InB128, c InB128, opts ...MemOpt) RegB128 {
 	d := New[RegB128](k)
 	k.atom("atom", "cas.b128", B128, d, a, opts, b, c)
@@ -1432,7 +1432,7 @@ func (k *Builder) AtomCasB128To(d OutB128, a AtomAddress, b InB128, c InB128, op
 	k.atom("atom", "cas.b128", B128, d, a, opts, b, c)
 }
 
-// AtomCasB16 emits atom.cas.b16 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5; sm_70)
+// AtomCasB16 emits atom.cas.b16 d, [a], b, c. (PTX ISA, 9.7.13.5; sm_70)
 func (k *Builder) AtomCasB16(a AtomAddress, b InB16, c InB16, opts ...MemOpt) RegB16 {
 	d := New[RegB16](k)
 	k.atom("atom", "cas.b16", B16, d, a, opts, b, c)
@@ -1444,7 +1444,7 @@ func (k *Builder) AtomCasB16To(d OutB16, a AtomAddress, b InB16, c InB16, opts .
 	k.atom("atom", "cas.b16", B16, d, a, opts, b, c)
 }
 
-// AtomCasB32 emits atom.cas.b32 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomCasB32 emits atom.cas.b32 d, [a], b, c. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomCasB32(a AtomAddress, b InB32, c InB32, opts ...MemOpt) RegB32 {
 	d := New[RegB32](k)
 	k.atom("atom", "cas.b32", B32, d, a, opts, b, c)
@@ -1456,7 +1456,7 @@ func (k *Builder) AtomCasB32To(d OutB32, a AtomAddress, b InB32, c InB32, opts .
 	k.atom("atom", "cas.b32", B32, d, a, opts, b, c)
 }
 
-// AtomCasB64 emits atom.cas.b64 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomCasB64 emits atom.cas.b64 d, [a], b, c. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomCasB64(a AtomAddress, b InB64, c InB64, opts ...MemOpt) RegB64 {
 	d := New[RegB64](k)
 	k.atom("atom", "cas.b64", B64, d, a, opts, b, c)
@@ -1468,79 +1468,7 @@ func (k *Builder) AtomCasB64To(d OutB64, a AtomAddress, b InB64, c InB64, opts .
 	k.atom("atom", "cas.b64", B64, d, a, opts, b, c)
 }
 
-// AtomCasF32 emits atom.cas.f32 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomCasF32(a AtomAddress, b InF32, c InF32, opts ...MemOpt) RegF32 {
-	d := New[RegF32](k)
-	k.atom("atom", "cas.f32", F32, d, a, opts, b, c)
-	return d
-}
-
-// AtomCasF32To is AtomCasF32 into registers that exist.
-func (k *Builder) AtomCasF32To(d OutF32, a AtomAddress, b InF32, c InF32, opts ...MemOpt) {
-	k.atom("atom", "cas.f32", F32, d, a, opts, b, c)
-}
-
-// AtomCasF64 emits atom.cas.f64 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomCasF64(a AtomAddress, b InF64, c InF64, opts ...MemOpt) RegF64 {
-	d := New[RegF64](k)
-	k.atom("atom", "cas.f64", F64, d, a, opts, b, c)
-	return d
-}
-
-// AtomCasF64To is AtomCasF64 into registers that exist.
-func (k *Builder) AtomCasF64To(d OutF64, a AtomAddress, b InF64, c InF64, opts ...MemOpt) {
-	k.atom("atom", "cas.f64", F64, d, a, opts, b, c)
-}
-
-// AtomCasS32 emits atom.cas.s32 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomCasS32(a AtomAddress, b InI32, c InI32, opts ...MemOpt) RegS32 {
-	d := New[RegS32](k)
-	k.atom("atom", "cas.s32", S32, d, a, opts, b, c)
-	return d
-}
-
-// AtomCasS32To is AtomCasS32 into registers that exist.
-func (k *Builder) AtomCasS32To(d OutI32, a AtomAddress, b InI32, c InI32, opts ...MemOpt) {
-	k.atom("atom", "cas.s32", S32, d, a, opts, b, c)
-}
-
-// AtomCasS64 emits atom.cas.s64 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomCasS64(a AtomAddress, b InI64, c InI64, opts ...MemOpt) RegS64 {
-	d := New[RegS64](k)
-	k.atom("atom", "cas.s64", S64, d, a, opts, b, c)
-	return d
-}
-
-// AtomCasS64To is AtomCasS64 into registers that exist.
-func (k *Builder) AtomCasS64To(d OutI64, a AtomAddress, b InI64, c InI64, opts ...MemOpt) {
-	k.atom("atom", "cas.s64", S64, d, a, opts, b, c)
-}
-
-// AtomCasU32 emits atom.cas.u32 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomCasU32(a AtomAddress, b InI32, c InI32, opts ...MemOpt) RegU32 {
-	d := New[RegU32](k)
-	k.atom("atom", "cas.u32", U32, d, a, opts, b, c)
-	return d
-}
-
-// AtomCasU32To is AtomCasU32 into registers that exist.
-func (k *Builder) AtomCasU32To(d OutI32, a AtomAddress, b InI32, c InI32, opts ...MemOpt) {
-	k.atom("atom", "cas.u32", U32, d, a, opts, b, c)
-}
-
-// AtomCasU64 emits atom.cas.u64 d, [a], b, c{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomCasU64(a AtomAddress, b InI64, c InI64, opts ...MemOpt) RegU64 {
-	d := New[RegU64](k)
-	k.atom("atom", "cas.u64", U64, d, a, opts, b, c)
-	return d
-}
-
-// AtomCasU64To is AtomCasU64 into registers that exist.
-func (k *Builder) AtomCasU64To(d OutI64, a AtomAddress, b InI64, c InI64, opts ...MemOpt) {
-	k.atom("atom", "cas.u64", U64, d, a, opts, b, c)
-}
-
-// AtomDecU32 emits atom.dec.u32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomDecU32 emits atom.dec.u32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomDecU32(a AtomAddress, b InI32, opts ...MemOpt) RegU32 {
 	d := New[RegU32](k)
 	k.atom("atom", "dec.u32", U32, d, a, opts, b)
@@ -1552,7 +1480,7 @@ func (k *Builder) AtomDecU32To(d OutI32, a AtomAddress, b InI32, opts ...MemOpt)
 	k.atom("atom", "dec.u32", U32, d, a, opts, b)
 }
 
-// AtomExchB128 emits atom.exch.b128 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5; sm_90)
+// AtomExchB128 emits atom.exch.b128 d, [a], b. (PTX ISA, 9.7.13.5; sm_90)
 func (k *Builder) AtomExchB128(a AtomAddress, b InB128, opts ...MemOpt) RegB128 {
 	d := New[RegB128](k)
 	k.atom("atom", "exch.b128", B128, d, a, opts, b)
@@ -1564,7 +1492,7 @@ func (k *Builder) AtomExchB128To(d OutB128, a AtomAddress, b InB128, opts ...Mem
 	k.atom("atom", "exch.b128", B128, d, a, opts, b)
 }
 
-// AtomExchB32 emits atom.exch.b32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomExchB32 emits atom.exch.b32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomExchB32(a AtomAddress, b InB32, opts ...MemOpt) RegB32 {
 	d := New[RegB32](k)
 	k.atom("atom", "exch.b32", B32, d, a, opts, b)
@@ -1576,7 +1504,7 @@ func (k *Builder) AtomExchB32To(d OutB32, a AtomAddress, b InB32, opts ...MemOpt
 	k.atom("atom", "exch.b32", B32, d, a, opts, b)
 }
 
-// AtomExchB64 emits atom.exch.b64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomExchB64 emits atom.exch.b64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomExchB64(a AtomAddress, b InB64, opts ...MemOpt) RegB64 {
 	d := New[RegB64](k)
 	k.atom("atom", "exch.b64", B64, d, a, opts, b)
@@ -1588,79 +1516,7 @@ func (k *Builder) AtomExchB64To(d OutB64, a AtomAddress, b InB64, opts ...MemOpt
 	k.atom("atom", "exch.b64", B64, d, a, opts, b)
 }
 
-// AtomExchF32 emits atom.exch.f32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomExchF32(a AtomAddress, b InF32, opts ...MemOpt) RegF32 {
-	d := New[RegF32](k)
-	k.atom("atom", "exch.f32", F32, d, a, opts, b)
-	return d
-}
-
-// AtomExchF32To is AtomExchF32 into registers that exist.
-func (k *Builder) AtomExchF32To(d OutF32, a AtomAddress, b InF32, opts ...MemOpt) {
-	k.atom("atom", "exch.f32", F32, d, a, opts, b)
-}
-
-// AtomExchF64 emits atom.exch.f64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomExchF64(a AtomAddress, b InF64, opts ...MemOpt) RegF64 {
-	d := New[RegF64](k)
-	k.atom("atom", "exch.f64", F64, d, a, opts, b)
-	return d
-}
-
-// AtomExchF64To is AtomExchF64 into registers that exist.
-func (k *Builder) AtomExchF64To(d OutF64, a AtomAddress, b InF64, opts ...MemOpt) {
-	k.atom("atom", "exch.f64", F64, d, a, opts, b)
-}
-
-// AtomExchS32 emits atom.exch.s32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomExchS32(a AtomAddress, b InI32, opts ...MemOpt) RegS32 {
-	d := New[RegS32](k)
-	k.atom("atom", "exch.s32", S32, d, a, opts, b)
-	return d
-}
-
-// AtomExchS32To is AtomExchS32 into registers that exist.
-func (k *Builder) AtomExchS32To(d OutI32, a AtomAddress, b InI32, opts ...MemOpt) {
-	k.atom("atom", "exch.s32", S32, d, a, opts, b)
-}
-
-// AtomExchS64 emits atom.exch.s64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomExchS64(a AtomAddress, b InI64, opts ...MemOpt) RegS64 {
-	d := New[RegS64](k)
-	k.atom("atom", "exch.s64", S64, d, a, opts, b)
-	return d
-}
-
-// AtomExchS64To is AtomExchS64 into registers that exist.
-func (k *Builder) AtomExchS64To(d OutI64, a AtomAddress, b InI64, opts ...MemOpt) {
-	k.atom("atom", "exch.s64", S64, d, a, opts, b)
-}
-
-// AtomExchU32 emits atom.exch.u32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomExchU32(a AtomAddress, b InI32, opts ...MemOpt) RegU32 {
-	d := New[RegU32](k)
-	k.atom("atom", "exch.u32", U32, d, a, opts, b)
-	return d
-}
-
-// AtomExchU32To is AtomExchU32 into registers that exist.
-func (k *Builder) AtomExchU32To(d OutI32, a AtomAddress, b InI32, opts ...MemOpt) {
-	k.atom("atom", "exch.u32", U32, d, a, opts, b)
-}
-
-// AtomExchU64 emits atom.exch.u64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
-func (k *Builder) AtomExchU64(a AtomAddress, b InI64, opts ...MemOpt) RegU64 {
-	d := New[RegU64](k)
-	k.atom("atom", "exch.u64", U64, d, a, opts, b)
-	return d
-}
-
-// AtomExchU64To is AtomExchU64 into registers that exist.
-func (k *Builder) AtomExchU64To(d OutI64, a AtomAddress, b InI64, opts ...MemOpt) {
-	k.atom("atom", "exch.u64", U64, d, a, opts, b)
-}
-
-// AtomIncU32 emits atom.inc.u32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomIncU32 emits atom.inc.u32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomIncU32(a AtomAddress, b InI32, opts ...MemOpt) RegU32 {
 	d := New[RegU32](k)
 	k.atom("atom", "inc.u32", U32, d, a, opts, b)
@@ -1802,7 +1658,7 @@ func (k *Builder) AtomMaxNoftzV8F16To(d [8]RegF16, a GlobalPtr, b [8]RegF16, opt
 	k.atom("atom", "max.noftz.v8.f16", F16, vecOf(d[:]), a, opts, vecOf(b[:]))
 }
 
-// AtomMaxS32 emits atom.max.s32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomMaxS32 emits atom.max.s32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomMaxS32(a AtomAddress, b InI32, opts ...MemOpt) RegS32 {
 	d := New[RegS32](k)
 	k.atom("atom", "max.s32", S32, d, a, opts, b)
@@ -1814,7 +1670,7 @@ func (k *Builder) AtomMaxS32To(d OutI32, a AtomAddress, b InI32, opts ...MemOpt)
 	k.atom("atom", "max.s32", S32, d, a, opts, b)
 }
 
-// AtomMaxS64 emits atom.max.s64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomMaxS64 emits atom.max.s64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomMaxS64(a AtomAddress, b InI64, opts ...MemOpt) RegS64 {
 	d := New[RegS64](k)
 	k.atom("atom", "max.s64", S64, d, a, opts, b)
@@ -1826,7 +1682,7 @@ func (k *Builder) AtomMaxS64To(d OutI64, a AtomAddress, b InI64, opts ...MemOpt)
 	k.atom("atom", "max.s64", S64, d, a, opts, b)
 }
 
-// AtomMaxU32 emits atom.max.u32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomMaxU32 emits atom.max.u32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomMaxU32(a AtomAddress, b InI32, opts ...MemOpt) RegU32 {
 	d := New[RegU32](k)
 	k.atom("atom", "max.u32", U32, d, a, opts, b)
@@ -1838,7 +1694,7 @@ func (k *Builder) AtomMaxU32To(d OutI32, a AtomAddress, b InI32, opts ...MemOpt)
 	k.atom("atom", "max.u32", U32, d, a, opts, b)
 }
 
-// AtomMaxU64 emits atom.max.u64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomMaxU64 emits atom.max.u64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomMaxU64(a AtomAddress, b InI64, opts ...MemOpt) RegU64 {
 	d := New[RegU64](k)
 	k.atom("atom", "max.u64", U64, d, a, opts, b)
@@ -1980,7 +1836,7 @@ func (k *Builder) AtomMinNoftzV8F16To(d [8]RegF16, a GlobalPtr, b [8]RegF16, opt
 	k.atom("atom", "min.noftz.v8.f16", F16, vecOf(d[:]), a, opts, vecOf(b[:]))
 }
 
-// AtomMinS32 emits atom.min.s32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomMinS32 emits atom.min.s32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomMinS32(a AtomAddress, b InI32, opts ...MemOpt) RegS32 {
 	d := New[RegS32](k)
 	k.atom("atom", "min.s32", S32, d, a, opts, b)
@@ -1992,7 +1848,7 @@ func (k *Builder) AtomMinS32To(d OutI32, a AtomAddress, b InI32, opts ...MemOpt)
 	k.atom("atom", "min.s32", S32, d, a, opts, b)
 }
 
-// AtomMinS64 emits atom.min.s64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomMinS64 emits atom.min.s64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomMinS64(a AtomAddress, b InI64, opts ...MemOpt) RegS64 {
 	d := New[RegS64](k)
 	k.atom("atom", "min.s64", S64, d, a, opts, b)
@@ -2004,7 +1860,7 @@ func (k *Builder) AtomMinS64To(d OutI64, a AtomAddress, b InI64, opts ...MemOpt)
 	k.atom("atom", "min.s64", S64, d, a, opts, b)
 }
 
-// AtomMinU32 emits atom.min.u32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomMinU32 emits atom.min.u32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomMinU32(a AtomAddress, b InI32, opts ...MemOpt) RegU32 {
 	d := New[RegU32](k)
 	k.atom("atom", "min.u32", U32, d, a, opts, b)
@@ -2016,7 +1872,7 @@ func (k *Builder) AtomMinU32To(d OutI32, a AtomAddress, b InI32, opts ...MemOpt)
 	k.atom("atom", "min.u32", U32, d, a, opts, b)
 }
 
-// AtomMinU64 emits atom.min.u64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomMinU64 emits atom.min.u64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomMinU64(a AtomAddress, b InI64, opts ...MemOpt) RegU64 {
 	d := New[RegU64](k)
 	k.atom("atom", "min.u64", U64, d, a, opts, b)
@@ -2028,7 +1884,7 @@ func (k *Builder) AtomMinU64To(d OutI64, a AtomAddress, b InI64, opts ...MemOpt)
 	k.atom("atom", "min.u64", U64, d, a, opts, b)
 }
 
-// AtomOrB32 emits atom.or.b32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomOrB32 emits atom.or.b32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomOrB32(a AtomAddress, b InB32, opts ...MemOpt) RegB32 {
 	d := New[RegB32](k)
 	k.atom("atom", "or.b32", B32, d, a, opts, b)
@@ -2040,7 +1896,7 @@ func (k *Builder) AtomOrB32To(d OutB32, a AtomAddress, b InB32, opts ...MemOpt) 
 	k.atom("atom", "or.b32", B32, d, a, opts, b)
 }
 
-// AtomOrB64 emits atom.or.b64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomOrB64 emits atom.or.b64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomOrB64(a AtomAddress, b InB64, opts ...MemOpt) RegB64 {
 	d := New[RegB64](k)
 	k.atom("atom", "or.b64", B64, d, a, opts, b)
@@ -2052,7 +1908,7 @@ func (k *Builder) AtomOrB64To(d OutB64, a AtomAddress, b InB64, opts ...MemOpt) 
 	k.atom("atom", "or.b64", B64, d, a, opts, b)
 }
 
-// AtomXorB32 emits atom.xor.b32 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomXorB32 emits atom.xor.b32 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomXorB32(a AtomAddress, b InB32, opts ...MemOpt) RegB32 {
 	d := New[RegB32](k)
 	k.atom("atom", "xor.b32", B32, d, a, opts, b)
@@ -2064,7 +1920,7 @@ func (k *Builder) AtomXorB32To(d OutB32, a AtomAddress, b InB32, opts ...MemOpt)
 	k.atom("atom", "xor.b32", B32, d, a, opts, b)
 }
 
-// AtomXorB64 emits atom.xor.b64 d, [a], b{, cache_policy}. (PTX ISA, 9.7.13.5)
+// AtomXorB64 emits atom.xor.b64 d, [a], b. (PTX ISA, 9.7.13.5)
 func (k *Builder) AtomXorB64(a AtomAddress, b InB64, opts ...MemOpt) RegB64 {
 	d := New[RegB64](k)
 	k.atom("atom", "xor.b64", B64, d, a, opts, b)
@@ -2957,18 +2813,6 @@ func (k *Builder) CvtRmiU64F64To(d OutI64, a InF64) {
 	k.put("cvt.rmi.u64.f64", F64, d, a)
 }
 
-// CvtRnBF16BF16 emits cvt.rn.bf16.bf16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRnBF16BF16(a InBF16) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rn.bf16.bf16", BF16, d, a)
-	return d
-}
-
-// CvtRnBF16BF16To is CvtRnBF16BF16 into registers that exist.
-func (k *Builder) CvtRnBF16BF16To(d OutBF16, a InBF16) {
-	k.put("cvt.rn.bf16.bf16", BF16, d, a)
-}
-
 // CvtRnBF16F16 emits cvt.rn.bf16.f16 d, a. (PTX ISA, 9.7.9.21; sm_90)
 func (k *Builder) CvtRnBF16F16(a InF16) RegBF16 {
 	d := New[RegBF16](k)
@@ -3090,14 +2934,14 @@ func (k *Builder) CvtRnBF16x2F32To(d OutBF16x2, a InF32, b InF32) {
 }
 
 // CvtRnBF16x2UE8M0x2 emits cvt.rn.bf16x2.ue8m0x2 d, a. (PTX ISA, 9.7.9.21; sm_100a)
-func (k *Builder) CvtRnBF16x2UE8M0x2(a InB16) RegBF16x2 {
+func (k *Builder) CvtRnBF16x2UE8M0x2(a RegB16) RegBF16x2 {
 	d := New[RegBF16x2](k)
 	k.put("cvt.rn.bf16x2.ue8m0x2", B16, d, a)
 	return d
 }
 
 // CvtRnBF16x2UE8M0x2To is CvtRnBF16x2UE8M0x2 into registers that exist.
-func (k *Builder) CvtRnBF16x2UE8M0x2To(d OutBF16x2, a InB16) {
+func (k *Builder) CvtRnBF16x2UE8M0x2To(d OutBF16x2, a RegB16) {
 	k.put("cvt.rn.bf16x2.ue8m0x2", B16, d, a)
 }
 
@@ -3210,50 +3054,50 @@ func (k *Builder) CvtRnF16U64To(d OutF16, a InI64) {
 }
 
 // CvtRnF16x2E2M3x2 emits cvt.rn.f16x2.e2m3x2 d, a. (PTX ISA, 9.7.9.21; sm_100a)
-func (k *Builder) CvtRnF16x2E2M3x2(a InB16) RegF16x2 {
+func (k *Builder) CvtRnF16x2E2M3x2(a RegB16) RegF16x2 {
 	d := New[RegF16x2](k)
 	k.put("cvt.rn.f16x2.e2m3x2", B16, d, a)
 	return d
 }
 
 // CvtRnF16x2E2M3x2To is CvtRnF16x2E2M3x2 into registers that exist.
-func (k *Builder) CvtRnF16x2E2M3x2To(d OutF16x2, a InB16) {
+func (k *Builder) CvtRnF16x2E2M3x2To(d OutF16x2, a RegB16) {
 	k.put("cvt.rn.f16x2.e2m3x2", B16, d, a)
 }
 
 // CvtRnF16x2E3M2x2 emits cvt.rn.f16x2.e3m2x2 d, a. (PTX ISA, 9.7.9.21; sm_100a)
-func (k *Builder) CvtRnF16x2E3M2x2(a InB16) RegF16x2 {
+func (k *Builder) CvtRnF16x2E3M2x2(a RegB16) RegF16x2 {
 	d := New[RegF16x2](k)
 	k.put("cvt.rn.f16x2.e3m2x2", B16, d, a)
 	return d
 }
 
 // CvtRnF16x2E3M2x2To is CvtRnF16x2E3M2x2 into registers that exist.
-func (k *Builder) CvtRnF16x2E3M2x2To(d OutF16x2, a InB16) {
+func (k *Builder) CvtRnF16x2E3M2x2To(d OutF16x2, a RegB16) {
 	k.put("cvt.rn.f16x2.e3m2x2", B16, d, a)
 }
 
 // CvtRnF16x2E4M3x2 emits cvt.rn.f16x2.e4m3x2 d, a. (PTX ISA, 9.7.9.21; sm_89)
-func (k *Builder) CvtRnF16x2E4M3x2(a InB16) RegF16x2 {
+func (k *Builder) CvtRnF16x2E4M3x2(a RegB16) RegF16x2 {
 	d := New[RegF16x2](k)
 	k.put("cvt.rn.f16x2.e4m3x2", B16, d, a)
 	return d
 }
 
 // CvtRnF16x2E4M3x2To is CvtRnF16x2E4M3x2 into registers that exist.
-func (k *Builder) CvtRnF16x2E4M3x2To(d OutF16x2, a InB16) {
+func (k *Builder) CvtRnF16x2E4M3x2To(d OutF16x2, a RegB16) {
 	k.put("cvt.rn.f16x2.e4m3x2", B16, d, a)
 }
 
 // CvtRnF16x2E5M2x2 emits cvt.rn.f16x2.e5m2x2 d, a. (PTX ISA, 9.7.9.21; sm_89)
-func (k *Builder) CvtRnF16x2E5M2x2(a InB16) RegF16x2 {
+func (k *Builder) CvtRnF16x2E5M2x2(a RegB16) RegF16x2 {
 	d := New[RegF16x2](k)
 	k.put("cvt.rn.f16x2.e5m2x2", B16, d, a)
 	return d
 }
 
 // CvtRnF16x2E5M2x2To is CvtRnF16x2E5M2x2 into registers that exist.
-func (k *Builder) CvtRnF16x2E5M2x2To(d OutF16x2, a InB16) {
+func (k *Builder) CvtRnF16x2E5M2x2To(d OutF16x2, a RegB16) {
 	k.put("cvt.rn.f16x2.e5m2x2", B16, d, a)
 }
 
@@ -3545,7 +3389,7 @@ func (k *Builder) CvtRnReluBF16x2F32To(d OutBF16x2, a InF32, b InF32) {
 	k.put("cvt.rn.relu.bf16x2.f32", F32, d, a, b)
 }
 
-// CvtRnReluF16F32 emits cvt.rn.relu.f16.f32 d, a. (PTX ISA, 9.7.9.21; sm_80)
+// CvtRnReluF16F32 emits cvt.rn.relu.f16.f32 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtRnReluF16F32(a InF32) RegF16 {
 	d := New[RegF16](k)
 	k.put("cvt.rn.relu.f16.f32", F32, d, a)
@@ -3558,50 +3402,50 @@ func (k *Builder) CvtRnReluF16F32To(d OutF16, a InF32) {
 }
 
 // CvtRnReluF16x2E2M3x2 emits cvt.rn.relu.f16x2.e2m3x2 d, a. (PTX ISA, 9.7.9.21; sm_100a)
-func (k *Builder) CvtRnReluF16x2E2M3x2(a InB16) RegF16x2 {
+func (k *Builder) CvtRnReluF16x2E2M3x2(a RegB16) RegF16x2 {
 	d := New[RegF16x2](k)
 	k.put("cvt.rn.relu.f16x2.e2m3x2", B16, d, a)
 	return d
 }
 
 // CvtRnReluF16x2E2M3x2To is CvtRnReluF16x2E2M3x2 into registers that exist.
-func (k *Builder) CvtRnReluF16x2E2M3x2To(d OutF16x2, a InB16) {
+func (k *Builder) CvtRnReluF16x2E2M3x2To(d OutF16x2, a RegB16) {
 	k.put("cvt.rn.relu.f16x2.e2m3x2", B16, d, a)
 }
 
 // CvtRnReluF16x2E3M2x2 emits cvt.rn.relu.f16x2.e3m2x2 d, a. (PTX ISA, 9.7.9.21; sm_100a)
-func (k *Builder) CvtRnReluF16x2E3M2x2(a InB16) RegF16x2 {
+func (k *Builder) CvtRnReluF16x2E3M2x2(a RegB16) RegF16x2 {
 	d := New[RegF16x2](k)
 	k.put("cvt.rn.relu.f16x2.e3m2x2", B16, d, a)
 	return d
 }
 
 // CvtRnReluF16x2E3M2x2To is CvtRnReluF16x2E3M2x2 into registers that exist.
-func (k *Builder) CvtRnReluF16x2E3M2x2To(d OutF16x2, a InB16) {
+func (k *Builder) CvtRnReluF16x2E3M2x2To(d OutF16x2, a RegB16) {
 	k.put("cvt.rn.relu.f16x2.e3m2x2", B16, d, a)
 }
 
 // CvtRnReluF16x2E4M3x2 emits cvt.rn.relu.f16x2.e4m3x2 d, a. (PTX ISA, 9.7.9.21; sm_89)
-func (k *Builder) CvtRnReluF16x2E4M3x2(a InB16) RegF16x2 {
+func (k *Builder) CvtRnReluF16x2E4M3x2(a RegB16) RegF16x2 {
 	d := New[RegF16x2](k)
 	k.put("cvt.rn.relu.f16x2.e4m3x2", B16, d, a)
 	return d
 }
 
 // CvtRnReluF16x2E4M3x2To is CvtRnReluF16x2E4M3x2 into registers that exist.
-func (k *Builder) CvtRnReluF16x2E4M3x2To(d OutF16x2, a InB16) {
+func (k *Builder) CvtRnReluF16x2E4M3x2To(d OutF16x2, a RegB16) {
 	k.put("cvt.rn.relu.f16x2.e4m3x2", B16, d, a)
 }
 
 // CvtRnReluF16x2E5M2x2 emits cvt.rn.relu.f16x2.e5m2x2 d, a. (PTX ISA, 9.7.9.21; sm_89)
-func (k *Builder) CvtRnReluF16x2E5M2x2(a InB16) RegF16x2 {
+func (k *Builder) CvtRnReluF16x2E5M2x2(a RegB16) RegF16x2 {
 	d := New[RegF16x2](k)
 	k.put("cvt.rn.relu.f16x2.e5m2x2", B16, d, a)
 	return d
 }
 
 // CvtRnReluF16x2E5M2x2To is CvtRnReluF16x2E5M2x2 into registers that exist.
-func (k *Builder) CvtRnReluF16x2E5M2x2To(d OutF16x2, a InB16) {
+func (k *Builder) CvtRnReluF16x2E5M2x2To(d OutF16x2, a RegB16) {
 	k.put("cvt.rn.relu.f16x2.e5m2x2", B16, d, a)
 }
 
@@ -3641,7 +3485,7 @@ func (k *Builder) CvtRnReluSatfiniteBF16x2F32To(d OutBF16x2, a InF32, b InF32) {
 	k.put("cvt.rn.relu.satfinite.bf16x2.f32", F32, d, a, b)
 }
 
-// CvtRnReluSatfiniteF16F32 emits cvt.rn.relu.satfinite.f16.f32 d, a. (PTX ISA, 9.7.9.21; sm_80)
+// CvtRnReluSatfiniteF16F32 emits cvt.rn.relu.satfinite.f16.f32 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtRnReluSatfiniteF16F32(a InF32) RegF16 {
 	d := New[RegF16](k)
 	k.put("cvt.rn.relu.satfinite.f16.f32", F32, d, a)
@@ -3675,66 +3519,6 @@ func (k *Builder) CvtRnReluTF32F32(a InF32) RegB32 {
 // CvtRnReluTF32F32To is CvtRnReluTF32F32 into registers that exist.
 func (k *Builder) CvtRnReluTF32F32To(d OutB32, a InF32) {
 	k.put("cvt.rn.relu.tf32.f32", F32, d, a)
-}
-
-// CvtRnSatBF16BF16 emits cvt.rn.sat.bf16.bf16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRnSatBF16BF16(a InBF16) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rn.sat.bf16.bf16", BF16, d, a)
-	return d
-}
-
-// CvtRnSatBF16BF16To is CvtRnSatBF16BF16 into registers that exist.
-func (k *Builder) CvtRnSatBF16BF16To(d OutBF16, a InBF16) {
-	k.put("cvt.rn.sat.bf16.bf16", BF16, d, a)
-}
-
-// CvtRnSatBF16F16 emits cvt.rn.sat.bf16.f16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRnSatBF16F16(a InF16) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rn.sat.bf16.f16", F16, d, a)
-	return d
-}
-
-// CvtRnSatBF16F16To is CvtRnSatBF16F16 into registers that exist.
-func (k *Builder) CvtRnSatBF16F16To(d OutBF16, a InF16) {
-	k.put("cvt.rn.sat.bf16.f16", F16, d, a)
-}
-
-// CvtRnSatBF16F32 emits cvt.rn.sat.bf16.f32 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRnSatBF16F32(a InF32) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rn.sat.bf16.f32", F32, d, a)
-	return d
-}
-
-// CvtRnSatBF16F32To is CvtRnSatBF16F32 into registers that exist.
-func (k *Builder) CvtRnSatBF16F32To(d OutBF16, a InF32) {
-	k.put("cvt.rn.sat.bf16.f32", F32, d, a)
-}
-
-// CvtRnSatBF16F64 emits cvt.rn.sat.bf16.f64 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRnSatBF16F64(a InF64) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rn.sat.bf16.f64", F64, d, a)
-	return d
-}
-
-// CvtRnSatBF16F64To is CvtRnSatBF16F64 into registers that exist.
-func (k *Builder) CvtRnSatBF16F64To(d OutBF16, a InF64) {
-	k.put("cvt.rn.sat.bf16.f64", F64, d, a)
-}
-
-// CvtRnSatF16BF16 emits cvt.rn.sat.f16.bf16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRnSatF16BF16(a InBF16) RegF16 {
-	d := New[RegF16](k)
-	k.put("cvt.rn.sat.f16.bf16", BF16, d, a)
-	return d
-}
-
-// CvtRnSatF16BF16To is CvtRnSatF16BF16 into registers that exist.
-func (k *Builder) CvtRnSatF16BF16To(d OutF16, a InBF16) {
-	k.put("cvt.rn.sat.f16.bf16", BF16, d, a)
 }
 
 // CvtRnSatF16F32 emits cvt.rn.sat.f16.f32 d, a. (PTX ISA, 9.7.9.21)
@@ -3869,7 +3653,7 @@ func (k *Builder) CvtRnSatfiniteE5M2x2F32To(d OutB16, a InF32, b InF32) {
 	k.put("cvt.rn.satfinite.e5m2x2.f32", F32, d, a, b)
 }
 
-// CvtRnSatfiniteF16F32 emits cvt.rn.satfinite.f16.f32 d, a. (PTX ISA, 9.7.9.21; sm_80)
+// CvtRnSatfiniteF16F32 emits cvt.rn.satfinite.f16.f32 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtRnSatfiniteF16F32(a InF32) RegF16 {
 	d := New[RegF16](k)
 	k.put("cvt.rn.satfinite.f16.f32", F32, d, a)
@@ -4853,18 +4637,6 @@ func (k *Builder) CvtRpiU64F64To(d OutI64, a InF64) {
 	k.put("cvt.rpi.u64.f64", F64, d, a)
 }
 
-// CvtRzBF16BF16 emits cvt.rz.bf16.bf16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRzBF16BF16(a InBF16) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rz.bf16.bf16", BF16, d, a)
-	return d
-}
-
-// CvtRzBF16BF16To is CvtRzBF16BF16 into registers that exist.
-func (k *Builder) CvtRzBF16BF16To(d OutBF16, a InBF16) {
-	k.put("cvt.rz.bf16.bf16", BF16, d, a)
-}
-
 // CvtRzBF16F16 emits cvt.rz.bf16.f16 d, a. (PTX ISA, 9.7.9.21; sm_90)
 func (k *Builder) CvtRzBF16F16(a InF16) RegBF16 {
 	d := New[RegBF16](k)
@@ -5381,7 +5153,7 @@ func (k *Builder) CvtRzReluBF16x2F32To(d OutBF16x2, a InF32, b InF32) {
 	k.put("cvt.rz.relu.bf16x2.f32", F32, d, a, b)
 }
 
-// CvtRzReluF16F32 emits cvt.rz.relu.f16.f32 d, a. (PTX ISA, 9.7.9.21; sm_80)
+// CvtRzReluF16F32 emits cvt.rz.relu.f16.f32 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtRzReluF16F32(a InF32) RegF16 {
 	d := New[RegF16](k)
 	k.put("cvt.rz.relu.f16.f32", F32, d, a)
@@ -5429,7 +5201,7 @@ func (k *Builder) CvtRzReluSatfiniteBF16x2F32To(d OutBF16x2, a InF32, b InF32) {
 	k.put("cvt.rz.relu.satfinite.bf16x2.f32", F32, d, a, b)
 }
 
-// CvtRzReluSatfiniteF16F32 emits cvt.rz.relu.satfinite.f16.f32 d, a. (PTX ISA, 9.7.9.21; sm_80)
+// CvtRzReluSatfiniteF16F32 emits cvt.rz.relu.satfinite.f16.f32 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtRzReluSatfiniteF16F32(a InF32) RegF16 {
 	d := New[RegF16](k)
 	k.put("cvt.rz.relu.satfinite.f16.f32", F32, d, a)
@@ -5463,66 +5235,6 @@ func (k *Builder) CvtRzReluTF32F32(a InF32) RegB32 {
 // CvtRzReluTF32F32To is CvtRzReluTF32F32 into registers that exist.
 func (k *Builder) CvtRzReluTF32F32To(d OutB32, a InF32) {
 	k.put("cvt.rz.relu.tf32.f32", F32, d, a)
-}
-
-// CvtRzSatBF16BF16 emits cvt.rz.sat.bf16.bf16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRzSatBF16BF16(a InBF16) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rz.sat.bf16.bf16", BF16, d, a)
-	return d
-}
-
-// CvtRzSatBF16BF16To is CvtRzSatBF16BF16 into registers that exist.
-func (k *Builder) CvtRzSatBF16BF16To(d OutBF16, a InBF16) {
-	k.put("cvt.rz.sat.bf16.bf16", BF16, d, a)
-}
-
-// CvtRzSatBF16F16 emits cvt.rz.sat.bf16.f16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRzSatBF16F16(a InF16) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rz.sat.bf16.f16", F16, d, a)
-	return d
-}
-
-// CvtRzSatBF16F16To is CvtRzSatBF16F16 into registers that exist.
-func (k *Builder) CvtRzSatBF16F16To(d OutBF16, a InF16) {
-	k.put("cvt.rz.sat.bf16.f16", F16, d, a)
-}
-
-// CvtRzSatBF16F32 emits cvt.rz.sat.bf16.f32 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRzSatBF16F32(a InF32) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rz.sat.bf16.f32", F32, d, a)
-	return d
-}
-
-// CvtRzSatBF16F32To is CvtRzSatBF16F32 into registers that exist.
-func (k *Builder) CvtRzSatBF16F32To(d OutBF16, a InF32) {
-	k.put("cvt.rz.sat.bf16.f32", F32, d, a)
-}
-
-// CvtRzSatBF16F64 emits cvt.rz.sat.bf16.f64 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRzSatBF16F64(a InF64) RegBF16 {
-	d := New[RegBF16](k)
-	k.put("cvt.rz.sat.bf16.f64", F64, d, a)
-	return d
-}
-
-// CvtRzSatBF16F64To is CvtRzSatBF16F64 into registers that exist.
-func (k *Builder) CvtRzSatBF16F64To(d OutBF16, a InF64) {
-	k.put("cvt.rz.sat.bf16.f64", F64, d, a)
-}
-
-// CvtRzSatF16BF16 emits cvt.rz.sat.f16.bf16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtRzSatF16BF16(a InBF16) RegF16 {
-	d := New[RegF16](k)
-	k.put("cvt.rz.sat.f16.bf16", BF16, d, a)
-	return d
-}
-
-// CvtRzSatF16BF16To is CvtRzSatF16BF16 into registers that exist.
-func (k *Builder) CvtRzSatF16BF16To(d OutF16, a InBF16) {
-	k.put("cvt.rz.sat.f16.bf16", BF16, d, a)
 }
 
 // CvtRzSatF16F32 emits cvt.rz.sat.f16.f32 d, a. (PTX ISA, 9.7.9.21)
@@ -5585,7 +5297,7 @@ func (k *Builder) CvtRzSatfiniteBF16x2F32To(d OutBF16x2, a InF32, b InF32) {
 	k.put("cvt.rz.satfinite.bf16x2.f32", F32, d, a, b)
 }
 
-// CvtRzSatfiniteF16F32 emits cvt.rz.satfinite.f16.f32 d, a. (PTX ISA, 9.7.9.21; sm_80)
+// CvtRzSatfiniteF16F32 emits cvt.rz.satfinite.f16.f32 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtRzSatfiniteF16F32(a InF32) RegF16 {
 	d := New[RegF16](k)
 	k.put("cvt.rz.satfinite.f16.f32", F32, d, a)
@@ -6341,18 +6053,6 @@ func (k *Builder) CvtS8U8To(d OutI32, a InI32) {
 	k.put("cvt.s8.u8", U32, d, a)
 }
 
-// CvtSatF32BF16 emits cvt.sat.f32.bf16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtSatF32BF16(a InBF16) RegF32 {
-	d := New[RegF32](k)
-	k.put("cvt.sat.f32.bf16", BF16, d, a)
-	return d
-}
-
-// CvtSatF32BF16To is CvtSatF32BF16 into registers that exist.
-func (k *Builder) CvtSatF32BF16To(d OutF32, a InBF16) {
-	k.put("cvt.sat.f32.bf16", BF16, d, a)
-}
-
 // CvtSatF32F16 emits cvt.sat.f32.f16 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtSatF32F16(a InF16) RegF32 {
 	d := New[RegF32](k)
@@ -6363,18 +6063,6 @@ func (k *Builder) CvtSatF32F16(a InF16) RegF32 {
 // CvtSatF32F16To is CvtSatF32F16 into registers that exist.
 func (k *Builder) CvtSatF32F16To(d OutF32, a InF16) {
 	k.put("cvt.sat.f32.f16", F16, d, a)
-}
-
-// CvtSatF64BF16 emits cvt.sat.f64.bf16 d, a. (PTX ISA, 9.7.9.21; sm_90)
-func (k *Builder) CvtSatF64BF16(a InBF16) RegF64 {
-	d := New[RegF64](k)
-	k.put("cvt.sat.f64.bf16", BF16, d, a)
-	return d
-}
-
-// CvtSatF64BF16To is CvtSatF64BF16 into registers that exist.
-func (k *Builder) CvtSatF64BF16To(d OutF64, a InBF16) {
-	k.put("cvt.sat.f64.bf16", BF16, d, a)
 }
 
 // CvtSatF64F16 emits cvt.sat.f64.f16 d, a. (PTX ISA, 9.7.9.21)
@@ -6425,18 +6113,6 @@ func (k *Builder) CvtSatS16S64To(d OutI16, a InI64) {
 	k.put("cvt.sat.s16.s64", S64, d, a)
 }
 
-// CvtSatS16S8 emits cvt.sat.s16.s8 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS16S8(a InI32) RegS16 {
-	d := New[RegS16](k)
-	k.put("cvt.sat.s16.s8", S32, d, a)
-	return d
-}
-
-// CvtSatS16S8To is CvtSatS16S8 into registers that exist.
-func (k *Builder) CvtSatS16S8To(d OutI16, a InI32) {
-	k.put("cvt.sat.s16.s8", S32, d, a)
-}
-
 // CvtSatS16U16 emits cvt.sat.s16.u16 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtSatS16U16(a InI16) RegS16 {
 	d := New[RegS16](k)
@@ -6473,30 +6149,6 @@ func (k *Builder) CvtSatS16U64To(d OutI16, a InI64) {
 	k.put("cvt.sat.s16.u64", U64, d, a)
 }
 
-// CvtSatS16U8 emits cvt.sat.s16.u8 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS16U8(a InI32) RegS16 {
-	d := New[RegS16](k)
-	k.put("cvt.sat.s16.u8", U32, d, a)
-	return d
-}
-
-// CvtSatS16U8To is CvtSatS16U8 into registers that exist.
-func (k *Builder) CvtSatS16U8To(d OutI16, a InI32) {
-	k.put("cvt.sat.s16.u8", U32, d, a)
-}
-
-// CvtSatS32S16 emits cvt.sat.s32.s16 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS32S16(a InI16) RegS32 {
-	d := New[RegS32](k)
-	k.put("cvt.sat.s32.s16", S16, d, a)
-	return d
-}
-
-// CvtSatS32S16To is CvtSatS32S16 into registers that exist.
-func (k *Builder) CvtSatS32S16To(d OutI32, a InI16) {
-	k.put("cvt.sat.s32.s16", S16, d, a)
-}
-
 // CvtSatS32S64 emits cvt.sat.s32.s64 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtSatS32S64(a InI64) RegS32 {
 	d := New[RegS32](k)
@@ -6507,30 +6159,6 @@ func (k *Builder) CvtSatS32S64(a InI64) RegS32 {
 // CvtSatS32S64To is CvtSatS32S64 into registers that exist.
 func (k *Builder) CvtSatS32S64To(d OutI32, a InI64) {
 	k.put("cvt.sat.s32.s64", S64, d, a)
-}
-
-// CvtSatS32S8 emits cvt.sat.s32.s8 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS32S8(a InI32) RegS32 {
-	d := New[RegS32](k)
-	k.put("cvt.sat.s32.s8", S32, d, a)
-	return d
-}
-
-// CvtSatS32S8To is CvtSatS32S8 into registers that exist.
-func (k *Builder) CvtSatS32S8To(d OutI32, a InI32) {
-	k.put("cvt.sat.s32.s8", S32, d, a)
-}
-
-// CvtSatS32U16 emits cvt.sat.s32.u16 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS32U16(a InI16) RegS32 {
-	d := New[RegS32](k)
-	k.put("cvt.sat.s32.u16", U16, d, a)
-	return d
-}
-
-// CvtSatS32U16To is CvtSatS32U16 into registers that exist.
-func (k *Builder) CvtSatS32U16To(d OutI32, a InI16) {
-	k.put("cvt.sat.s32.u16", U16, d, a)
 }
 
 // CvtSatS32U32 emits cvt.sat.s32.u32 d, a. (PTX ISA, 9.7.9.21)
@@ -6557,78 +6185,6 @@ func (k *Builder) CvtSatS32U64To(d OutI32, a InI64) {
 	k.put("cvt.sat.s32.u64", U64, d, a)
 }
 
-// CvtSatS32U8 emits cvt.sat.s32.u8 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS32U8(a InI32) RegS32 {
-	d := New[RegS32](k)
-	k.put("cvt.sat.s32.u8", U32, d, a)
-	return d
-}
-
-// CvtSatS32U8To is CvtSatS32U8 into registers that exist.
-func (k *Builder) CvtSatS32U8To(d OutI32, a InI32) {
-	k.put("cvt.sat.s32.u8", U32, d, a)
-}
-
-// CvtSatS64S16 emits cvt.sat.s64.s16 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS64S16(a InI16) RegS64 {
-	d := New[RegS64](k)
-	k.put("cvt.sat.s64.s16", S16, d, a)
-	return d
-}
-
-// CvtSatS64S16To is CvtSatS64S16 into registers that exist.
-func (k *Builder) CvtSatS64S16To(d OutI64, a InI16) {
-	k.put("cvt.sat.s64.s16", S16, d, a)
-}
-
-// CvtSatS64S32 emits cvt.sat.s64.s32 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS64S32(a InI32) RegS64 {
-	d := New[RegS64](k)
-	k.put("cvt.sat.s64.s32", S32, d, a)
-	return d
-}
-
-// CvtSatS64S32To is CvtSatS64S32 into registers that exist.
-func (k *Builder) CvtSatS64S32To(d OutI64, a InI32) {
-	k.put("cvt.sat.s64.s32", S32, d, a)
-}
-
-// CvtSatS64S8 emits cvt.sat.s64.s8 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS64S8(a InI32) RegS64 {
-	d := New[RegS64](k)
-	k.put("cvt.sat.s64.s8", S32, d, a)
-	return d
-}
-
-// CvtSatS64S8To is CvtSatS64S8 into registers that exist.
-func (k *Builder) CvtSatS64S8To(d OutI64, a InI32) {
-	k.put("cvt.sat.s64.s8", S32, d, a)
-}
-
-// CvtSatS64U16 emits cvt.sat.s64.u16 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS64U16(a InI16) RegS64 {
-	d := New[RegS64](k)
-	k.put("cvt.sat.s64.u16", U16, d, a)
-	return d
-}
-
-// CvtSatS64U16To is CvtSatS64U16 into registers that exist.
-func (k *Builder) CvtSatS64U16To(d OutI64, a InI16) {
-	k.put("cvt.sat.s64.u16", U16, d, a)
-}
-
-// CvtSatS64U32 emits cvt.sat.s64.u32 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS64U32(a InI32) RegS64 {
-	d := New[RegS64](k)
-	k.put("cvt.sat.s64.u32", U32, d, a)
-	return d
-}
-
-// CvtSatS64U32To is CvtSatS64U32 into registers that exist.
-func (k *Builder) CvtSatS64U32To(d OutI64, a InI32) {
-	k.put("cvt.sat.s64.u32", U32, d, a)
-}
-
 // CvtSatS64U64 emits cvt.sat.s64.u64 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtSatS64U64(a InI64) RegS64 {
 	d := New[RegS64](k)
@@ -6639,18 +6195,6 @@ func (k *Builder) CvtSatS64U64(a InI64) RegS64 {
 // CvtSatS64U64To is CvtSatS64U64 into registers that exist.
 func (k *Builder) CvtSatS64U64To(d OutI64, a InI64) {
 	k.put("cvt.sat.s64.u64", U64, d, a)
-}
-
-// CvtSatS64U8 emits cvt.sat.s64.u8 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatS64U8(a InI32) RegS64 {
-	d := New[RegS64](k)
-	k.put("cvt.sat.s64.u8", U32, d, a)
-	return d
-}
-
-// CvtSatS64U8To is CvtSatS64U8 into registers that exist.
-func (k *Builder) CvtSatS64U8To(d OutI64, a InI32) {
-	k.put("cvt.sat.s64.u8", U32, d, a)
 }
 
 // CvtSatS8S16 emits cvt.sat.s8.s16 d, a. (PTX ISA, 9.7.9.21)
@@ -6809,18 +6353,6 @@ func (k *Builder) CvtSatU16U64To(d OutI16, a InI64) {
 	k.put("cvt.sat.u16.u64", U64, d, a)
 }
 
-// CvtSatU16U8 emits cvt.sat.u16.u8 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatU16U8(a InI32) RegU16 {
-	d := New[RegU16](k)
-	k.put("cvt.sat.u16.u8", U32, d, a)
-	return d
-}
-
-// CvtSatU16U8To is CvtSatU16U8 into registers that exist.
-func (k *Builder) CvtSatU16U8To(d OutI16, a InI32) {
-	k.put("cvt.sat.u16.u8", U32, d, a)
-}
-
 // CvtSatU32S16 emits cvt.sat.u32.s16 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtSatU32S16(a InI16) RegU32 {
 	d := New[RegU32](k)
@@ -6869,18 +6401,6 @@ func (k *Builder) CvtSatU32S8To(d OutI32, a InI32) {
 	k.put("cvt.sat.u32.s8", S32, d, a)
 }
 
-// CvtSatU32U16 emits cvt.sat.u32.u16 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatU32U16(a InI16) RegU32 {
-	d := New[RegU32](k)
-	k.put("cvt.sat.u32.u16", U16, d, a)
-	return d
-}
-
-// CvtSatU32U16To is CvtSatU32U16 into registers that exist.
-func (k *Builder) CvtSatU32U16To(d OutI32, a InI16) {
-	k.put("cvt.sat.u32.u16", U16, d, a)
-}
-
 // CvtSatU32U64 emits cvt.sat.u32.u64 d, a. (PTX ISA, 9.7.9.21)
 func (k *Builder) CvtSatU32U64(a InI64) RegU32 {
 	d := New[RegU32](k)
@@ -6891,18 +6411,6 @@ func (k *Builder) CvtSatU32U64(a InI64) RegU32 {
 // CvtSatU32U64To is CvtSatU32U64 into registers that exist.
 func (k *Builder) CvtSatU32U64To(d OutI32, a InI64) {
 	k.put("cvt.sat.u32.u64", U64, d, a)
-}
-
-// CvtSatU32U8 emits cvt.sat.u32.u8 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatU32U8(a InI32) RegU32 {
-	d := New[RegU32](k)
-	k.put("cvt.sat.u32.u8", U32, d, a)
-	return d
-}
-
-// CvtSatU32U8To is CvtSatU32U8 into registers that exist.
-func (k *Builder) CvtSatU32U8To(d OutI32, a InI32) {
-	k.put("cvt.sat.u32.u8", U32, d, a)
 }
 
 // CvtSatU64S16 emits cvt.sat.u64.s16 d, a. (PTX ISA, 9.7.9.21)
@@ -6951,42 +6459,6 @@ func (k *Builder) CvtSatU64S8(a InI32) RegU64 {
 // CvtSatU64S8To is CvtSatU64S8 into registers that exist.
 func (k *Builder) CvtSatU64S8To(d OutI64, a InI32) {
 	k.put("cvt.sat.u64.s8", S32, d, a)
-}
-
-// CvtSatU64U16 emits cvt.sat.u64.u16 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatU64U16(a InI16) RegU64 {
-	d := New[RegU64](k)
-	k.put("cvt.sat.u64.u16", U16, d, a)
-	return d
-}
-
-// CvtSatU64U16To is CvtSatU64U16 into registers that exist.
-func (k *Builder) CvtSatU64U16To(d OutI64, a InI16) {
-	k.put("cvt.sat.u64.u16", U16, d, a)
-}
-
-// CvtSatU64U32 emits cvt.sat.u64.u32 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatU64U32(a InI32) RegU64 {
-	d := New[RegU64](k)
-	k.put("cvt.sat.u64.u32", U32, d, a)
-	return d
-}
-
-// CvtSatU64U32To is CvtSatU64U32 into registers that exist.
-func (k *Builder) CvtSatU64U32To(d OutI64, a InI32) {
-	k.put("cvt.sat.u64.u32", U32, d, a)
-}
-
-// CvtSatU64U8 emits cvt.sat.u64.u8 d, a. (PTX ISA, 9.7.9.21)
-func (k *Builder) CvtSatU64U8(a InI32) RegU64 {
-	d := New[RegU64](k)
-	k.put("cvt.sat.u64.u8", U32, d, a)
-	return d
-}
-
-// CvtSatU64U8To is CvtSatU64U8 into registers that exist.
-func (k *Builder) CvtSatU64U8To(d OutI64, a InI32) {
-	k.put("cvt.sat.u64.u8", U32, d, a)
 }
 
 // CvtSatU8S16 emits cvt.sat.u8.s16 d, a. (PTX ISA, 9.7.9.21)
@@ -9637,14 +9109,14 @@ func (k *Builder) MaxNaNXorsignAbsF32To(d OutF32, a InF32, b InF32) {
 }
 
 // MaxReluS16x2 emits max.relu.s16x2 d, a, b. (PTX ISA, 9.7.1.13; sm_90)
-func (k *Builder) MaxReluS16x2(a InB32, b InB32) RegB32 {
+func (k *Builder) MaxReluS16x2(a RegB32, b RegB32) RegB32 {
 	d := New[RegB32](k)
 	k.put("max.relu.s16x2", B32, d, a, b)
 	return d
 }
 
 // MaxReluS16x2To is MaxReluS16x2 into registers that exist.
-func (k *Builder) MaxReluS16x2To(d OutB32, a InB32, b InB32) {
+func (k *Builder) MaxReluS16x2To(d OutB32, a RegB32, b RegB32) {
 	k.put("max.relu.s16x2", B32, d, a, b)
 }
 
@@ -9673,14 +9145,14 @@ func (k *Builder) MaxS16To(d OutI16, a InI16, b InI16) {
 }
 
 // MaxS16x2 emits max.s16x2 d, a, b. (PTX ISA, 9.7.1.13; sm_90)
-func (k *Builder) MaxS16x2(a InB32, b InB32) RegB32 {
+func (k *Builder) MaxS16x2(a RegB32, b RegB32) RegB32 {
 	d := New[RegB32](k)
 	k.put("max.s16x2", B32, d, a, b)
 	return d
 }
 
 // MaxS16x2To is MaxS16x2 into registers that exist.
-func (k *Builder) MaxS16x2To(d OutB32, a InB32, b InB32) {
+func (k *Builder) MaxS16x2To(d OutB32, a RegB32, b RegB32) {
 	k.put("max.s16x2", B32, d, a, b)
 }
 
@@ -9721,14 +9193,14 @@ func (k *Builder) MaxU16To(d OutI16, a InI16, b InI16) {
 }
 
 // MaxU16x2 emits max.u16x2 d, a, b. (PTX ISA, 9.7.1.13; sm_90)
-func (k *Builder) MaxU16x2(a InB32, b InB32) RegB32 {
+func (k *Builder) MaxU16x2(a RegB32, b RegB32) RegB32 {
 	d := New[RegB32](k)
 	k.put("max.u16x2", B32, d, a, b)
 	return d
 }
 
 // MaxU16x2To is MaxU16x2 into registers that exist.
-func (k *Builder) MaxU16x2To(d OutB32, a InB32, b InB32) {
+func (k *Builder) MaxU16x2To(d OutB32, a RegB32, b RegB32) {
 	k.put("max.u16x2", B32, d, a, b)
 }
 
@@ -10249,14 +9721,14 @@ func (k *Builder) MinNaNXorsignAbsF32To(d OutF32, a InF32, b InF32) {
 }
 
 // MinReluS16x2 emits min.relu.s16x2 d, a, b. (PTX ISA, 9.7.1.12; sm_90)
-func (k *Builder) MinReluS16x2(a InB32, b InB32) RegB32 {
+func (k *Builder) MinReluS16x2(a RegB32, b RegB32) RegB32 {
 	d := New[RegB32](k)
 	k.put("min.relu.s16x2", B32, d, a, b)
 	return d
 }
 
 // MinReluS16x2To is MinReluS16x2 into registers that exist.
-func (k *Builder) MinReluS16x2To(d OutB32, a InB32, b InB32) {
+func (k *Builder) MinReluS16x2To(d OutB32, a RegB32, b RegB32) {
 	k.put("min.relu.s16x2", B32, d, a, b)
 }
 
@@ -10285,14 +9757,14 @@ func (k *Builder) MinS16To(d OutI16, a InI16, b InI16) {
 }
 
 // MinS16x2 emits min.s16x2 d, a, b. (PTX ISA, 9.7.1.12; sm_90)
-func (k *Builder) MinS16x2(a InB32, b InB32) RegB32 {
+func (k *Builder) MinS16x2(a RegB32, b RegB32) RegB32 {
 	d := New[RegB32](k)
 	k.put("min.s16x2", B32, d, a, b)
 	return d
 }
 
 // MinS16x2To is MinS16x2 into registers that exist.
-func (k *Builder) MinS16x2To(d OutB32, a InB32, b InB32) {
+func (k *Builder) MinS16x2To(d OutB32, a RegB32, b RegB32) {
 	k.put("min.s16x2", B32, d, a, b)
 }
 
@@ -10333,14 +9805,14 @@ func (k *Builder) MinU16To(d OutI16, a InI16, b InI16) {
 }
 
 // MinU16x2 emits min.u16x2 d, a, b. (PTX ISA, 9.7.1.12; sm_90)
-func (k *Builder) MinU16x2(a InB32, b InB32) RegB32 {
+func (k *Builder) MinU16x2(a RegB32, b RegB32) RegB32 {
 	d := New[RegB32](k)
 	k.put("min.u16x2", B32, d, a, b)
 	return d
 }
 
 // MinU16x2To is MinU16x2 into registers that exist.
-func (k *Builder) MinU16x2To(d OutB32, a InB32, b InB32) {
+func (k *Builder) MinU16x2To(d OutB32, a RegB32, b RegB32) {
 	k.put("min.u16x2", B32, d, a, b)
 }
 
@@ -11533,19 +11005,6 @@ func (k *Builder) MmaM8N8K4ColColF16F16F16F16To(d [4]RegF16x2, a [2]RegB32, b [2
 	k.put("mma.sync.aligned.m8n8k4.col.col.f16.f16.f16.f16", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
 }
 
-// MmaM8N8K4ColColF16F16F16F32 emits mma.sync.aligned.m8n8k4.col.col.f16.f16.f16.f32 d, a, b, c. (PTX ISA, 9.7.14.5.14; sm_70)
-func (k *Builder) MmaM8N8K4ColColF16F16F16F32(a [2]RegB32, b [2]RegB32, c [8]RegF32) [4]RegF16x2 {
-	var d [4]RegF16x2
-	newAll(k, d[:])
-	k.put("mma.sync.aligned.m8n8k4.col.col.f16.f16.f16.f32", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
-	return d
-}
-
-// MmaM8N8K4ColColF16F16F16F32To is MmaM8N8K4ColColF16F16F16F32 into registers that exist.
-func (k *Builder) MmaM8N8K4ColColF16F16F16F32To(d [4]RegF16x2, a [2]RegB32, b [2]RegB32, c [8]RegF32) {
-	k.put("mma.sync.aligned.m8n8k4.col.col.f16.f16.f16.f32", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
-}
-
 // MmaM8N8K4ColColF32F16F16F16 emits mma.sync.aligned.m8n8k4.col.col.f32.f16.f16.f16 d, a, b, c. (PTX ISA, 9.7.14.5.14; sm_70)
 func (k *Builder) MmaM8N8K4ColColF32F16F16F16(a [2]RegB32, b [2]RegB32, c [4]RegF16x2) [8]RegF32 {
 	var d [8]RegF32
@@ -11583,19 +11042,6 @@ func (k *Builder) MmaM8N8K4ColRowF16F16F16F16(a [2]RegB32, b [2]RegB32, c [4]Reg
 // MmaM8N8K4ColRowF16F16F16F16To is MmaM8N8K4ColRowF16F16F16F16 into registers that exist.
 func (k *Builder) MmaM8N8K4ColRowF16F16F16F16To(d [4]RegF16x2, a [2]RegB32, b [2]RegB32, c [4]RegF16x2) {
 	k.put("mma.sync.aligned.m8n8k4.col.row.f16.f16.f16.f16", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
-}
-
-// MmaM8N8K4ColRowF16F16F16F32 emits mma.sync.aligned.m8n8k4.col.row.f16.f16.f16.f32 d, a, b, c. (PTX ISA, 9.7.14.5.14; sm_70)
-func (k *Builder) MmaM8N8K4ColRowF16F16F16F32(a [2]RegB32, b [2]RegB32, c [8]RegF32) [4]RegF16x2 {
-	var d [4]RegF16x2
-	newAll(k, d[:])
-	k.put("mma.sync.aligned.m8n8k4.col.row.f16.f16.f16.f32", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
-	return d
-}
-
-// MmaM8N8K4ColRowF16F16F16F32To is MmaM8N8K4ColRowF16F16F16F32 into registers that exist.
-func (k *Builder) MmaM8N8K4ColRowF16F16F16F32To(d [4]RegF16x2, a [2]RegB32, b [2]RegB32, c [8]RegF32) {
-	k.put("mma.sync.aligned.m8n8k4.col.row.f16.f16.f16.f32", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
 }
 
 // MmaM8N8K4ColRowF32F16F16F16 emits mma.sync.aligned.m8n8k4.col.row.f32.f16.f16.f16 d, a, b, c. (PTX ISA, 9.7.14.5.14; sm_70)
@@ -11663,19 +11109,6 @@ func (k *Builder) MmaM8N8K4RowColF16F16F16F16To(d [4]RegF16x2, a [2]RegB32, b [2
 	k.put("mma.sync.aligned.m8n8k4.row.col.f16.f16.f16.f16", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
 }
 
-// MmaM8N8K4RowColF16F16F16F32 emits mma.sync.aligned.m8n8k4.row.col.f16.f16.f16.f32 d, a, b, c. (PTX ISA, 9.7.14.5.14; sm_70)
-func (k *Builder) MmaM8N8K4RowColF16F16F16F32(a [2]RegB32, b [2]RegB32, c [8]RegF32) [4]RegF16x2 {
-	var d [4]RegF16x2
-	newAll(k, d[:])
-	k.put("mma.sync.aligned.m8n8k4.row.col.f16.f16.f16.f32", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
-	return d
-}
-
-// MmaM8N8K4RowColF16F16F16F32To is MmaM8N8K4RowColF16F16F16F32 into registers that exist.
-func (k *Builder) MmaM8N8K4RowColF16F16F16F32To(d [4]RegF16x2, a [2]RegB32, b [2]RegB32, c [8]RegF32) {
-	k.put("mma.sync.aligned.m8n8k4.row.col.f16.f16.f16.f32", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
-}
-
 // MmaM8N8K4RowColF32F16F16F16 emits mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f16 d, a, b, c. (PTX ISA, 9.7.14.5.14; sm_70)
 func (k *Builder) MmaM8N8K4RowColF32F16F16F16(a [2]RegB32, b [2]RegB32, c [4]RegF16x2) [8]RegF32 {
 	var d [8]RegF32
@@ -11713,19 +11146,6 @@ func (k *Builder) MmaM8N8K4RowRowF16F16F16F16(a [2]RegB32, b [2]RegB32, c [4]Reg
 // MmaM8N8K4RowRowF16F16F16F16To is MmaM8N8K4RowRowF16F16F16F16 into registers that exist.
 func (k *Builder) MmaM8N8K4RowRowF16F16F16F16To(d [4]RegF16x2, a [2]RegB32, b [2]RegB32, c [4]RegF16x2) {
 	k.put("mma.sync.aligned.m8n8k4.row.row.f16.f16.f16.f16", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
-}
-
-// MmaM8N8K4RowRowF16F16F16F32 emits mma.sync.aligned.m8n8k4.row.row.f16.f16.f16.f32 d, a, b, c. (PTX ISA, 9.7.14.5.14; sm_70)
-func (k *Builder) MmaM8N8K4RowRowF16F16F16F32(a [2]RegB32, b [2]RegB32, c [8]RegF32) [4]RegF16x2 {
-	var d [4]RegF16x2
-	newAll(k, d[:])
-	k.put("mma.sync.aligned.m8n8k4.row.row.f16.f16.f16.f32", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
-	return d
-}
-
-// MmaM8N8K4RowRowF16F16F16F32To is MmaM8N8K4RowRowF16F16F16F32 into registers that exist.
-func (k *Builder) MmaM8N8K4RowRowF16F16F16F32To(d [4]RegF16x2, a [2]RegB32, b [2]RegB32, c [8]RegF32) {
-	k.put("mma.sync.aligned.m8n8k4.row.row.f16.f16.f16.f32", B32, vecOf(d[:]), vecOf(a[:]), vecOf(b[:]), vecOf(c[:]))
 }
 
 // MmaM8N8K4RowRowF32F16F16F16 emits mma.sync.aligned.m8n8k4.row.row.f32.f16.f16.f16 d, a, b, c. (PTX ISA, 9.7.14.5.14; sm_70)
@@ -13163,32 +12583,32 @@ func (k *Builder) RcpRzF64To(d OutF64, a InF64) {
 	k.put("rcp.rz.f64", F64, d, a)
 }
 
-// RedAddF32 emits red.add.f32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAddF32 emits red.add.f32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAddF32(a AtomAddress, b InF32, opts ...MemOpt) {
 	k.atom("red", "add.f32", F32, nil, a, opts, b)
 }
 
-// RedAddF64 emits red.add.f64 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAddF64 emits red.add.f64 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAddF64(a AtomAddress, b InF64, opts ...MemOpt) {
 	k.atom("red", "add.f64", F64, nil, a, opts, b)
 }
 
-// RedAddNoftzBF16 emits red.add.noftz.bf16 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAddNoftzBF16 emits red.add.noftz.bf16 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAddNoftzBF16(a AtomAddress, b InBF16, opts ...MemOpt) {
 	k.atom("red", "add.noftz.bf16", BF16, nil, a, opts, b)
 }
 
-// RedAddNoftzBF16x2 emits red.add.noftz.bf16x2 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAddNoftzBF16x2 emits red.add.noftz.bf16x2 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAddNoftzBF16x2(a AtomAddress, b InBF16x2, opts ...MemOpt) {
 	k.atom("red", "add.noftz.bf16x2", BF16x2, nil, a, opts, b)
 }
 
-// RedAddNoftzF16 emits red.add.noftz.f16 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAddNoftzF16 emits red.add.noftz.f16 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAddNoftzF16(a AtomAddress, b InF16, opts ...MemOpt) {
 	k.atom("red", "add.noftz.f16", F16, nil, a, opts, b)
 }
 
-// RedAddNoftzF16x2 emits red.add.noftz.f16x2 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAddNoftzF16x2 emits red.add.noftz.f16x2 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAddNoftzF16x2(a AtomAddress, b InF16x2, opts ...MemOpt) {
 	k.atom("red", "add.noftz.f16x2", F16x2, nil, a, opts, b)
 }
@@ -13243,17 +12663,17 @@ func (k *Builder) RedAddNoftzV8F16(a GlobalPtr, b [8]RegF16, opts ...MemOpt) {
 	k.atom("red", "add.noftz.v8.f16", F16, nil, a, opts, vecOf(b[:]))
 }
 
-// RedAddS32 emits red.add.s32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAddS32 emits red.add.s32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAddS32(a AtomAddress, b InI32, opts ...MemOpt) {
 	k.atom("red", "add.s32", S32, nil, a, opts, b)
 }
 
-// RedAddU32 emits red.add.u32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAddU32 emits red.add.u32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAddU32(a AtomAddress, b InI32, opts ...MemOpt) {
 	k.atom("red", "add.u32", U32, nil, a, opts, b)
 }
 
-// RedAddU64 emits red.add.u64 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAddU64 emits red.add.u64 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAddU64(a AtomAddress, b InI64, opts ...MemOpt) {
 	k.atom("red", "add.u64", U64, nil, a, opts, b)
 }
@@ -13268,12 +12688,12 @@ func (k *Builder) RedAddV4F32(a GlobalPtr, b [4]RegF32, opts ...MemOpt) {
 	k.atom("red", "add.v4.f32", F32, nil, a, opts, vecOf(b[:]))
 }
 
-// RedAndB32 emits red.and.b32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAndB32 emits red.and.b32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAndB32(a AtomAddress, b InB32, opts ...MemOpt) {
 	k.atom("red", "and.b32", B32, nil, a, opts, b)
 }
 
-// RedAndB64 emits red.and.b64 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedAndB64 emits red.and.b64 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedAndB64(a AtomAddress, b InB64, opts ...MemOpt) {
 	k.atom("red", "and.b64", B64, nil, a, opts, b)
 }
@@ -13338,12 +12758,12 @@ func (k *Builder) RedAsyncMbarrierCompleteTxBytesXorB32(a GlobalPtr, b InB32, c 
 	k.atom("red", "async.mbarrier::complete_tx::bytes.xor.b32", B32, nil, c, opts, b)
 }
 
-// RedDecU32 emits red.dec.u32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedDecU32 emits red.dec.u32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedDecU32(a AtomAddress, b InI32, opts ...MemOpt) {
 	k.atom("red", "dec.u32", U32, nil, a, opts, b)
 }
 
-// RedIncU32 emits red.inc.u32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedIncU32 emits red.inc.u32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedIncU32(a AtomAddress, b InI32, opts ...MemOpt) {
 	k.atom("red", "inc.u32", U32, nil, a, opts, b)
 }
@@ -13398,22 +12818,22 @@ func (k *Builder) RedMaxNoftzV8F16(a GlobalPtr, b [8]RegF16, opts ...MemOpt) {
 	k.atom("red", "max.noftz.v8.f16", F16, nil, a, opts, vecOf(b[:]))
 }
 
-// RedMaxS32 emits red.max.s32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedMaxS32 emits red.max.s32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedMaxS32(a AtomAddress, b InI32, opts ...MemOpt) {
 	k.atom("red", "max.s32", S32, nil, a, opts, b)
 }
 
-// RedMaxS64 emits red.max.s64 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedMaxS64 emits red.max.s64 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedMaxS64(a AtomAddress, b InI64, opts ...MemOpt) {
 	k.atom("red", "max.s64", S64, nil, a, opts, b)
 }
 
-// RedMaxU32 emits red.max.u32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedMaxU32 emits red.max.u32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedMaxU32(a AtomAddress, b InI32, opts ...MemOpt) {
 	k.atom("red", "max.u32", U32, nil, a, opts, b)
 }
 
-// RedMaxU64 emits red.max.u64 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedMaxU64 emits red.max.u64 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedMaxU64(a AtomAddress, b InI64, opts ...MemOpt) {
 	k.atom("red", "max.u64", U64, nil, a, opts, b)
 }
@@ -13468,42 +12888,42 @@ func (k *Builder) RedMinNoftzV8F16(a GlobalPtr, b [8]RegF16, opts ...MemOpt) {
 	k.atom("red", "min.noftz.v8.f16", F16, nil, a, opts, vecOf(b[:]))
 }
 
-// RedMinS32 emits red.min.s32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedMinS32 emits red.min.s32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedMinS32(a AtomAddress, b InI32, opts ...MemOpt) {
 	k.atom("red", "min.s32", S32, nil, a, opts, b)
 }
 
-// RedMinS64 emits red.min.s64 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedMinS64 emits red.min.s64 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedMinS64(a AtomAddress, b InI64, opts ...MemOpt) {
 	k.atom("red", "min.s64", S64, nil, a, opts, b)
 }
 
-// RedMinU32 emits red.min.u32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedMinU32 emits red.min.u32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedMinU32(a AtomAddress, b InI32, opts ...MemOpt) {
 	k.atom("red", "min.u32", U32, nil, a, opts, b)
 }
 
-// RedMinU64 emits red.min.u64 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedMinU64 emits red.min.u64 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedMinU64(a AtomAddress, b InI64, opts ...MemOpt) {
 	k.atom("red", "min.u64", U64, nil, a, opts, b)
 }
 
-// RedOrB32 emits red.or.b32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedOrB32 emits red.or.b32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedOrB32(a AtomAddress, b InB32, opts ...MemOpt) {
 	k.atom("red", "or.b32", B32, nil, a, opts, b)
 }
 
-// RedOrB64 emits red.or.b64 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedOrB64 emits red.or.b64 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedOrB64(a AtomAddress, b InB64, opts ...MemOpt) {
 	k.atom("red", "or.b64", B64, nil, a, opts, b)
 }
 
-// RedXorB32 emits red.xor.b32 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedXorB32 emits red.xor.b32 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedXorB32(a AtomAddress, b InB32, opts ...MemOpt) {
 	k.atom("red", "xor.b32", B32, nil, a, opts, b)
 }
 
-// RedXorB64 emits red.xor.b64 [a], b{, cache_policy}. (PTX ISA, 9.7.13.6)
+// RedXorB64 emits red.xor.b64 [a], b. (PTX ISA, 9.7.13.6)
 func (k *Builder) RedXorB64(a AtomAddress, b InB64, opts ...MemOpt) {
 	k.atom("red", "xor.b64", B64, nil, a, opts, b)
 }
@@ -20206,18 +19626,6 @@ func (k *Builder) SubS16To(d OutI16, a InI16, b InI16) {
 	k.put("sub.s16", S16, d, a, b)
 }
 
-// SubS16x2 emits sub.s16x2 d, a, b. (PTX ISA, 9.7.1.2; sm_120)
-func (k *Builder) SubS16x2(a InB32, b InB32) RegB32 {
-	d := New[RegB32](k)
-	k.put("sub.s16x2", B32, d, a, b)
-	return d
-}
-
-// SubS16x2To is SubS16x2 into registers that exist.
-func (k *Builder) SubS16x2To(d OutB32, a InB32, b InB32) {
-	k.put("sub.s16x2", B32, d, a, b)
-}
-
 // SubS32 emits sub.s32 d, a, b. (PTX ISA, 9.7.1.2)
 func (k *Builder) SubS32(a InI32, b InI32) RegS32 {
 	d := New[RegS32](k)
@@ -20324,18 +19732,6 @@ func (k *Builder) SubU16(a InI16, b InI16) RegU16 {
 // SubU16To is SubU16 into registers that exist.
 func (k *Builder) SubU16To(d OutI16, a InI16, b InI16) {
 	k.put("sub.u16", U16, d, a, b)
-}
-
-// SubU16x2 emits sub.u16x2 d, a, b. (PTX ISA, 9.7.1.2; sm_120)
-func (k *Builder) SubU16x2(a InB32, b InB32) RegB32 {
-	d := New[RegB32](k)
-	k.put("sub.u16x2", B32, d, a, b)
-	return d
-}
-
-// SubU16x2To is SubU16x2 into registers that exist.
-func (k *Builder) SubU16x2To(d OutB32, a InB32, b InB32) {
-	k.put("sub.u16x2", B32, d, a, b)
 }
 
 // SubU32 emits sub.u32 d, a, b. (PTX ISA, 9.7.1.2)
