@@ -1,7 +1,0 @@
-package mma
-
-func (m *model) fast(d, c [][16]uint32, a *rows, b *columns, n, k0, kn int) int { return 0 }
-
-func intProducts(p [][16]uint32, a *[maxPairs][16]uint32, b [][maxPairs]uint32, pairs int) {
-	intProductsGeneric(p, a, b, pairs)
-}
