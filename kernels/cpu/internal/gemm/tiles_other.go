@@ -6,6 +6,7 @@ func hasTiles() bool { return false }
 
 var tilesKernels [2][2]tilesFunc
 
+func packTiles(*float32, *uint16, int, int, int, int)       { panic("gemm: no tiles") }
 func packStrip(*float32, *uint16, int, int)                 { panic("gemm: no tiles") }
 func packStripRows(*float32, *uint16, int, int, int, int)   { panic("gemm: no tiles") }
 func turn(*float32, int, *float32, int, int, int, *float32) { panic("gemm: no tiles") }

@@ -638,22 +638,28 @@ func fewAVX512Pairs_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, ro
 // tiles1x1 is a tilesFunc of 1 × 1 tiles of sums.
 //
 //go:noescape
-func tiles1x1(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+func tiles1x1(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
 
 // tiles1x2 is a tilesFunc of 1 × 2 tiles of sums.
 //
 //go:noescape
-func tiles1x2(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+func tiles1x2(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
 
 // tiles2x1 is a tilesFunc of 2 × 1 tiles of sums.
 //
 //go:noescape
-func tiles2x1(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+func tiles2x1(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
 
 // tiles2x2 is a tilesFunc of 2 × 2 tiles of sums.
 //
 //go:noescape
-func tiles2x2(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+func tiles2x2(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+
+// packTiles sets row i of the tiles of 16 rows, one for each group, that begin at dst to row i of src, for i < rows.
+// Rows of src are ld bytes apart. Where rest is not 0, the last group has only so many elements, and ends with zeros.
+//
+//go:noescape
+func packTiles(dst *float32, src *uint16, ld int, rows int, groups int, rest int)
 
 // packStrip sets dst[l*16+j] to pair l of row j of src, for j < 16 and l < 16*groups, rows ld bytes apart.
 //

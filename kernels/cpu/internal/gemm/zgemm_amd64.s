@@ -31343,95 +31343,97 @@ stored:
 	VZEROUPPER
 	RET
 
-// func tiles1x1(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+// func tiles1x1(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
 // Requires: AMX_BF16, AMX_TILE, MMX+
-TEXT ·tiles1x1(SB), NOSPLIT, $0-144
+TEXT ·tiles1x1(SB), NOSPLIT, $0-160
 	MOVQ shape+0(FP), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
 	MOVQ lda+32(FP), AX
-	MOVQ $0x00000040, CX
-	MOVQ ahead+104(FP), DX
-	MOVQ lines+112(FP), BX
-	MOVQ left+136(FP), SI
+	MOVQ aGroup+48(FP), CX
+	MOVQ $0x00000040, DX
+	MOVQ ahead+120(FP), BX
+	MOVQ lines+128(FP), SI
+	MOVQ left+152(FP), DI
 
 block:
-	MOVQ  a+24(FP), DI
-	MOVQ  b+48(FP), R8
-	MOVQ  groups+16(FP), R9
-	MOVB  add+96(FP), R10
-	TESTB R10, R10
+	MOVQ  a+24(FP), R8
+	MOVQ  b+64(FP), R9
+	MOVQ  groups+16(FP), R10
+	MOVB  add+112(FP), R11
+	TESTB R11, R11
 	JZ    zero
-	MOVQ  c+72(FP), R10
-	MOVQ  ldc+80(FP), R11
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x1a // TILELOADD (R10)(R11*1), TMM0
+	MOVQ  c+88(FP), R11
+	MOVQ  ldc+96(FP), R12
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x23 // TILELOADD (R11)(R12*1), TMM0
 	JMP   group
 
 zero:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
 
 group:
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x08 // TILELOADD (R8)(CX*1), TMM6
-	ADDQ $+1024, R8
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x07 // TILELOADD (DI)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x11 // TILELOADD (R9)(DX*1), TMM6
+	ADDQ $+1024, R9
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
-	ADDQ $0x40, DI
-	MOVQ perGroup+128(FP), R10
+	ADDQ CX, R8
+	MOVQ perGroup+144(FP), R11
 
 ask:
-	SUBQ       $0x01, SI
+	SUBQ       $0x01, DI
 	JL         asked
-	PREFETCHT1 (DX)
-	ADDQ       $0x40, DX
-	DECQ       BX
+	PREFETCHT1 (BX)
+	ADDQ       $0x40, BX
+	DECQ       SI
 	JNZ        same
-	ADDQ       skip+120(FP), DX
-	MOVQ       lines+112(FP), BX
+	ADDQ       skip+136(FP), BX
+	MOVQ       lines+128(FP), SI
 
 same:
-	DECQ R10
+	DECQ R11
 	JNZ  ask
 
 asked:
-	DECQ R9
+	DECQ R10
 	JNZ  group
-	MOVQ c+72(FP), DI
-	MOVQ ldc+80(FP), R8
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x07 // TILESTORED TMM0, (DI)(R8*1)
-	MOVQ aStep+40(FP), DI
-	ADDQ DI, a+24(FP)
-	MOVQ bStep+64(FP), DI
-	ADDQ DI, b+48(FP)
-	MOVQ cStep+88(FP), DI
-	ADDQ DI, c+72(FP)
+	MOVQ c+88(FP), R8
+	MOVQ ldc+96(FP), R9
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x08 // TILESTORED TMM0, (R8)(R9*1)
+	MOVQ aStep+56(FP), R8
+	ADDQ R8, a+24(FP)
+	MOVQ bStep+80(FP), R8
+	ADDQ R8, b+64(FP)
+	MOVQ cStep+104(FP), R8
+	ADDQ R8, c+88(FP)
 	DECQ blocks+8(FP)
 	JNZ  block
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	RET
 
-// func tiles1x2(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+// func tiles1x2(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
 // Requires: AMX_BF16, AMX_TILE, MMX+
-TEXT ·tiles1x2(SB), NOSPLIT, $0-144
+TEXT ·tiles1x2(SB), NOSPLIT, $0-160
 	MOVQ shape+0(FP), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
 	MOVQ lda+32(FP), AX
-	MOVQ $0x00000040, CX
-	MOVQ ahead+104(FP), DX
-	MOVQ lines+112(FP), BX
-	MOVQ left+136(FP), SI
+	MOVQ aGroup+48(FP), CX
+	MOVQ $0x00000040, DX
+	MOVQ ahead+120(FP), BX
+	MOVQ lines+128(FP), SI
+	MOVQ left+152(FP), DI
 
 block:
-	MOVQ  a+24(FP), DI
-	MOVQ  b+48(FP), R8
-	MOVQ  strip+56(FP), R9
-	ADDQ  R8, R9
-	MOVQ  groups+16(FP), R10
-	MOVB  add+96(FP), R11
-	TESTB R11, R11
+	MOVQ  a+24(FP), R8
+	MOVQ  b+64(FP), R9
+	MOVQ  strip+72(FP), R10
+	ADDQ  R9, R10
+	MOVQ  groups+16(FP), R11
+	MOVB  add+112(FP), R12
+	TESTB R12, R12
 	JZ    zero
-	MOVQ  c+72(FP), R11
-	MOVQ  ldc+80(FP), R12
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x23 // TILELOADD (R11)(R12*1), TMM0
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x23; BYTE $0x40 // TILELOADD 64(R11)(R12*1), TMM1
+	MOVQ  c+88(FP), R12
+	MOVQ  ldc+96(FP), R13
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x2c; BYTE $0x40 // TILELOADD 64(R12)(R13*1), TMM1
 	JMP   group
 
 zero:
@@ -31439,76 +31441,76 @@ zero:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO TMM1
 
 group:
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x08 // TILELOADD (R8)(CX*1), TMM6
-	ADDQ $+1024, R8
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x07 // TILELOADD (DI)(AX*1), TMM4
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x09 // TILELOADD (R9)(CX*1), TMM7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x11 // TILELOADD (R9)(DX*1), TMM6
 	ADDQ $+1024, R9
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x12 // TILELOADD (R10)(DX*1), TMM7
+	ADDQ $+1024, R10
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
-	ADDQ $0x40, DI
-	MOVQ perGroup+128(FP), R11
+	ADDQ CX, R8
+	MOVQ perGroup+144(FP), R12
 
 ask:
-	SUBQ       $0x01, SI
+	SUBQ       $0x01, DI
 	JL         asked
-	PREFETCHT1 (DX)
-	ADDQ       $0x40, DX
-	DECQ       BX
+	PREFETCHT1 (BX)
+	ADDQ       $0x40, BX
+	DECQ       SI
 	JNZ        same
-	ADDQ       skip+120(FP), DX
-	MOVQ       lines+112(FP), BX
+	ADDQ       skip+136(FP), BX
+	MOVQ       lines+128(FP), SI
 
 same:
-	DECQ R11
+	DECQ R12
 	JNZ  ask
 
 asked:
-	DECQ R10
+	DECQ R11
 	JNZ  group
-	MOVQ c+72(FP), DI
-	MOVQ ldc+80(FP), R8
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x07 // TILESTORED TMM0, (DI)(R8*1)
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x07; BYTE $0x40 // TILESTORED TMM1, 64(DI)(R8*1)
-	MOVQ aStep+40(FP), DI
-	ADDQ DI, a+24(FP)
-	MOVQ bStep+64(FP), DI
-	ADDQ DI, b+48(FP)
-	MOVQ cStep+88(FP), DI
-	ADDQ DI, c+72(FP)
+	MOVQ c+88(FP), R8
+	MOVQ ldc+96(FP), R9
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x08 // TILESTORED TMM0, (R8)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x08; BYTE $0x40 // TILESTORED TMM1, 64(R8)(R9*1)
+	MOVQ aStep+56(FP), R8
+	ADDQ R8, a+24(FP)
+	MOVQ bStep+80(FP), R8
+	ADDQ R8, b+64(FP)
+	MOVQ cStep+104(FP), R8
+	ADDQ R8, c+88(FP)
 	DECQ blocks+8(FP)
 	JNZ  block
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	RET
 
-// func tiles2x1(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+// func tiles2x1(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
 // Requires: AMX_BF16, AMX_TILE, MMX+
-TEXT ·tiles2x1(SB), NOSPLIT, $0-144
+TEXT ·tiles2x1(SB), NOSPLIT, $0-160
 	MOVQ shape+0(FP), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
 	MOVQ lda+32(FP), AX
-	MOVQ $0x00000040, CX
-	MOVQ ahead+104(FP), DX
-	MOVQ lines+112(FP), BX
-	MOVQ left+136(FP), SI
+	MOVQ aGroup+48(FP), CX
+	MOVQ $0x00000040, DX
+	MOVQ ahead+120(FP), BX
+	MOVQ lines+128(FP), SI
+	MOVQ left+152(FP), DI
 
 block:
-	MOVQ  a+24(FP), DI
-	MOVQ  AX, R8
-	SHLQ  $0x04, R8
-	ADDQ  DI, R8
-	MOVQ  b+48(FP), R9
-	MOVQ  groups+16(FP), R10
-	MOVB  add+96(FP), R11
-	TESTB R11, R11
+	MOVQ  a+24(FP), R8
+	MOVQ  aTile+40(FP), R9
+	ADDQ  R8, R9
+	MOVQ  b+64(FP), R10
+	MOVQ  groups+16(FP), R11
+	MOVB  add+112(FP), R12
+	TESTB R12, R12
 	JZ    zero
-	MOVQ  c+72(FP), R11
-	MOVQ  ldc+80(FP), R12
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x23 // TILELOADD (R11)(R12*1), TMM0
-	MOVQ  R12, R13
-	SHLQ  $0x04, R13
-	ADDQ  R13, R11
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x14; BYTE $0x23 // TILELOADD (R11)(R12*1), TMM2
+	MOVQ  c+88(FP), R12
+	MOVQ  ldc+96(FP), R13
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM0
+	MOVQ  R13, R14
+	SHLQ  $0x04, R14
+	ADDQ  R14, R12
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x14; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM2
 	JMP   group
 
 zero:
@@ -31516,83 +31518,83 @@ zero:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO TMM2
 
 group:
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x09 // TILELOADD (R9)(CX*1), TMM6
-	ADDQ $+1024, R9
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x07 // TILELOADD (DI)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x12 // TILELOADD (R10)(DX*1), TMM6
+	ADDQ $+1024, R10
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x01 // TILELOADD (R9)(AX*1), TMM5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
-	ADDQ $0x40, DI
-	ADDQ $0x40, R8
-	MOVQ perGroup+128(FP), R11
+	ADDQ CX, R8
+	ADDQ CX, R9
+	MOVQ perGroup+144(FP), R12
 
 ask:
-	SUBQ       $0x01, SI
+	SUBQ       $0x01, DI
 	JL         asked
-	PREFETCHT1 (DX)
-	ADDQ       $0x40, DX
-	DECQ       BX
+	PREFETCHT1 (BX)
+	ADDQ       $0x40, BX
+	DECQ       SI
 	JNZ        same
-	ADDQ       skip+120(FP), DX
-	MOVQ       lines+112(FP), BX
+	ADDQ       skip+136(FP), BX
+	MOVQ       lines+128(FP), SI
 
 same:
-	DECQ R11
+	DECQ R12
 	JNZ  ask
 
 asked:
-	DECQ R10
+	DECQ R11
 	JNZ  group
-	MOVQ c+72(FP), DI
-	MOVQ ldc+80(FP), R8
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x07 // TILESTORED TMM0, (DI)(R8*1)
-	MOVQ R8, R9
-	SHLQ $0x04, R9
-	ADDQ R9, DI
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x07 // TILESTORED TMM2, (DI)(R8*1)
-	MOVQ aStep+40(FP), DI
-	ADDQ DI, a+24(FP)
-	MOVQ bStep+64(FP), DI
-	ADDQ DI, b+48(FP)
-	MOVQ cStep+88(FP), DI
-	ADDQ DI, c+72(FP)
+	MOVQ c+88(FP), R8
+	MOVQ ldc+96(FP), R9
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x08 // TILESTORED TMM0, (R8)(R9*1)
+	MOVQ R9, R10
+	SHLQ $0x04, R10
+	ADDQ R10, R8
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x08 // TILESTORED TMM2, (R8)(R9*1)
+	MOVQ aStep+56(FP), R8
+	ADDQ R8, a+24(FP)
+	MOVQ bStep+80(FP), R8
+	ADDQ R8, b+64(FP)
+	MOVQ cStep+104(FP), R8
+	ADDQ R8, c+88(FP)
 	DECQ blocks+8(FP)
 	JNZ  block
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	RET
 
-// func tiles2x2(shape *byte, blocks int, groups int, a *byte, lda int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+// func tiles2x2(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
 // Requires: AMX_BF16, AMX_TILE, MMX+
-TEXT ·tiles2x2(SB), NOSPLIT, $0-144
+TEXT ·tiles2x2(SB), NOSPLIT, $0-160
 	MOVQ shape+0(FP), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
 	MOVQ lda+32(FP), AX
-	MOVQ $0x00000040, CX
-	MOVQ ahead+104(FP), DX
-	MOVQ lines+112(FP), BX
-	MOVQ left+136(FP), SI
+	MOVQ aGroup+48(FP), CX
+	MOVQ $0x00000040, DX
+	MOVQ ahead+120(FP), BX
+	MOVQ lines+128(FP), SI
+	MOVQ left+152(FP), DI
 
 block:
-	MOVQ  a+24(FP), DI
-	MOVQ  AX, R8
-	SHLQ  $0x04, R8
-	ADDQ  DI, R8
-	MOVQ  b+48(FP), R9
-	MOVQ  strip+56(FP), R10
-	ADDQ  R9, R10
-	MOVQ  groups+16(FP), R11
-	MOVB  add+96(FP), R12
-	TESTB R12, R12
+	MOVQ  a+24(FP), R8
+	MOVQ  aTile+40(FP), R9
+	ADDQ  R8, R9
+	MOVQ  b+64(FP), R10
+	MOVQ  strip+72(FP), R11
+	ADDQ  R10, R11
+	MOVQ  groups+16(FP), R12
+	MOVB  add+112(FP), R13
+	TESTB R13, R13
 	JZ    zero
-	MOVQ  c+72(FP), R12
-	MOVQ  ldc+80(FP), R13
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM0
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x2c; BYTE $0x40 // TILELOADD 64(R12)(R13*1), TMM1
-	MOVQ  R13, R14
-	SHLQ  $0x04, R14
-	ADDQ  R14, R12
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x14; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM2
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x5c; BYTE $0x2c; BYTE $0x40 // TILELOADD 64(R12)(R13*1), TMM3
+	MOVQ  c+88(FP), R13
+	MOVQ  ldc+96(FP), R14
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x44; BYTE $0x35; BYTE $0x00 // TILELOADD (R13)(R14*1), TMM0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x35; BYTE $0x40 // TILELOADD 64(R13)(R14*1), TMM1
+	MOVQ  R14, R15
+	SHLQ  $0x04, R15
+	ADDQ  R15, R13
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x54; BYTE $0x35; BYTE $0x00 // TILELOADD (R13)(R14*1), TMM2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x5c; BYTE $0x35; BYTE $0x40 // TILELOADD 64(R13)(R14*1), TMM3
 	JMP   group
 
 zero:
@@ -31602,55 +31604,98 @@ zero:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO TMM3
 
 group:
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x09 // TILELOADD (R9)(CX*1), TMM6
-	ADDQ $+1024, R9
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x07 // TILELOADD (DI)(AX*1), TMM4
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x0a // TILELOADD (R10)(CX*1), TMM7
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x12 // TILELOADD (R10)(DX*1), TMM6
 	ADDQ $+1024, R10
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x13 // TILELOADD (R11)(DX*1), TMM7
+	ADDQ $+1024, R11
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x01 // TILELOADD (R9)(AX*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
-	ADDQ $0x40, DI
-	ADDQ $0x40, R8
-	MOVQ perGroup+128(FP), R12
+	ADDQ CX, R8
+	ADDQ CX, R9
+	MOVQ perGroup+144(FP), R13
 
 ask:
-	SUBQ       $0x01, SI
+	SUBQ       $0x01, DI
 	JL         asked
-	PREFETCHT1 (DX)
-	ADDQ       $0x40, DX
-	DECQ       BX
+	PREFETCHT1 (BX)
+	ADDQ       $0x40, BX
+	DECQ       SI
 	JNZ        same
-	ADDQ       skip+120(FP), DX
-	MOVQ       lines+112(FP), BX
+	ADDQ       skip+136(FP), BX
+	MOVQ       lines+128(FP), SI
 
 same:
-	DECQ R12
+	DECQ R13
 	JNZ  ask
 
 asked:
-	DECQ R11
+	DECQ R12
 	JNZ  group
-	MOVQ c+72(FP), DI
-	MOVQ ldc+80(FP), R8
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x07 // TILESTORED TMM0, (DI)(R8*1)
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x07; BYTE $0x40 // TILESTORED TMM1, 64(DI)(R8*1)
-	MOVQ R8, R9
-	SHLQ $0x04, R9
-	ADDQ R9, DI
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x07 // TILESTORED TMM2, (DI)(R8*1)
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7a; BYTE $0x4b; BYTE $0x5c; BYTE $0x07; BYTE $0x40 // TILESTORED TMM3, 64(DI)(R8*1)
-	MOVQ aStep+40(FP), DI
-	ADDQ DI, a+24(FP)
-	MOVQ bStep+64(FP), DI
-	ADDQ DI, b+48(FP)
-	MOVQ cStep+88(FP), DI
-	ADDQ DI, c+72(FP)
+	MOVQ c+88(FP), R8
+	MOVQ ldc+96(FP), R9
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x08 // TILESTORED TMM0, (R8)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x08; BYTE $0x40 // TILESTORED TMM1, 64(R8)(R9*1)
+	MOVQ R9, R10
+	SHLQ $0x04, R10
+	ADDQ R10, R8
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x08 // TILESTORED TMM2, (R8)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x5c; BYTE $0x08; BYTE $0x40 // TILESTORED TMM3, 64(R8)(R9*1)
+	MOVQ aStep+56(FP), R8
+	ADDQ R8, a+24(FP)
+	MOVQ bStep+80(FP), R8
+	ADDQ R8, b+64(FP)
+	MOVQ cStep+104(FP), R8
+	ADDQ R8, c+88(FP)
 	DECQ blocks+8(FP)
 	JNZ  block
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	RET
+
+// func packTiles(dst *float32, src *uint16, ld int, rows int, groups int, rest int)
+// Requires: AVX, AVX512BW, BMI2
+TEXT ·packTiles(SB), NOSPLIT, $0-48
+	MOVQ  dst+0(FP), AX
+	MOVQ  src+8(FP), CX
+	MOVQ  ld+16(FP), DX
+	MOVQ  rows+24(FP), BX
+	MOVQ  rest+40(FP), SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVD DI, K1
+
+row:
+	MOVQ  CX, DI
+	MOVQ  AX, R8
+	MOVQ  groups+32(FP), R9
+	TESTQ SI, SI
+	JZ    group
+	DECQ  R9
+	JZ    rest
+
+group:
+	VMOVDQU16 (DI), Z0
+	VMOVDQU16 Z0, (R8)
+	ADDQ      $0x40, DI
+	ADDQ      $+1024, R8
+	DECQ      R9
+	JNZ       group
+	TESTQ     SI, SI
+	JZ        next
+
+rest:
+	VMOVDQU16.Z (DI), K1, Z0
+	VMOVDQU16   Z0, (R8)
+
+next:
+	ADDQ DX, CX
+	ADDQ $0x40, AX
+	DECQ BX
+	JNZ  row
+	VZEROUPPER
 	RET
 
 // func packStrip(dst *float32, src *uint16, ld int, groups int)

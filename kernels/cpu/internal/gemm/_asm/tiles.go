@@ -13,6 +13,7 @@ func tilesAll() {
 			tiles(high, wide)
 		}
 	}
+	packTiles()
 	packStrip()
 	packStripRows()
 	turn()
@@ -20,7 +21,7 @@ func tilesAll() {
 
 // tiles writes a tilesFunc of high × wide tiles of sums.
 func tiles(high, wide int) {
-	TEXT(name("tiles%dx%d", high, wide), NOSPLIT, "func(shape *byte, blocks, groups int, a *byte, lda, aStep int, b *byte, strip, bStep int, c *float32, ldc, cStep int, add bool, ahead *byte, lines, skip, perGroup, left int)")
+	TEXT(name("tiles%dx%d", high, wide), NOSPLIT, "func(shape *byte, blocks, groups int, a *byte, lda, aTile, aGroup, aStep int, b *byte, strip, bStep int, c *float32, ldc, cStep int, add bool, ahead *byte, lines, skip, perGroup, left int)")
 	Pragma("noescape")
 	Doc(name("tiles%dx%d is a tilesFunc of %d × %d tiles of sums.", high, wide, high, wide))
 	sum := func(i, j int) tileRegister { return tmm(2*i + j) }
@@ -36,7 +37,7 @@ func tiles(high, wide int) {
 	}
 
 	LDTILECFG(Mem{Base: load("shape")})
-	lda := load("lda")
+	lda, aGroup := load("lda"), load("aGroup")
 	row := GP64() // the distance of rows of a strip of b
 	MOVQ(U32(64), row)
 	ahead, lines, left := load("ahead"), load("lines"), load("left")
@@ -44,9 +45,7 @@ func tiles(high, wide int) {
 	Label("block")
 	a := []GPVirtual{load("a")}
 	if high == 2 {
-		p := GP64()
-		MOVQ(lda, p)
-		SHLQ(U8(4), p)
+		p := load("aTile")
 		ADDQ(a[0], p)
 		a = append(a, p)
 	}
@@ -84,22 +83,22 @@ func tiles(high, wide int) {
 	}
 
 	Label("group")
+	// All loads, then all products: while another thread keeps the core's tile unit
+	// busy, loads between products wait for them.
 	for j := range wide {
 		TILELOADD(Mem{Base: b[j], Index: row, Scale: 1}, bTile(j))
 		ADDQ(I32(1024), b[j])
-		if j == 0 {
-			TILELOADD(Mem{Base: a[0], Index: lda, Scale: 1}, aTile(0))
-		}
-		TDPBF16PS(bTile(j), aTile(0), sum(0, j))
 	}
-	if high == 2 {
-		TILELOADD(Mem{Base: a[1], Index: lda, Scale: 1}, aTile(1))
+	for i := range high {
+		TILELOADD(Mem{Base: a[i], Index: lda, Scale: 1}, aTile(i))
+	}
+	for i := range high {
 		for j := range wide {
-			TDPBF16PS(bTile(j), aTile(1), sum(1, j))
+			TDPBF16PS(bTile(j), aTile(i), sum(i, j))
 		}
 	}
 	for _, p := range a {
-		ADDQ(U8(64), p)
+		ADDQ(aGroup, p)
 	}
 	n := load("perGroup")
 	Label("ask")
@@ -161,6 +160,55 @@ func transpose16(r *[16]VecVirtual) {
 		}
 	}
 	*r = out
+}
+
+// packTiles writes the copy of rows into tiles.
+func packTiles() {
+	TEXT("packTiles", NOSPLIT, "func(dst *float32, src *uint16, ld, rows, groups, rest int)")
+	Pragma("noescape")
+	Doc("packTiles sets row i of the tiles of 16 rows, one for each group, that begin at dst to row i of src, for i < rows.",
+		"Rows of src are ld bytes apart. Where rest is not 0, the last group has only so many elements, and ends with zeros.")
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64())
+	ld := Load(Param("ld"), GP64())
+	rows := Load(Param("rows"), GP64())
+	rest := Load(Param("rest"), GP64())
+	bits := GP64()
+	MOVQ(I32(-1), bits)
+	BZHIQ(rest, bits, bits)
+	mask := K()
+	KMOVD(bits.As32(), mask)
+
+	Label("row")
+	from, to := GP64(), GP64()
+	MOVQ(src, from)
+	MOVQ(dst, to)
+	groups := Load(Param("groups"), GP64())
+	TESTQ(rest, rest)
+	JZ(LabelRef("group"))
+	DECQ(groups)
+	JZ(LabelRef("rest"))
+	Label("group")
+	v := ZMM()
+	VMOVDQU16(Mem{Base: from}, v)
+	VMOVDQU16(v, Mem{Base: to})
+	ADDQ(U8(64), from)
+	ADDQ(I32(1024), to)
+	DECQ(groups)
+	JNZ(LabelRef("group"))
+	TESTQ(rest, rest)
+	JZ(LabelRef("next"))
+	Label("rest")
+	v = ZMM()
+	VMOVDQU16_Z(Mem{Base: from}, mask, v)
+	VMOVDQU16(v, Mem{Base: to})
+	Label("next")
+	ADDQ(ld, src)
+	ADDQ(U8(64), dst)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
 }
 
 // packStrip writes the transposition of sixteen rows of pairs.
