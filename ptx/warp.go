@@ -144,21 +144,21 @@ func BlockReduce[R AnyReg32, P regPtr[R]](k *Builder, x R, warps int, identity R
 	}
 	tid := k.TidX()
 	lane := tid.And(I(31))
-	k.Guard(k.SetpEqU32(lane, I(0)), func() {
-		st[AnyOperand](k, "b32", B32, scratch.Elem(tid.Shr(5), B32), nil, x)
-	})
+	own := scratch.Elem(tid.Shr(5), B32)
+	k.Guard(k.SetpEqU32(lane, I(0)), func() { st[AnyOperand](k, "b32", B32, own, nil, x) })
 	k.BarSync(0)
 	width := 1
 	for width < warps {
 		width *= 2
 	}
 	y := New[R, P](k)
-	from := scratch.Elem(lane.And(I(width-1)), B32)
+	slot := lane.And(I(width - 1))
+	from := scratch.Elem(slot, B32)
 	if width == warps {
 		k.emit("ld.shared.b32", AnyReg(y).op(), from.mem())
 	} else {
 		k.put("mov.b32", B32, y, identity)
-		k.Guard(k.SetpLtU32(lane.And(I(width-1)), I(warps)), func() {
+		k.Guard(k.SetpLtU32(slot, I(warps)), func() {
 			k.emit("ld.shared.b32", AnyReg(y).op(), from.mem())
 		})
 	}

@@ -84,6 +84,7 @@ var exceptions = []struct {
 	{"cmd/ptxemu", "nn/safetensors", false},
 	{"ptx", "nn/safetensors", true},
 	{"ptx/examples", "ptx/emu", true},
+	{"ptx", "ptx/emu", true},
 }
 
 // libraries names the rooms that may import a module from outside; one that is

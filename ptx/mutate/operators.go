@@ -208,7 +208,11 @@ func mask(s *site) {
 			s.setArg("another mask", 4, immOf(n&^2))
 		}
 		if n, ok := imm(s.in.Args[2]); ok {
-			s.setArg("another lane", 2, immOf(n^1))
+			other := n >> 1 // of a butterfly: one that it has, or skips
+			if other == 0 {
+				other = 2
+			}
+			s.setArg("another lane", 2, immOf(other))
 		}
 	case "mov":
 		if n, ok := imm(s.in.Args[1]); ok && s.typ() == "b16" {

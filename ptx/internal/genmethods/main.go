@@ -281,12 +281,25 @@ func (m *method) add(a *ptx.Arg, f *ptx.Form, c choice) bool {
 	if m.fit == ptx.NoType && t != ptx.Pred {
 		m.fit = t
 	}
+	if constantless(t) {
+		m.src = append(m.src, param{letter, "Reg" + r, letter})
+		return true
+	}
 	if n > 0 {
 		m.src = append(m.src, param{letter, fmt.Sprintf("[%d]Reg%s", n, r), "vecOf(" + letter + "[:])"})
 	} else {
 		m.src = append(m.src, param{letter, in(r), letter})
 	}
 	return true
+}
+
+// constantless types have registers only: ptxas takes no constants of them.
+func constantless(t ptx.Type) bool {
+	switch t {
+	case ptx.TF32, ptx.U16x2, ptx.S16x2, ptx.E4M3x2, ptx.E5M2x2, ptx.E2M3x2, ptx.E3M2x2, ptx.UE8M0x2:
+		return true
+	}
+	return false
 }
 
 func typeOf(a *ptx.Arg, f *ptx.Form, c choice) ptx.Type {
