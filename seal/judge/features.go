@@ -17,7 +17,8 @@ type text struct {
 	stems   []string        // of words
 	set     map[string]bool // of words and stems
 	numbers []float64
-	names   []string // normalised words that begin with a capital inside a sentence
+	names   []string   // normalised words that begin with a capital inside a sentence
+	pairs   [][]uint64 // letter pairs of words, once asked for
 }
 
 func newText(raw string) text {
@@ -153,20 +154,42 @@ func shareIn(a, b map[string]bool) float64 {
 	return float64(n) / float64(len(a))
 }
 
-// bestLetters is how well the word of the gold fits its best counterpart in the
-// answer: the share of common letter pairs (Dice).
-func bestLetters(word string, answer []string) float64 {
-	g := grams([]string{word}, 2)
-	best := 0.0
-	for _, w := range answer {
-		h := grams([]string{w}, 2)
-		n := 0
-		for k := range g {
-			if h[k] {
-				n++
+// pairs returns the letter pairs of a word with its ends, sorted, each once.
+func pairs(word string) []uint64 {
+	out := make([]uint64, 0, len(word)+1)
+	last := ' '
+	for _, r := range word {
+		out = append(out, uint64(last)<<32|uint64(r))
+		last = r
+	}
+	out = append(out, uint64(last)<<32|uint64(' '))
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// bestLetters is how well a word fits its best counterpart in the text: the
+// share of common letter pairs (Dice).
+func (t *text) bestLetters(word string) float64 {
+	if t.pairs == nil {
+		t.pairs = make([][]uint64, len(t.words))
+		for i, w := range t.words {
+			t.pairs[i] = pairs(w)
+		}
+	}
+	own, best := pairs(word), 0.0
+	for _, other := range t.pairs {
+		n, i, j := 0, 0, 0
+		for i < len(own) && j < len(other) {
+			switch {
+			case own[i] < other[j]:
+				i++
+			case own[i] > other[j]:
+				j++
+			default:
+				n, i, j = n+1, i+1, j+1
 			}
 		}
-		best = max(best, 2*float64(n)/float64(len(g)+len(h)))
+		best = max(best, 2*float64(n)/float64(len(own)+len(other)))
 	}
 	return best
 }
@@ -204,14 +227,22 @@ var listSeparator = regexp.MustCompile(`,|;|\band\b|\bor\b|/`)
 
 // builder names features as it collects them.
 type builder struct {
-	names  []string
-	values []float32
-	naming bool
+	names      []string
+	directions []int8
+	values     []float32
+	naming     bool
 }
 
-func (b *builder) add(name string, v float64) {
+// rise adds a feature with which the odds of a yes may only rise, fall one with
+// which they may only fall. Knowing this much keeps the trees from learning single
+// questions by heart: of features without a direction every set tried made verdicts on
+// new questions worse.
+func (b *builder) rise(name string, v float64) { b.add(name, v, 1) }
+func (b *builder) fall(name string, v float64) { b.add(name, v, -1) }
+
+func (b *builder) add(name string, v float64, direction int8) {
 	if b.naming {
-		b.names = append(b.names, name)
+		b.names, b.directions = append(b.names, name), append(b.directions, direction)
 	}
 	if math.IsNaN(v) {
 		v = -1
@@ -233,11 +264,11 @@ func features(a Answer) []float32 {
 	return b.values
 }
 
-// featureNames are the names of what features returns.
-func featureNames() []string {
+// featureNames are the names of what features returns, and their directions.
+func featureNames() (names []string, directions []int8) {
 	b := builder{naming: true}
 	describe(&b, Answer{})
-	return b.names
+	return b.names, b.directions
 }
 
 func describe(b *builder, a Answer) {
@@ -250,26 +281,9 @@ func describe(b *builder, a Answer) {
 	q, g, ans := newText(question), newText(a.Gold), newText(a.Answer)
 	first := newText(firstSentence(a.Answer))
 
-	// How long everything is.
-	b.add("gold words", float64(len(g.words)))
-	b.add("answer words", math.Log1p(float64(len(ans.words))))
-	b.add("question words", float64(len(q.words)))
-	b.add("first sentence words", float64(len(first.words)))
-	b.add("answer/gold words", math.Log((1+float64(len(ans.words)))/(1+float64(len(g.words)))))
-	b.add("sentences", float64(len(sentenceEnd.FindAllString(strings.TrimSpace(a.Answer), -1))))
-	b.add("cut off", flag(!anyOf(lastRune(a.Answer), ".", "!", "?")))
-
-	// How much of the gold is there.
+	// How much of the gold answer is there.
 	content := without(g.words, func(w string) bool { return functionWords[w] })
 	telling := without(content, func(w string) bool { return q.has(w) })
-	fresh := 0
-	for _, w := range content {
-		if !q.has(w) {
-			fresh++
-		}
-	}
-	b.add("telling words", float64(len(telling)))
-	b.add("gold not in question", ratio(fresh, len(content)))
 	for _, part := range []struct {
 		name  string
 		words []string
@@ -284,7 +298,7 @@ func describe(b *builder, a Answer) {
 			if ans.has(w) {
 				stemmed++
 			} else {
-				best = bestLetters(w, ans.words)
+				best = ans.bestLetters(w)
 			}
 			letters += best
 			worst = min(worst, best)
@@ -293,37 +307,35 @@ func describe(b *builder, a Answer) {
 			}
 		}
 		n := len(part.words)
-		b.add(part.name+": exact", ratio(exact, n))
-		b.add(part.name+": stems", ratio(stemmed, n))
-		b.add(part.name+": missing", float64(n-stemmed))
-		b.add(part.name+": in first sentence", ratio(early, n))
-		b.add(part.name+": letters", letters/math.Max(float64(n), 1))
-		b.add(part.name+": worst letters", worst)
+		b.rise(part.name+": exact", ratio(exact, n))
+		b.rise(part.name+": stems", ratio(stemmed, n))
+		b.fall(part.name+": missing", float64(n-stemmed))
+		b.rise(part.name+": in first sentence", ratio(early, n))
+		b.rise(part.name+": letters", letters/math.Max(float64(n), 1))
+		b.rise(part.name+": worst letters", worst)
 	}
 	gold, said := strings.Join(g.words, " "), " "+strings.Join(ans.words, " ")+" "
 	place := strings.Index(said, " "+gold+" ")
-	b.add("contained", flag(place >= 0 && gold != ""))
-	b.add("contained at", ratio(max(place, -1), len(said)))
+	b.rise("contained", flag(place >= 0 && gold != ""))
 	contentIn := strings.Index(" "+strings.Join(without(ans.stems, func(w string) bool { return functionWords[w] }), " ")+" ", " "+strings.Join(stemAll(content), " ")+" ")
-	b.add("content contained", flag(contentIn >= 0))
-	b.add("equal", flag(strings.TrimSpace(said) == gold))
-	b.add("answer within gold", flag(len(ans.words) > 0 && strings.Contains(" "+gold+" ", said)))
-	b.add("in order", orderedShare(g.stems, ans.stems))
-	b.add("content in order", orderedShare(stemAll(content), without(ans.stems, func(w string) bool { return functionWords[w] })))
-	b.add("trigrams", shareIn(grams(g.words, 3), grams(ans.words, 3)))
-	b.add("telling 4-grams", shareIn(grams(telling, 4), grams(ans.words, 4)))
+	b.rise("content contained", flag(contentIn >= 0))
+	b.rise("equal", flag(strings.TrimSpace(said) == gold))
+	b.rise("in order", orderedShare(g.stems, ans.stems))
+	b.rise("content in order", orderedShare(stemAll(content), without(ans.stems, func(w string) bool { return functionWords[w] })))
+	b.rise("trigrams", shareIn(grams(g.words, 3), grams(ans.words, 3)))
+	b.rise("telling 4-grams", shareIn(grams(telling, 4), grams(ans.words, 4)))
 	if len(content) > 0 {
-		b.add("head", flag(ans.has(content[len(content)-1])))
-		b.add("first", flag(ans.has(content[0])))
+		b.rise("head", flag(ans.has(content[len(content)-1])))
+		b.rise("first", flag(ans.has(content[0])))
 	} else {
-		b.add("head", -1)
-		b.add("first", -1)
+		b.rise("head", -1)
+		b.rise("first", -1)
 	}
 	m := matchWords(a)
-	b.add("match", flag(m.numbers && 3*m.found >= 2*m.telling))
-	b.add("match share", ratio(m.found, m.telling))
+	b.rise("match", flag(m.numbers && 3*m.found >= 2*m.telling))
+	b.rise("match share", ratio(m.found, m.telling))
 	acronym := initials(g.words)
-	b.add("acronym", flag(len(acronym) > 1 && ans.set[acronym] || len(g.words) == 1 && len(g.words[0]) > 1 && strings.Contains(initialsOf(ans.words), g.words[0])))
+	b.rise("acronym", flag(len(acronym) > 1 && ans.set[acronym] || len(g.words) == 1 && len(g.words[0]) > 1 && strings.Contains(initialsOf(ans.words), g.words[0])))
 	items := listSeparator.Split(g.lower, -1)
 	covered, parts := 0, 0
 	for _, item := range items {
@@ -342,8 +354,7 @@ func describe(b *builder, a Answer) {
 			covered++
 		}
 	}
-	b.add("parts", float64(parts))
-	b.add("parts covered", ratio(covered, parts))
+	b.rise("parts covered", ratio(covered, parts))
 
 	describeRest(b, q, g, ans, first)
 }
@@ -365,78 +376,46 @@ func describeRest(b *builder, q, g, ans, first text) {
 			other++
 		}
 	}
-	b.add("gold numbers", float64(len(g.numbers)))
-	b.add("numbers present", ratio(present, len(g.numbers)))
-	b.add("numbers missing", float64(len(g.numbers)-present))
-	b.add("nearest number", min(near, 10))
-	b.add("other numbers", float64(other))
-	b.add("gold is number", ratio(len(g.numbers), len(g.words)))
+	b.rise("numbers present", ratio(present, len(g.numbers)))
+	b.fall("numbers missing", float64(len(g.numbers)-present))
+	b.fall("nearest number", min(near, 10))
+	b.fall("other numbers", float64(other))
 	firstOther := 0
 	for _, y := range first.numbers {
 		if !slices.Contains(g.numbers, y) && !slices.Contains(q.numbers, y) {
 			firstOther++
 		}
 	}
-	b.add("other numbers early", float64(firstOther))
+	b.fall("other numbers early", float64(firstOther))
 
 	// Names: those of the gold, and others.
-	foreign, known := 0, 0
+	foreign, missing := 0, 0
 	for _, w := range ans.names {
-		switch {
-		case g.has(w):
-			known++
-		case !q.has(w):
+		if !g.has(w) && !q.has(w) {
 			foreign++
 		}
 	}
-	goldNames, missing := 0, 0
 	for _, loc := range capital.FindAllString(g.raw, -1) {
 		for _, w := range normalWords(loc) {
-			if functionWords[w] {
-				continue
-			}
-			goldNames++
-			if !ans.has(w) {
+			if !functionWords[w] && !ans.has(w) {
 				missing++
 			}
 		}
 	}
-	b.add("foreign names", float64(foreign))
-	b.add("gold's names said", float64(known))
-	b.add("gold names", float64(goldNames))
-	b.add("gold names missing", float64(missing))
-	b.add("gold names share", ratio(goldNames, len(g.words)))
+	b.fall("foreign names", float64(foreign))
+	b.fall("gold names missing", float64(missing))
 
-	// What else the answer says.
-	foreignWords, echoed := 0, 0
-	before := 0 // foreign words before the first word of the gold
-	met := false
+	// What else the answer says before it comes to the gold answer.
+	before := 0
 	for _, w := range ans.words {
-		switch {
-		case functionWords[w]:
-		case g.has(w) && !q.has(w):
-			met = true
-		case q.has(w):
-			echoed++
-		case !g.has(w):
-			foreignWords++
-			if !met {
-				before++
-			}
+		if g.has(w) && !q.has(w) && !functionWords[w] {
+			break
 		}
-	}
-	b.add("foreign words", math.Log1p(float64(foreignWords)))
-	b.add("foreign share", ratio(foreignWords, len(ans.words)))
-	b.add("foreign before", math.Log1p(float64(before)))
-	b.add("echo", ratio(echoed, max(1, len(q.words))))
-	b.add("echo share", ratio(echoed, max(1, len(ans.words))))
-	foreignFirst := 0
-	for _, w := range first.words {
 		if !functionWords[w] && !q.has(w) && !g.has(w) {
-			foreignFirst++
+			before++
 		}
 	}
-	b.add("foreign early", float64(foreignFirst))
+	b.fall("foreign before", math.Log1p(float64(before)))
 
 	// Contradiction and evasion.
 	count := func(t text) (n int) {
@@ -447,9 +426,7 @@ func describeRest(b *builder, q, g, ans, first text) {
 		}
 		return n
 	}
-	b.add("negations", float64(count(ans)))
-	b.add("negation differs", flag((count(first) > 0) != (count(g) > 0 || count(q) > 0)))
-	b.add("gold negated", flag(count(g) > 0))
+	b.fall("negation differs", flag((count(first) > 0) != (count(g) > 0 || count(q) > 0)))
 	against := 0
 	for _, w := range g.words {
 		for _, o := range opposites[w] {
@@ -458,31 +435,8 @@ func describeRest(b *builder, q, g, ans, first text) {
 			}
 		}
 	}
-	b.add("opposites", float64(against))
-	b.add("hedges", flag(anyOf(ans.lower, hedges...)))
-	says := func(t text, w string) bool { return len(t.words) > 0 && t.words[0] == w }
-	b.add("answer yes", flag(says(ans, "yes")))
-	b.add("answer no", flag(says(ans, "no")))
-	b.add("gold yes", flag(says(g, "yes")))
-	b.add("gold no", flag(says(g, "no")))
-	b.add("question back", flag(strings.Contains(ans.raw, "?")))
-	distinct := map[string]bool{}
-	for _, w := range ans.words {
-		distinct[w] = true
-	}
-	b.add("repetition", ratio(len(distinct), len(ans.words)))
-
-	// What is asked.
-	kinds := []string{"who", "when", "where", "how many", "how much", "how", "why", "which", "what year", "what"}
-	kind := len(kinds)
-	for i, k := range kinds {
-		if strings.Contains(q.lower, k) {
-			kind = i
-			break
-		}
-	}
-	b.add("kind", float64(kind))
-	b.add("when", flag(anyOf(q.lower, "when", "what year", "which year", "what date", "what century")))
+	b.fall("opposites", float64(against))
+	b.fall("hedges", flag(anyOf(ans.lower, hedges...)))
 }
 
 func stemAll(words []string) []string {

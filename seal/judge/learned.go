@@ -20,7 +20,7 @@ type Learned struct{}
 var learnedFile []byte
 
 var learned = sync.OnceValue(func() *boost.Model {
-	m, err := boost.Unmarshal(learnedFile, len(featureNames()))
+	m, err := boost.Unmarshal(learnedFile, featureCount())
 	if err != nil {
 		panic("judge: embedded zlearned.bin: " + err.Error())
 	}
@@ -37,6 +37,11 @@ func (Learned) Grade(_ context.Context, answers []Answer) ([]bool, error) {
 	return verdicts, nil
 }
 
+func featureCount() int {
+	names, _ := featureNames()
+	return len(names)
+}
+
 // Judged is an answer with the verdict to learn.
 type Judged struct {
 	Answer
@@ -45,14 +50,21 @@ type Judged struct {
 
 // FitLearned makes the file of Learned from judged answers. Blank ones, which
 // are never shown to a grader, are left out.
-func FitLearned(rows []Judged) []byte { return fitTrees(rows).Marshal() }
+func FitLearned(rows []Judged) []byte {
+	x := make([][]float32, len(rows))
+	for i, r := range rows {
+		x[i] = features(r.Answer)
+	}
+	return fitTrees(rows, x).Marshal()
+}
 
-func fitTrees(rows []Judged) *boost.Model {
+// fitTrees fits to rows with their features.
+func fitTrees(rows []Judged, all [][]float32) *boost.Model {
 	var x [][]float32
 	var yes []bool
 	var groups []int
 	known := map[string]int{}
-	for _, r := range rows {
+	for i, r := range rows {
 		if strings.TrimSpace(r.Answer.Answer) == "" {
 			continue
 		}
@@ -61,7 +73,7 @@ func fitTrees(rows []Judged) *boost.Model {
 			g = len(known)
 			known[r.Question] = g
 		}
-		x, yes, groups = append(x, features(r.Answer)), append(yes, r.Correct), append(groups, g)
+		x, yes, groups = append(x, all[i]), append(yes, r.Correct), append(groups, g)
 	}
 	m := boost.Fit(x, yes, options(groups))
 	// Half the odds is the best threshold for single verdicts, but with it the rarer
@@ -82,9 +94,10 @@ func fitTrees(rows []Judged) *boost.Model {
 }
 
 func options(groups []int) boost.Options {
+	_, directions := featureNames()
 	// Chosen by cross-validation over questions; depth 3 to 5, two to four hundred
 	// trees, and averages of several fits are all within 0.2 points.
 	return boost.Options{
-		Trees: 200, Depth: 3, Rate: 0.05, Penalty: 10, MinChild: 20, Rows: 0.5, Columns: 0.25, Seed: 1, Group: groups,
+		Trees: 200, Depth: 3, Rate: 0.05, Penalty: 10, MinChild: 20, Rows: 0.5, Columns: 0.25, Seed: 1, Group: groups, Rising: directions,
 	}
 }
