@@ -105,11 +105,12 @@ func (c Cvt) Packed() (func(x uint64) uint64, error) {
 
 // fast has the conversions that kernels are full of.
 func (c Cvt) fast() func(x uint64) uint64 {
-	plain := c.Rnd == RN && !c.Int && !c.Ftz && !c.Sat && !c.Relu && !c.SatFinite
 	switch {
-	case c.Rnd == RNA && c.Dst == ptx.TF32 && c.Src == ptx.F32 && !c.SatFinite:
+	case c.Int || c.Ftz || c.Sat || c.Relu || c.SatFinite:
+		return nil
+	case c.Rnd == RNA && c.Dst == ptx.TF32 && c.Src == ptx.F32:
 		return func(x uint64) uint64 { return uint64(F32ToTF32(uint32(x))) }
-	case !plain:
+	case c.Rnd != RN:
 		return nil
 	}
 	switch [2]ptx.Type{c.Dst, c.Src} {
@@ -151,17 +152,14 @@ func (c Cvt) floatToFloat(dl, sl layout) func(x uint64) uint64 {
 			b = uint64(Ftz32(uint32(b)))
 		}
 		switch {
-		case c.Sat && (b >= dl.sign() || b > dl.infBits()):
-			return 0
+		case c.Sat && (v.cls == clsNaN || b >= dl.sign()), c.Relu && v.cls != clsNaN && b >= dl.sign():
+			b = 0
 		case c.Sat && b > one:
-			return one
-		case c.Relu && b >= dl.sign():
-			return 0
+			b = one
+		case dl == layTF32 && v.cls == clsNaN:
+			return nan32
 		}
 		if dl == layTF32 {
-			if v.cls == clsNaN {
-				return nan32
-			}
 			return b << 13
 		}
 		return b
