@@ -21,13 +21,13 @@ func (m *Module) Check(t Target, v Version) error {
 }
 
 type checker struct {
-	m        *Module
-	target   Target
-	version  Version
-	errs     ErrorList
-	names    map[string]any // of the module: *Var or *Func
-	fn       *Func
-	flow     *Flow
+	m       *Module
+	target  Target
+	version Version
+	errs    ErrorList
+	names   map[string]any // of the module: *Var or *Func
+	fn      *Func
+	flow    *Flow
 }
 
 func newChecker(m *Module, t Target, v Version) *checker {
