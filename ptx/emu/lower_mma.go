@@ -89,6 +89,10 @@ func (lw *lowerer) emitMma(in *ptx.Instr, s mma.Spec) {
 	if err != nil {
 		lw.fail("%v", err)
 	}
+	lw.emitFragments(in, m, s)
+}
+
+func (lw *lowerer) emitFragments(in *ptx.Instr, m *mma.Inst, s mma.Spec) {
 	lw.need(4)
 	o := &mmaOp{m: m, wide: s.D == ptx.F64, flops: 2 * int64(s.M) * int64(s.N) * int64(s.K)}
 	f := file32
