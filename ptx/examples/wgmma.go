@@ -179,7 +179,7 @@ func (p WgmmaMatmul) store(k *ptx.Builder, acc []ptx.RegF32, c ptx.TensorMap, ti
 	for j := 0; j < p.BN/8; j += 2 {
 		var v [4]ptx.RegB32
 		for i := range v {
-			v[i] = k.CvtRnBF16x2F32(acc[4*j+2*i+1], acc[4*j+2*i]).AsB32()
+			v[i] = k.PackBF16x2(acc[4*j+2*i], acc[4*j+2*i+1]).AsB32()
 		}
 		k.StmatrixX4(at.Plus(0, j), v)
 	}
