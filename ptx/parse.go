@@ -323,6 +323,9 @@ func (p *parser) varHead(linkage Linkage, pos Pos) Var {
 			continue
 		}
 		if v.Space == NoSpace && v.Type == NoType && w != "align" && w != "attribute" {
+			if p.scope != nil {
+				p.fail("unknown directive .%s; .reg, .param, .local, .shared, .pragma, .loc or another state space is expected in a function", w)
+			}
 			p.fail("unknown directive .%s; .entry, .func, .file, .section, .pragma, .alias or a state space (.global, .const, .shared, .local, .param, .reg) is expected", w)
 		}
 		if w != "attribute" && w != "align" && w != "v2" && w != "v4" && w != "ptr" {
