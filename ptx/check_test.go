@@ -20,7 +20,9 @@ func TestCheck(t *testing.T) {
 	module := func(v, target, decls, body string) string {
 		return ".version " + v + "\n.target " + target + "\n.address_size 64\n" + decls + "\n.visible .entry k(.param .u64 p0)\n{\n" + body + "\nret;\n}\n"
 	}
-	k := func(body string) string { return module("8.0", "sm_90", "", strings.Replace(regs, " .reg .b128 w;", "", 1)+body) }
+	k := func(body string) string {
+		return module("8.0", "sm_90", "", strings.Replace(regs, " .reg .b128 w;", "", 1)+body)
+	}
 	tests := []struct {
 		text string
 		want []string // in the message; nil: nothing is wrong
