@@ -86,6 +86,9 @@ func (x *exec) loopChecked(n int) {
 			}
 			continue
 		}
+		if x.w.inflight {
+			x.san.(*watch).touched(x, in, m)
+		}
 		if in.sink != useNone {
 			x.checkSink(in, m)
 		}

@@ -70,7 +70,9 @@ type warp struct {
 	freeGroups []*group
 	colls      []*collective // incomplete
 	steps      int64
+	tries      int64 // instructions by which a lane may be waiting for another: atomics, strong loads
 	atBar      uint32 // lanes that arrived at the cluster barrier in its current phase
+	inflight   bool   // wgmma uses registers: each instruction is checked for touching them
 	async      any    // state of asynchronous copies, owned by async_*.go
 	san        any    // state of the sanitiser
 }
@@ -120,6 +122,7 @@ type rec struct {
 	arrived uint32
 	listed  bool  // in warp.recs
 	since   int64 // warp.steps at the last arrival
+	tries   int64 // warp.tries at the last arrival
 	call    bool  // the return of a call
 }
 
