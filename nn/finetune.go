@@ -16,6 +16,8 @@ type Example struct {
 	// Train, when not nil, tells which tokens bear loss besides; it has the length
 	// of Tokens.
 	Train []bool
+	// Weight of its targets among those of its step; 0: 1.
+	Weight float32
 }
 
 // Job is the training of one LoRA adapter.
@@ -30,6 +32,9 @@ type Job struct {
 	// Shuffle, when not nil, draws a new order of examples for every epoch;
 	// nil keeps the given order.
 	Shuffle func(epoch int) *philox.Stream
+	// Constrain, when not nil, may change the adapter's weights in place, on the
+	// host: once before the first step and after every step.
+	Constrain func(*Adapter)
 }
 
 // Steps returns the number of optimiser steps of the job.
@@ -221,7 +226,11 @@ func (m *Model) newFinetuning(jobs []Job, opt FinetuneOptions) (_ *finetuning, e
 	}
 	f.trainer.MaxTokens = opt.MaxTokens
 	for j, job := range jobs {
-		if err := f.pool.Set(j, NewAdapter(m.Config, job.LoRA, job.Init)); err != nil {
+		a := NewAdapter(m.Config, job.LoRA, job.Init)
+		if job.Constrain != nil {
+			job.Constrain(a)
+		}
+		if err := f.pool.Set(j, a); err != nil {
 			return nil, err
 		}
 	}
@@ -266,6 +275,11 @@ func (f *finetuning) step(i int) error {
 		if f.opt.Observe != nil {
 			f.opt.Observe(u.Adapter, i, loss)
 		}
+		if w.Constrain != nil && finite(norm) {
+			if err := f.pool.change(u.Adapter, w.Constrain); err != nil {
+				return err
+			}
+		}
 		if !finite(loss) || !finite(norm) {
 			w.result.Diverged = fmt.Errorf("step %d of %d: loss %v, gradient norm %v", i+1, len(w.plan), loss, norm)
 		}
@@ -284,10 +298,14 @@ func (w *jobInWork) appendBatch(batch []Sequence, i int) []Sequence {
 		batch = append(batch, w.seqs[e])
 		targets += w.seqs[e].NumTargets()
 	}
-	for _, s := range batch[first:] {
+	for at, s := range batch[first:] {
+		weight := 1.0
+		if own := w.Examples[w.plan[i][at]].Weight; own != 0 {
+			weight = float64(own)
+		}
 		for k := range s.Weights {
 			if s.Targets[k] >= 0 {
-				s.Weights[k] = float32(1 / float64(targets))
+				s.Weights[k] = float32(weight / float64(targets))
 			}
 		}
 	}

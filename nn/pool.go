@@ -154,6 +154,18 @@ func (p *AdapterPool) Set(j int, a *Adapter) error {
 	return nil
 }
 
+// change lets f change adapter j's weights; moments and steps stay.
+func (p *AdapterPool) change(j int, f func(*Adapter)) error {
+	a, err := p.Get(j)
+	if err != nil {
+		return err
+	}
+	f(a)
+	p.generations[j]++
+	p.write(p.values, j, a)
+	return nil
+}
+
 // Get copies adapter j to the host.
 func (p *AdapterPool) Get(j int) (*Adapter, error) { return p.read(p.values, j) }
 

@@ -258,7 +258,7 @@ func (f fewshot) testTogether(ctx context.Context, m *nn.Model, trials []Trial) 
 // answerTasks asks the questions of every trial's task with its adapter, and
 // votes. A trial whose adapter diverged answers nothing.
 func (f fewshot) answerTasks(ctx context.Context, m *nn.Model, trials []Trial, adapters []*nn.Adapter, outcomes []Outcome) error {
-	pool, place, err := poolOf(m, adapters)
+	pool, place, err := poolOf(m, adapters, false)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package seal
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/selkie-ml/selkie/internal/philox"
@@ -18,6 +19,8 @@ type Trial struct {
 	Seed      int      // inner seed
 	Sequences []string // to train on, of a few-shot task the self-edit; none: the model as it is
 	Epochs    int      // 0: as the settings say
+	// Likelihood measures how likely the gold answers are, in place of answering.
+	Likelihood bool
 }
 
 // Outcome is what a trial gave. An adapter that diverged answers nothing and
@@ -29,6 +32,9 @@ type Outcome struct {
 	Tokens   int      `json:"tokens"` // trained, over all epochs
 	Loss     float64  `json:"loss"`   // of the last step
 	Diverged string   `json:"diverged,omitempty"`
+	// GoldLoss is the mean over questions of the gold answer's negative
+	// log-probability per token, end-of-text included; only where it was asked for.
+	GoldLoss *float64 `json:"gold_loss,omitempty"`
 	// Task is what became of a few-shot task, whose only verdict is whether it
 	// was solved.
 	Task *TaskOutcome `json:"task,omitempty"`
@@ -105,6 +111,9 @@ func (l articles) testTogether(ctx context.Context, m *nn.Model, trials []Trial)
 	if err != nil {
 		return nil, err
 	}
+	if trials[0].Likelihood {
+		return outcomes, l.likelihoods(ctx, m, trials, adapters, outcomes)
+	}
 	if err := l.answer(ctx, m, trials, adapters, outcomes); err != nil {
 		return nil, err
 	}
@@ -153,29 +162,30 @@ func (l *Lab) train(ctx context.Context, m *nn.Model, jobs []nn.Job, at []int, a
 	return nil
 }
 
-// poolOf puts adapters, some of which may be nil, into a pool, and tells the
-// place of each in it. The pool is nil without any.
-func poolOf(m *nn.Model, adapters []*nn.Adapter) (pool *nn.AdapterPool, place []int, err error) {
+// poolOf puts adapters, of which some may be nil and several the same, into a
+// pool, and tells the place of each in it. The pool is nil without any.
+func poolOf(m *nn.Model, adapters []*nn.Adapter, train bool) (pool *nn.AdapterPool, place []int, err error) {
+	var distinct []*nn.Adapter
 	var configs []nn.LoRAConfig
 	place = make([]int, len(adapters))
 	for i, a := range adapters {
-		place[i] = nn.NoAdapter
-		if a != nil {
-			place[i] = len(configs)
-			configs = append(configs, a.LoRAConfig)
+		if a == nil {
+			place[i] = nn.NoAdapter
+			continue
+		}
+		if place[i] = slices.Index(distinct, a); place[i] < 0 {
+			place[i] = len(distinct)
+			distinct, configs = append(distinct, a), append(configs, a.LoRAConfig)
 		}
 	}
 	if len(configs) == 0 {
 		return nil, place, nil
 	}
-	if pool, err = nn.NewAdapterPool(m, configs, false); err != nil {
+	if pool, err = nn.NewAdapterPool(m, configs, train); err != nil {
 		return nil, nil, err
 	}
-	for i, a := range adapters {
-		if a == nil {
-			continue
-		}
-		if err := pool.Set(place[i], a); err != nil {
+	for i, a := range distinct {
+		if err := pool.Set(i, a); err != nil {
 			pool.Free()
 			return nil, nil, err
 		}
@@ -185,7 +195,7 @@ func poolOf(m *nn.Model, adapters []*nn.Adapter) (pool *nn.AdapterPool, place []
 
 // answer asks every trial's questions of the model with the trial's adapter.
 func (l *Lab) answer(ctx context.Context, m *nn.Model, trials []Trial, adapters []*nn.Adapter, outcomes []Outcome) error {
-	pool, place, err := poolOf(m, adapters)
+	pool, place, err := poolOf(m, adapters, false)
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ func NewLab(s settings.Settings, tok *tokenizer.Tokenizer, c nn.Config, run *jou
 	for _, p := range []struct{ name, path string }{
 		{s.Edits.Kind + "." + s.Model.Prompts + ".txt", s.Edits.Prompt},
 		{"answer." + s.Model.Prompts + ".txt", s.Eval.Prompt},
+		{"grade.chat.txt", s.Judge.Prompt},
 	} {
 		if p.path == "" {
 			continue
@@ -61,13 +62,9 @@ func NewLab(s settings.Settings, tok *tokenizer.Tokenizer, c nn.Config, run *jou
 	if l.chat() && !tok.HasChat() {
 		return nil, fmt.Errorf("model.prompts is chat, but the tokenizer has no chat template: use model.prompts=base, or a chat model")
 	}
-	switch s.Eval.Grader {
-	case "match":
-		l.Grader = MatchGrader{}
-	case "exact":
-		l.Grader = ExactGrader{}
-	}
-	return l, nil
+	var err error
+	l.Grader, err = l.grader()
+	return l, err
 }
 
 func (l *Lab) chat() bool { return l.Settings.Model.Prompts == "chat" }

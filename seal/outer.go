@@ -42,6 +42,8 @@ type Round struct {
 	Edits    [][]Edit  `json:"edits"`   // [article][self-edit]
 	Rewards  [][]Score `json:"rewards"` // over the inner seeds; nil in a chain that does not measure
 	Kept     [][]int   `json:"kept"`    // indices of edits, best first
+	// Others are further rewards of the same edits, by their names.
+	Others map[string][][]Score `json:"other_rewards,omitempty"`
 }
 
 // Reinforce runs one round of ReST-EM (Algorithm 1 of the paper): sample
@@ -53,25 +55,42 @@ func (l *Lab) Reinforce(ctx context.Context, c *Chain, round int, articles []Art
 	if r.Edits, err = l.SampleEdits(ctx, phaseName("edits", c.Arm, round), c.Arm, round, c.current, articles, l.Settings.Edits.PerArticle); err != nil {
 		return nil, err
 	}
-	if r.Rewards, err = l.reward(ctx, c, round, r); err != nil {
+	if err := l.measureRewards(ctx, c, round, r); err != nil {
 		return nil, err
 	}
-	r.Kept = make([][]int, len(articles))
-	for i, a := range articles {
-		r.Kept[i] = l.keep(c.Arm, round, a, r.candidates(i))
-	}
+	r.Kept = l.keepAll(c.Arm, round, r)
 	return r, l.learn(ctx, c, round, r)
+}
+
+// keepAll chooses the self-edits that the model is finetuned on: article by
+// article, as the kind of task does, or by another policy.
+func (l *Lab) keepAll(arm string, round int, r *Round) [][]int {
+	kept := make([][]int, len(r.Articles))
+	candidates, opts := make([][]Candidate, len(r.Articles)), make([]SelectOptions, len(r.Articles))
+	for i, a := range r.Articles {
+		candidates[i] = r.candidates(i)
+		kept[i] = l.keep(arm, round, a, candidates[i])
+		opts[i] = l.selectOptions(arm, round, a)
+	}
+	if l.Settings.Outer.Select == SelectBest {
+		return kept
+	}
+	return SelectAll(l.Settings.Outer.Select, candidates, opts, l.Settings.Outer.Share)
 }
 
 // keep chooses the best self-edits of an article.
 func (l articles) keep(arm string, round int, a Article, edits []Candidate) []int {
+	return Select(edits, l.selectOptions(arm, round, a))
+}
+
+func (l *Lab) selectOptions(arm string, round int, a Article) SelectOptions {
 	opt := SelectOptions{Best: l.Settings.Outer.Keep, SkipTied: l.Settings.Outer.SkipTied}
 	if l.Settings.Outer.Ties == "draw" {
 		opt.Draw = func(edit int) uint64 {
 			return philox.NewStream(l.key(philox.PurposeBreakTie, arm, round, a.ID, edit, 0)).Uint64()
 		}
 	}
-	return Select(edits, opt)
+	return opt
 }
 
 // Imitate is the control of Reinforce: it keeps as many self-edits of as many
@@ -105,34 +124,6 @@ func (r *Round) candidates(article int) []Candidate {
 		}
 	}
 	return out
-}
-
-// reward measures every self-edit of a round: the score of its adapters over
-// the inner seeds. Blank ones are not trained on; they keep a zero score.
-func (l *Lab) reward(ctx context.Context, c *Chain, round int, r *Round) ([][]Score, error) {
-	var trials []Trial
-	for i, a := range r.Articles {
-		for e, edit := range r.Edits[i] {
-			for seed := range l.Settings.Inner.Seeds {
-				trials = append(trials, Trial{Article: a, Edit: e, Seed: seed, Sequences: l.sequences(a, edit.Text)})
-			}
-		}
-	}
-	outcomes, err := l.Test(ctx, phaseName("rewards", c.Arm, round), c.current, trials)
-	if err != nil {
-		return nil, err
-	}
-	rewards := make([][]Score, len(r.Articles))
-	for i := range r.Articles {
-		rewards[i] = make([]Score, len(r.Edits[i]))
-		for e := range r.Edits[i] {
-			for range l.Settings.Inner.Seeds {
-				rewards[i][e] = rewards[i][e].Plus(ScoreOf(outcomes[0].Right))
-				outcomes = outcomes[1:]
-			}
-		}
-	}
-	return rewards, nil
 }
 
 // sequences returns what an inner update trains on for a self-edit; the passage

@@ -41,10 +41,11 @@ type Values struct {
 	Title, Context  string // the passage: {title}, {context}
 	Topic, Question string // the question: {topic} is the article's title, {question} see Fill
 	Gold, Pred      string // the grading: the gold answer and the given one
+	Edit            string // the self-edit to be scored: {edit}
 }
 
-// Fill replaces {title}, {context}, {topic}, {question}, {gold} and {pred} in a
-// single pass: braces within the values stay as they are, and so does every
+// Fill replaces {title}, {context}, {topic}, {question}, {gold}, {pred} and {edit} in
+// a single pass: braces within the values stay as they are, and so does every
 // other brace of the template. The given answer is trimmed of white space, the
 // rest is not. In a template without {topic}, a question with a topic stands as
 // TopicQuestion writes it.
@@ -56,7 +57,7 @@ func Fill(template string, v Values) string {
 	return strings.NewReplacer(
 		"{title}", v.Title, "{context}", v.Context,
 		"{topic}", v.Topic, "{question}", question,
-		"{gold}", v.Gold, "{pred}", strings.TrimSpace(v.Pred),
+		"{gold}", v.Gold, "{pred}", strings.TrimSpace(v.Pred), "{edit}", strings.TrimSpace(v.Edit),
 	).Replace(template)
 }
 
@@ -83,6 +84,7 @@ type Prompts struct {
 	AnswerBase string
 	AnswerChat ChatTemplate
 	GradeChat  ChatTemplate
+	RubricChat ChatTemplate
 }
 
 //go:embed prompts/*.txt
@@ -104,9 +106,10 @@ func DefaultPrompts() Prompts {
 }
 
 // PromptNames lists the prompts that can be replaced: KIND.base.txt and
-// KIND.chat.txt for each kind, answer.base.txt, answer.chat.txt, grade.chat.txt.
+// KIND.chat.txt for each kind, answer.base.txt, answer.chat.txt, grade.chat.txt,
+// rubric.chat.txt.
 func PromptNames() []string {
-	names := []string{"answer.base.txt", "answer.chat.txt", "grade.chat.txt"}
+	names := []string{"answer.base.txt", "answer.chat.txt", "grade.chat.txt", "rubric.chat.txt"}
 	for _, k := range Kinds() {
 		if k != KindNone {
 			names = append(names, string(k)+".base.txt", string(k)+".chat.txt")
@@ -160,6 +163,8 @@ func required(subject string) []string {
 		return []string{"{question}"}
 	case "grade":
 		return []string{"{question}", "{gold}", "{pred}"}
+	case "rubric":
+		return []string{"{context}", "{edit}"}
 	}
 	return []string{"{title}", "{context}"}
 }
@@ -188,6 +193,8 @@ func (p *Prompts) set(name, text string) error {
 		p.AnswerChat = chat
 	case "grade":
 		p.GradeChat = chat
+	case "rubric":
+		p.RubricChat = chat
 	default:
 		p.EditChat = with(p.EditChat, Kind(subject), chat)
 	}

@@ -3,6 +3,8 @@ package seal
 import (
 	"cmp"
 	"fmt"
+	"math"
+	"math/big"
 	"slices"
 	"strings"
 )
@@ -49,6 +51,77 @@ func Select(edits []Candidate, opt SelectOptions) []int {
 		return nil
 	}
 	return ranked[:min(max(opt.Best, 0), len(ranked))]
+}
+
+// Policies of SelectAll, the values of outer.select.
+const (
+	SelectBest      = "best"       // the best of each passage, see Select
+	SelectAboveMean = "above_mean" // every edit above the mean of its passage
+	SelectTopShare  = "top_share"  // the best share of all edits of all passages
+)
+
+// SelectAll returns the indices of the edits to keep of every passage, best
+// first. opt[i] is for passage i; Best counts under SelectBest alone. Equal
+// rewards across passages go to the lower draw, or the earlier passage.
+func SelectAll(policy string, passages [][]Candidate, opt []SelectOptions, share float64) [][]int {
+	kept := make([][]int, len(passages))
+	if policy == SelectBest {
+		for i, edits := range passages {
+			kept[i] = Select(edits, opt[i])
+		}
+		return kept
+	}
+	type place struct {
+		passage, edit int
+		draw          uint64
+	}
+	var all []place
+	for i, edits := range passages {
+		ranked := opt[i]
+		ranked.Best = len(edits)
+		order := Select(edits, ranked)
+		if policy == SelectAboveMean {
+			kept[i] = aboveMean(edits, order)
+			continue
+		}
+		for _, e := range order {
+			at := place{passage: i, edit: e}
+			if opt[i].Draw != nil {
+				at.draw = opt[i].Draw(e)
+			}
+			all = append(all, at)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b place) int {
+		return cmp.Or(passages[b.passage][b.edit].Score.Compare(passages[a.passage][a.edit].Score), cmp.Compare(a.draw, b.draw))
+	})
+	for _, at := range all[:int(math.Ceil(share*float64(len(all))))] {
+		kept[at.passage] = append(kept[at.passage], at.edit)
+	}
+	return kept
+}
+
+// aboveMean keeps the edits of order whose accuracy is above the mean of all in
+// it, compared exactly.
+func aboveMean(edits []Candidate, order []int) []int {
+	sum := new(big.Rat)
+	accuracy := func(e int) *big.Rat {
+		s := edits[e].Score
+		if s.Asked == 0 {
+			return new(big.Rat)
+		}
+		return big.NewRat(int64(s.Correct), int64(s.Asked))
+	}
+	for _, e := range order {
+		sum.Add(sum, accuracy(e))
+	}
+	var kept []int
+	for _, e := range order {
+		if above := new(big.Rat).Mul(accuracy(e), big.NewRat(int64(len(order)), 1)); above.Cmp(sum) > 0 {
+			kept = append(kept, e)
+		}
+	}
+	return kept
 }
 
 // Record is one example of the outer finetuning.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -183,6 +184,19 @@ func (s Settings) Validate() error {
 	}
 	if s.Edits.Kind == "none" && s.Edits.File != "" {
 		errs = append(errs, fmt.Errorf("edits.file: got %s, expected none with edits.kind none", quote(s.Edits.File)))
+	}
+	if slices.Contains(s.Outer.Compare, s.Outer.Reward) {
+		errs = append(errs, fmt.Errorf("outer.compare: got %s, which is outer.reward already", s.Outer.Reward))
+	}
+	asks := s.Eval.Grader == "endpoint" || s.Outer.Rounds > 0 && (s.Outer.Reward == "rubric" || slices.Contains(s.Outer.Compare, "rubric"))
+	if asks && (s.Judge.URL == "" || s.Judge.Model == "") {
+		errs = append(errs, fmt.Errorf("judge.url and judge.model: got %q and %q, expected both where a judge is asked (eval.grader=endpoint, or rubric among the rewards)", s.Judge.URL, s.Judge.Model))
+	}
+	if s.Eval.Grader == "command" && strings.TrimSpace(s.Judge.Command) == "" {
+		errs = append(errs, fmt.Errorf("judge.command: got nothing, expected a command with eval.grader=command"))
+	}
+	if slices.Contains(s.Continual.Keep, "routed") && len(s.Continual.Keep) > 1 {
+		errs = append(errs, fmt.Errorf("continual.keep: got routed with others, expected it alone: its adapters never meet"))
 	}
 	return errors.Join(errs...)
 }

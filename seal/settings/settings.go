@@ -21,6 +21,10 @@ type Settings struct {
 	Eval  Eval  `yaml:"eval"`
 	Outer Outer `yaml:"outer"`
 	Run   Run   `yaml:"run"`
+
+	Judge     Judge     `yaml:"judge"`
+	Continue  Continue  `yaml:"continue"`
+	Continual Continual `yaml:"continual"`
 }
 
 // Data says where articles with their questions come from.
@@ -86,7 +90,7 @@ type Eval struct {
 	Prompt       string   `yaml:"prompt" doc:"file that replaces the answer prompt"`
 	MaxTokens    int      `yaml:"max_tokens" is:"[1,)" doc:"longest answer, in tokens; answers are greedy (paper: 64)"`
 	Stop         []string `yaml:"stop" doc:"texts that end an answer, besides the end-of-text token"`
-	Grader       string   `yaml:"grader" is:"match|exact" doc:"who judges answers; match: a normalised comparison with the gold answer; exact: equality"`
+	Grader       string   `yaml:"grader" is:"match|learned|exact|endpoint|command" doc:"who judges answers; match: a normalised comparison with the gold answer; learned: trees fitted to GPT-4.1's verdicts, the least biased offline; exact: equality; endpoint and command: see judge.url and judge.command"`
 	Controls     []string `yaml:"controls" is:"|passage_only_matched|passage_only_steps|shuffled" doc:"rows beyond the paper's: the passage repeated for as many tokens, or steps, as the base model's self-edits; rewards permuted within each passage"`
 	Permutations int      `yaml:"permutations" is:"[1,)" doc:"permutations of the rewards that the shuffled control averages over"`
 	Resamples    int      `yaml:"resamples" is:"[100,)" doc:"bootstrap resamples over articles for the intervals"`
@@ -94,12 +98,16 @@ type Eval struct {
 
 // Outer is the reinforcement of the model that writes self-edits (ReST-EM).
 type Outer struct {
-	Rounds   int    `yaml:"rounds" is:"[0,)" doc:"rounds of reinforcement; 0 evaluates the base model alone (paper: 2)"`
-	Articles int    `yaml:"articles" is:"[1,)" doc:"training articles per round (paper: 50)"`
-	Contexts string `yaml:"contexts" is:"same|next" doc:"articles of a later round: the first round's, or the next ones, starting over at the end (published runs: next)"`
-	Keep     int    `yaml:"keep" is:"[1,)" doc:"best self-edits kept per article (paper: 1)"`
-	Ties     string `yaml:"ties" is:"earlier|draw" doc:"of self-edits with equal rewards: the earlier one, or one drawn from the seed (paper: earlier)"`
-	SkipTied bool   `yaml:"skip_tied" doc:"leave out articles whose self-edits all have the same reward"`
+	Rounds   int      `yaml:"rounds" is:"[0,)" doc:"rounds of reinforcement; 0 evaluates the base model alone (paper: 2)"`
+	Articles int      `yaml:"articles" is:"[1,)" doc:"training articles per round (paper: 50)"`
+	Contexts string   `yaml:"contexts" is:"same|next" doc:"articles of a later round: the first round's, or the next ones, starting over at the end (published runs: next)"`
+	Reward   string   `yaml:"reward" is:"accuracy|loss|rubric" doc:"what a self-edit is kept for; accuracy: of answers after the update; loss: how likely the gold answers are after it, without generating; rubric: what a judge thinks of its text, without an update (paper: accuracy)"`
+	Compare  []string `yaml:"compare" is:"|accuracy|loss|rubric" doc:"further rewards measured only to compare the rankings they give"`
+	Select   string   `yaml:"select" is:"best|above_mean|top_share" doc:"self-edits kept: the best outer.keep of each article, all above their article's mean, or the best share of all (paper: best)"`
+	Share    float64  `yaml:"share" is:"(0,1]" doc:"share kept by top_share"`
+	Keep     int      `yaml:"keep" is:"[1,)" doc:"best self-edits kept per article (paper: 1)"`
+	Ties     string   `yaml:"ties" is:"earlier|draw" doc:"of self-edits with equal rewards: the earlier one, or one drawn from the seed (paper: earlier)"`
+	SkipTied bool     `yaml:"skip_tied" doc:"leave out articles whose self-edits all have the same reward"`
 	Finetune `yaml:",inline"`
 }
 
@@ -110,6 +118,45 @@ type Run struct {
 	MaxAdapters    int    `yaml:"max_adapters" is:"[1,)" free:"true" doc:"adapters trained at once; bounds memory, changes no result"`
 	Recompute      bool   `yaml:"recompute" free:"true" doc:"compute activations again in the backward pass instead of keeping them: less memory, a third more work, the same results"`
 	MaxDecodes     int    `yaml:"max_decodes" is:"[1,)" free:"true" doc:"sequences generated at once; bounds memory, changes no result"`
+}
+
+// Judge is a language model behind an endpoint, or a user's command, that grades
+// answers or scores self-edits.
+type Judge struct {
+	URL         string  `yaml:"url" doc:"OpenAI-compatible endpoint, as in https://host/v1"`
+	Model       string  `yaml:"model" doc:"model to ask there (paper: gpt-4.1)"`
+	KeyEnv      string  `yaml:"key_env" free:"true" doc:"environment variable that holds the key; the key itself is written nowhere"`
+	Prompt      string  `yaml:"prompt" doc:"file that replaces the grading prompt"`
+	Batch       int     `yaml:"batch" is:"[1,)" doc:"answers asked about in one chat (paper: 1)"`
+	MaxTokens   int     `yaml:"max_tokens" is:"[1,)" doc:"longest reply to one answer, in tokens"`
+	Unclear     string  `yaml:"unclear" is:"error|wrong" doc:"a reply that stays without a yes or no: ends the run, or counts as a no"`
+	Concurrency int     `yaml:"concurrency" is:"[1,)" free:"true" doc:"chats asked at once"`
+	Retries     int     `yaml:"retries" is:"[0,)" free:"true" doc:"further tries of a chat that fails for a while"`
+	Timeout     float64 `yaml:"timeout" is:"(0,)" free:"true" doc:"seconds to wait for a reply"`
+	PriceIn     float64 `yaml:"price_in" is:"[0,)" free:"true" doc:"price of a million prompt tokens, for the report"`
+	PriceOut    float64 `yaml:"price_out" is:"[0,)" free:"true" doc:"price of a million reply tokens, for the report"`
+	Command     string  `yaml:"command" doc:"shell command that reads {id, question, gold, answer} and writes {id, correct}, one JSON object a line"`
+}
+
+// Continue is continued pretraining: one update from many passages. LoRA's rank,
+// alpha and layers, the optimiser and the schedule are those of the inner update.
+type Continue struct {
+	Train      string  `yaml:"train" is:"lora|all" doc:"what is trained: an adapter, or all parameters (the paper's table)"`
+	LR         float64 `yaml:"lr" is:"(0,)" doc:"learning rate at its peak (reference: 1e-3 for lora)"`
+	Epochs     int     `yaml:"epochs" is:"[1,)" doc:"passes over all sequences (reference: 3)"`
+	BatchSize  int     `yaml:"batch_size" is:"[1,)" doc:"sequences per optimiser step (reference: 4 to 8)"`
+	Edits      int     `yaml:"edits" is:"[0,)" doc:"self-edits used per passage; 0: the passages alone (paper: 5)"`
+	Checkpoint int     `yaml:"checkpoint" is:"[1,)" free:"true" doc:"optimiser steps between checkpoints"`
+}
+
+// Continual is a sequence of self-edits, each merged before the next.
+type Continual struct {
+	Sequences int      `yaml:"sequences" is:"[1,)" doc:"sequences of passages (published: 8 runs of 8)"`
+	Length    int      `yaml:"length" is:"[1,)" doc:"passages, each with one update, in a sequence (paper: 8)"`
+	Keep      []string `yaml:"keep" is:"|replay|kl|orthogonal|routed" doc:"what is done against forgetting; replay: some earlier self-edits are trained on again; kl: a penalty for leaving the model before the update, on its own samples; orthogonal: adapters apart from earlier ones; routed: an adapter per passage, chosen by the question's words (paper: nothing)"`
+	Replay    float64  `yaml:"replay" is:"(0,)" doc:"replayed sequences for each new one"`
+	KLWeight  float64  `yaml:"kl_weight" is:"(0,)" doc:"weight of a token of the model's own samples against a new one"`
+	KLSamples int      `yaml:"kl_samples" is:"[1,)" doc:"samples of the model before the update for each earlier passage, begun with its title"`
 }
 
 // Default returns the paper's settings for knowledge incorporation, one passage
@@ -139,9 +186,13 @@ func Default() Settings {
 		Inner: Inner{Finetune: inner, MaxTokens: 2048, Seeds: 3, EvalSeeds: 1},
 		Eval:  Eval{MaxTokens: 64, Grader: "match", Permutations: 1, Resamples: 10000},
 		Outer: Outer{
-			Rounds: 2, Articles: 50, Contexts: "next", Keep: 1, Ties: "earlier",
+			Rounds: 2, Articles: 50, Contexts: "next", Reward: "accuracy", Select: "best", Share: 0.2, Keep: 1, Ties: "earlier",
 			Finetune: outer,
 		},
 		Run: Run{MaxBatchTokens: 4096, MaxAdapters: 16, MaxDecodes: 64},
+
+		Judge:     Judge{KeyEnv: "OPENAI_API_KEY", Batch: 1, MaxTokens: 16, Unclear: "error", Concurrency: 8, Retries: 8, Timeout: 60},
+		Continue:  Continue{Train: "lora", LR: 1e-3, Epochs: 3, BatchSize: 4, Edits: 5, Checkpoint: 100},
+		Continual: Continual{Sequences: 8, Length: 8, Replay: 1, KLWeight: 1, KLSamples: 4},
 	}
 }

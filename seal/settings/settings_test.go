@@ -279,7 +279,8 @@ func TestDiff(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff([]string{"run.max_batch_tokens", "run.max_adapters", "run.recompute", "run.max_decodes"}, Free()); d != "" {
+	if d := cmp.Diff([]string{"run.max_batch_tokens", "run.max_adapters", "run.recompute", "run.max_decodes",
+		"judge.key_env", "judge.concurrency", "judge.retries", "judge.timeout", "judge.price_in", "judge.price_out", "continue.checkpoint"}, Free()); d != "" {
 		t.Error(d)
 	}
 }
