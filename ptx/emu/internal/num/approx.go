@@ -193,7 +193,7 @@ func sinQuarter(x float64, turn int) float64 {
 func tanh(x float64) float64 {
 	a := math.Abs(x)
 	switch {
-	case x != x:
+	case x != x || x == 0:
 		return x
 	case a < 1./8:
 		q := float64(x * x)

@@ -146,7 +146,7 @@ func (m MinMax) pick(a, b, sign, inf uint64) uint64 {
 	}
 	switch {
 	case an && bn, m.NaN && (an || bn):
-		return sign - 1
+		return sign - 1 // canonical, without the product's sign
 	case an:
 		a = b
 	case bn:

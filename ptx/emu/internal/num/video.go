@@ -1,6 +1,9 @@
 package num
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Scalar video instructions: PTX ISA 9.7.18.1.
 
@@ -111,6 +114,9 @@ func (v Video) Do(a, b, c uint32) uint32 {
 		}
 		if v.Op == VShl {
 			t = ta << n
+			if v.Sat && t>>n != ta { // 32 bits by 32 pass the top of 64
+				t = math.MaxInt64
+			}
 		} else {
 			t = ta >> n
 		}

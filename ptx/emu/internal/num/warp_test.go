@@ -31,7 +31,7 @@ func TestWarp(t *testing.T) {
 	for l := Generic; l <= have; l++ {
 		Vectors = l
 		for _, o := range ops {
-			for range 3000 {
+			for range 1000 {
 				var a, b, d [32]uint32
 				for i := range a {
 					e := r.IntN(256)
