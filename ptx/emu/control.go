@@ -62,7 +62,10 @@ func init() {
 
 func runNop(x *exec, in *inst) {}
 
-func runYield(x *exec, in *inst) { x.stop = stopYield }
+func runYield(x *exec, in *inst) {
+	x.w.tries++
+	x.stop = stopYield
+}
 
 func runTrap(x *exec, in *inst) {
 	x.fail(in, firstLane(x.mask), "the kernel executed trap")
@@ -218,7 +221,7 @@ func (x *exec) wait(r *rec) bool {
 		r.listed = true
 		x.w.recs = append(x.w.recs, r)
 	}
-	r.since = x.w.steps
+	r.since, r.tries = x.w.steps, x.w.tries
 	x.endGroup()
 	return true
 }
@@ -376,8 +379,8 @@ func (p paramVar) arg() callArg {
 // copyParam copies a parameter between frames of a warp.
 func (x *exec) copyParam(df *frame, d callArg, sf *frame, s callArg, m uint32) {
 	mem := x.w.local.data
-	for ; m != 0; m &= m - 1 {
-		l := firstLane(m)
+	for k := m; k != 0; k &= k - 1 {
+		l := firstLane(k)
 		base := l * x.w.stride
 		switch {
 		case !d.isReg && !s.isReg:
@@ -400,9 +403,10 @@ func (x *exec) copyParam(df *frame, d callArg, sf *frame, s callArg, m uint32) {
 	}
 	if x.san != nil {
 		if d.isReg && s.isReg {
-			df.def[df.shadow(d.reg)] = sf.def[sf.shadow(s.reg)]
+			a := df.shadow(d.reg)
+			df.def[a] = df.def[a]&^m | sf.def[sf.shadow(s.reg)]&m
 		} else if d.isReg {
-			df.def[df.shadow(d.reg)] = fullMask
+			df.def[df.shadow(d.reg)] |= m
 		}
 		if hooksParam != nil && !d.isReg {
 			hooksParam(x, int(df.base)+d.off, int(sf.base)+s.off, min(d.size, s.size), s.isReg)

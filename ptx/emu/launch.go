@@ -230,8 +230,9 @@ func argBytes(a any) ([]byte, error) {
 // given by the seed. So results do not depend on the number of workers.
 const (
 	firstResident = 16
-	maxResident   = 512
-	roundSteps    = 1 << 18
+	roundSteps    = 1 << 18 // warp-instructions
+	shortRound    = 1 << 14
+	patientRounds = 64 // in which no block ends, before more of them begin
 )
 
 func (l *launch) execute() error {
@@ -254,7 +255,8 @@ func (l *launch) execute() error {
 	if !l.layout.ordered && l.nunits > 1 {
 		return l.runIndependent(execs)
 	}
-	next, limit := 0, firstResident
+	next, limit, fruitless := 0, firstResident, 0
+	short := false
 	var active []*unit
 	for {
 		for len(active) < limit && next < l.nunits {
@@ -275,13 +277,16 @@ func (l *launch) execute() error {
 			x.parallel = !alone
 			stops[i] = u.run(roundSteps)
 		}
-		if workers == 1 {
+		// Rounds that stop soon are not worth waking others.
+		before := l.total(execs)
+		if workers == 1 || short {
 			for i := range active {
 				step(execs[0], i)
 			}
 		} else {
 			l.each(execs, len(active), step)
 		}
+		short = l.total(execs)-before < shortRound
 		for _, u := range active {
 			if u.err != nil {
 				return u.err
@@ -327,9 +332,13 @@ func (l *launch) execute() error {
 		}
 		clear(active[len(kept):])
 		active = kept
-		// A block that runs long may wait for one that has not begun.
-		if exhausted > 0 || finished == len(stops) {
-			limit = min(2*limit, max(maxResident, l.nunits))
+		// Blocks that run long may wait for one that has not begun.
+		if fruitless++; finished > 0 {
+			fruitless = 0
+		}
+		if exhausted > 0 || finished == len(stops) || fruitless == patientRounds {
+			fruitless = 0
+			limit = min(2*limit, l.nunits)
 		}
 	}
 }

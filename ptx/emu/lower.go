@@ -709,6 +709,9 @@ func (lw *lowerer) finish() {
 	f := lw.fn
 	f.code = lw.code
 	f.local = alignUp(lw.local, 16)
+	if !f.src.Entry {
+		f.local = max(f.local, minFrame)
+	}
 	f.shadowP = int32(f.n32 + f.n64)
 	base := [3]int32{0, int32(f.n32), int32(f.n32 + f.n64)}
 	number := func(list []int32) {
@@ -774,6 +777,9 @@ func (lw *lowerer) finish() {
 	}
 	reconverge(f)
 }
+
+// minFrame is the least that a call takes of the stack, so that recursion ends.
+const minFrame = 64
 
 // What registers hold that nobody wrote.
 const (

@@ -275,6 +275,7 @@ func runAtom(x *exec, in *inst) {
 	if x.parallel && x.waitTurn(in, &o.memOp) {
 		return
 	}
+	x.w.tries++
 	rest := x.mask
 	size := o.elem * o.count
 	for rest != 0 {

@@ -491,6 +491,9 @@ func runLoad32(x *exec, in *inst) {
 	if x.parallel && in.flags&flagOrdered != 0 && x.waitTurn(in, m) {
 		return
 	}
+	if m.order != orderWeak {
+		x.w.tries++
+	}
 	d := &x.r32[m.regs[0]]
 	rest := x.mask
 	for rest != 0 {
@@ -530,6 +533,9 @@ func runLoad(x *exec, in *inst) {
 	x.addresses(m)
 	if x.parallel && in.flags&flagOrdered != 0 && x.waitTurn(in, m) {
 		return
+	}
+	if m.order != orderWeak {
+		x.w.tries++
 	}
 	rest := x.mask
 	size := m.elem * m.count

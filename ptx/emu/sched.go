@@ -21,7 +21,8 @@ const (
 	roundRobinTurn  = 48
 	randomTurn      = 24
 	adversarialTurn = 3000
-	joinPatience    = 4096 // instructions of its warp that a group waits at a point of reconvergence
+	joinPatience    = 1 << 16 // instructions of its warp that lanes wait at a point of reconvergence,
+	tryPatience     = 16      // fewer where others may be waiting for them
 )
 
 func (s *scheduler) add(g *group) {
@@ -174,13 +175,14 @@ func (u *unit) run(n int64) stopReason {
 		case stopOrdered:
 			x.leave()
 			u.parked = g
+			g.w.impatient()
 			return stopOrdered
 		case stopFault:
 			u.err = x.err
 			return stopFault
 		}
-		if w := g.w; len(w.recs) > 0 {
-			w.impatient()
+		if g.w.recs != nil {
+			g.w.impatient()
 		}
 		if x.warpInsts >= end {
 			return stopYield
@@ -197,7 +199,7 @@ func (u *unit) run(n int64) stopReason {
 // others of their warp may spin until they act.
 func (w *warp) impatient() {
 	for i := 0; i < len(w.recs); i++ {
-		if r := w.recs[i]; w.steps-r.since > joinPatience {
+		if r := w.recs[i]; w.steps-r.since > joinPatience || w.tries-r.tries > tryPatience {
 			w.b.u.sched.add(w.letGo(r))
 			i--
 		}

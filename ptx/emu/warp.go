@@ -70,7 +70,7 @@ type warp struct {
 	freeGroups []*group
 	colls      []*collective // incomplete
 	steps      int64
-	tries      int64 // instructions by which a lane may be waiting for another: atomics, strong loads
+	tries      int64  // instructions by which a lane may be waiting for another: atomics, strong loads
 	atBar      uint32 // lanes that arrived at the cluster barrier in its current phase
 	inflight   bool   // wgmma uses registers: each instruction is checked for touching them
 	async      any    // state of asynchronous copies, owned by async_*.go
