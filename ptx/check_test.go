@@ -169,7 +169,7 @@ func TestTargetRunsOn(t *testing.T) {
 			t.Errorf("%s on %d: %v", tt.target, tt.cc, got)
 		}
 	}
-	for _, s := range []string{"", "sm_", "sm_8", "sm_80x", "sm_1000", "sm_a", "compute_80", "sm_-8"} {
+	for _, s := range []string{"", "sm_", "sm_8", "sm_80x", "sm_1000", "sm_a", "compute_80", "sm_-8", "sm_08"} {
 		if got, err := ParseTarget(s); err == nil {
 			t.Errorf("%q is %v, an error is expected", s, got)
 		}

@@ -232,7 +232,7 @@ func ParseTarget(s string) (Target, error) {
 	if c := digits[len(digits)-1]; c == 'a' || c == 'f' {
 		t.Class, digits = c, digits[:len(digits)-1]
 	}
-	if len(digits) < 2 || len(digits) > 3 {
+	if len(digits) < 2 || len(digits) > 3 || digits[0] == '0' {
 		return Target{}, bad
 	}
 	for i := range len(digits) {
