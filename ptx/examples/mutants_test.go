@@ -28,7 +28,7 @@ func mutantRungs() [][]*problem {
 	for _, n := range []int{1203, 768, 193} {
 		sum = append(sum, sumProblem(Sum{Warps: 3}, n, 2))
 	}
-	for _, s := range [][2]int{{41, 70}, {35, 48}, {48, 35}, {52, 60}, {60, 52}} {
+	for _, s := range [][2]int{{41, 70}, {35, 48}, {48, 35}, {52, 60}, {60, 52}, {36, 42}} {
 		transpose = append(transpose, transposeProblem(Transpose{Rows: 8}, s[0], s[1]))
 	}
 	for _, s := range [][2]int{{24, 200}, {6, 96}, {2, 1}, {6, 30}} {
@@ -71,7 +71,7 @@ const resultFile = "testdata/mutants.txt"
 // survivor must be in that file, with the reason why it is no defect.
 func TestMutants(t *testing.T) {
 	all := os.Getenv("SELKIE_MUTANTS") == "all"
-	const sample = 60 // of each rung
+	const sample = 24 // of each rung
 	probe := mutantRungs()[2]
 	for _, m := range mutate.All(probe[0].module) {
 		if m.Kind == "drop barrier" && !strings.HasPrefix(killed(probe, m), "finding: race") {
@@ -96,7 +96,8 @@ rungs:
 					t.Logf("%s: the emulator does not have all of its instructions yet", p.name)
 					continue rungs
 				}
-				t.Fatalf("%s without a mutant: %v", p.name, err)
+				t.Errorf("%s without a mutant: %v", p.name, err)
+				continue rungs
 			}
 		}
 		ms := mutate.All(ps[0].module)

@@ -158,6 +158,9 @@ func (p *problem) run(m *ptx.Module, cfg emu.Config) error {
 	if err := mod.Launch(l, args...); err != nil {
 		return fmt.Errorf("launch: %w", err)
 	}
+	if f := dev.Findings(); len(f) > 0 {
+		return fmt.Errorf("finding: %v", f[0])
+	}
 	for _, a := range p.args {
 		b, ok := a.(*buffer)
 		if m, isMap := a.(tensorMap); isMap {
