@@ -134,7 +134,7 @@ func runMatrix(x *exec, in *inst) {
 				if o.trans {
 					a, b = 8*q+2*(lane&3), 8*q+2*(lane&3)+1
 				}
-				got |= loaded >> a & loaded >> b & 1 << lane
+				got |= (loaded >> a) & (loaded >> b) & 1 << lane
 			}
 			s = x.f.fn.shadowOf(s)
 			x.def[s] = x.def[s]&^x.mask | got&x.mask

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/selkie-ml/selkie/ptx"
 	"github.com/selkie-ml/selkie/ptx/emu/internal/race"
 	"github.com/selkie-ml/selkie/ptx/emu/internal/shadow"
 )
@@ -80,6 +81,7 @@ func init() {
 	hooksFree = func(d *Device, s *segment) { s.san = nil }
 	hooksClose = reportLeaks
 	hooksParam = copyParamShadow
+	hooksGrow = growShadow
 }
 
 func newWatch(l *launch) sanitizer {
@@ -91,6 +93,9 @@ func newWatch(l *launch) sanitizer {
 		l.dev.san = dw
 	}
 	s.used = &dw.used
+	for _, f := range l.kernel.mod.byAddr {
+		markGuesses(f)
+	}
 	for _, seg := range l.table.list {
 		sh, ok := seg.san.(*segShadow)
 		if !ok {
@@ -251,6 +256,9 @@ func (s *watch) access(x *exec, a *access) uint32 {
 		op.Kind = race.Atomic
 		op.Scope, strong = max(race.Scope(a.scope), race.CTA), true
 	}
+	if a.kind == accLoad && a.in.flags&flagGuess != 0 && a.order == orderWeak {
+		op.Scope = race.System
+	}
 	if a.order != orderWeak && !strong {
 		op.Scope, strong = race.Scope(a.scope), true
 		if a.scope == scopeNone {
@@ -407,6 +415,63 @@ func copyParamShadow(x *exec, dst, src, n int, fromReg bool) {
 			sh.init.Copy(uint64(base+dst), sh.init, uint64(base+src), uint64(n))
 		}
 	}
+}
+
+// flagGuess marks plain loads of what a compare-and-swap then compares with: the first guess of
+// a loop, which races by the letter, but is checked by the swap. CUDA's own guide writes such loops.
+const flagGuess instFlags = 1 << 15
+
+func markGuesses(f *fn) {
+	type place struct {
+		base ptx.Operand
+		off  int64
+	}
+	where := func(op ptx.Operand) (place, bool) {
+		m, ok := op.(ptx.Mem)
+		if !ok || m.Coords != nil {
+			return place{}, false
+		}
+		switch m.Base.(type) {
+		case ptx.Reg, ptx.Sym:
+			return place{m.Base, m.Offset}, true
+		}
+		return place{}, false
+	}
+	var swapped map[place]bool
+	for i := range f.code {
+		if in := f.code[i].src; in != nil && in.Op == "atom" && len(in.Args) == 4 && hasMod(in, "cas") {
+			if p, ok := where(in.Args[1]); ok {
+				if swapped == nil {
+					swapped = map[place]bool{}
+				}
+				swapped[p] = true
+			}
+		}
+	}
+	if swapped == nil {
+		return
+	}
+	for i := range f.code {
+		in := &f.code[i]
+		if in.src != nil && in.src.Op == "ld" && len(in.src.Args) == 2 {
+			if p, ok := where(in.src.Args[1]); ok && swapped[p] {
+				in.flags |= flagGuess
+			}
+		}
+	}
+}
+
+// growShadow lays the shadow of local memory out anew.
+func growShadow(w *warp, from, to int) {
+	sh, _ := w.local.san.(*segShadow)
+	if sh == nil || sh.init == nil {
+		return
+	}
+	init := shadow.New(to * warpSize)
+	for l := range warpSize {
+		init.Copy(uint64(l*to), sh.init, uint64(l*from), uint64(from))
+	}
+	sh.init = init
 }
 
 // storedByte is byte i of what a lane of the current store writes.
