@@ -443,7 +443,7 @@ func (l *launch) budgetError(active []*unit) error {
 func (l *launch) newExec() *exec {
 	x := &exec{l: l, san: l.san, frames: make([][]*frame, len(l.kernel.mod.byAddr))}
 	if l.prof != nil {
-		x.prof = l.prof.newUnit()
+		x.prof = l.prof.newUnit(x)
 	}
 	return x
 }

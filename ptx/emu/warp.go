@@ -157,7 +157,6 @@ type inst struct {
 	uses, sets []int32 // shadow numbers of the registers read and written
 	addr       []int32 // shadow numbers of the registers that hold addresses
 	sink       undefinedUse
-	cost       *instCost
 	counts     uint8 // 1: counts as an executed instruction
 }
 
