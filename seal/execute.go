@@ -43,12 +43,9 @@ type Options struct {
 // with the same files. Inputs that cannot be used leave no folder, so that the
 // next attempt may have other settings.
 func Execute(ctx context.Context, dir string, s settings.Settings, in Inputs, opt Options) (*Experiment, error) {
-	lab, err := NewLab(s, in.Tokenizer, in.Model.Config, nil)
+	lab, err := newLabFor(s, in)
 	if err != nil {
 		return nil, err
-	}
-	if in.Prompts != nil {
-		lab.Prompts = *in.Prompts
 	}
 	if in.Eval, err = lab.fitting(lab.OrderArticles(in.Eval, "eval"), s.Data.EvalArticles, "evaluation", opt.Say); err != nil {
 		return nil, err
@@ -70,6 +67,18 @@ func Execute(ctx context.Context, dir string, s settings.Settings, in Inputs, op
 	return e, errors.Join(err, run.Close())
 }
 
+// newLabFor returns a lab for a run's inputs.
+func newLabFor(s settings.Settings, in Inputs) (*Lab, error) {
+	lab, err := NewLab(s, in.Tokenizer, in.Model.Config, nil)
+	if err != nil {
+		return nil, err
+	}
+	if in.Prompts != nil {
+		lab.Prompts = *in.Prompts
+	}
+	return lab, nil
+}
+
 func (l *Lab) execute(ctx context.Context, in Inputs, opt Options) (*Experiment, error) {
 	l.sayResumed(opt)
 	e, err := l.Knowledge(ctx, in.Model, in.Train, in.Eval, in.Outside)
@@ -81,6 +90,29 @@ func (l *Lab) execute(ctx context.Context, in Inputs, opt Options) (*Experiment,
 		return nil, err
 	}
 	return e, atomicfile.WriteFile(l.Run.Path(experimentFile), append(data, '\n'))
+}
+
+// inFolder runs work in a run folder and leaves its result there as a JSON file.
+func (l *Lab) inFolder(dir string, in Inputs, opt Options, file string, work func() (any, error)) (err error) {
+	l.Run, err = journal.Open(dir, l.Settings.Marshal(), journal.Options{
+		Numerics:       fmt.Sprintf("%s, compute %v", in.Model.Device().NumericsID(), in.Model.Compute),
+		AcceptNumerics: opt.AcceptNumerics, Inputs: in.Fingerprints, Free: settings.Free(),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Run.Close()) }()
+	l.Progress = opt.Progress
+	l.sayResumed(opt)
+	result, err := work()
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(result)
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(l.Run.Path(file), append(data, '\n'))
 }
 
 // sayResumed tells what happened on opening the run folder.
@@ -98,18 +130,25 @@ func (l *Lab) sayResumed(opt Options) {
 
 // ReadExperiment returns a finished run's experiment.
 func ReadExperiment(dir string) (*Experiment, error) {
-	path := filepath.Join(dir, experimentFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no finished run here (%s is missing): let the command that began it end first", dir, experimentFile)
-	}
-	if err != nil {
+	var e Experiment
+	if err := readResult(dir, experimentFile, &e); err != nil {
 		return nil, err
 	}
-	var e Experiment
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&e); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
 	return &e, nil
+}
+
+// readResult reads what a finished run left.
+func readResult(dir, file string, to any) error {
+	path := filepath.Join(dir, file)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: no finished run here (%s is missing): let the command that began it end first", dir, file)
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(to); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }

@@ -72,7 +72,7 @@ func (l *Lab) keepAll(arm string, round int, r *Round) [][]int {
 		kept[i] = l.keep(arm, round, a, candidates[i])
 		opts[i] = l.selectOptions(arm, round, a)
 	}
-	if l.Settings.Outer.Select == SelectBest {
+	if p := l.Settings.Outer.Select; p != SelectAboveMean && p != SelectTopShare {
 		return kept
 	}
 	return SelectAll(l.Settings.Outer.Select, candidates, opts, l.Settings.Outer.Share)

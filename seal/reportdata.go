@@ -64,7 +64,7 @@ func ReportData(title string, experiments []*Experiment, s settings.Settings, ti
 		Title: title, Unit: "passages", Level: 0.95,
 		Rows: reportRows(r.Rows), Differences: reportRows(r.Differences),
 		Rounds: roundSeries(experiments, r), Rewards: rewardDistributions(experiments),
-		Edits: editPairs(first), Verdicts: verdicts(first),
+		Edits: editPairs(first), Verdicts: verdicts(first), Tables: rewardTable(experiments, s.Outer.Reward),
 	}
 	slices.SortStableFunc(d.Rows, func(a, b report.Row) int { return displayOrder(a.Name) - displayOrder(b.Name) })
 	for _, t := range timings {

@@ -82,3 +82,15 @@ var functionWords = func() map[string]bool {
 	}
 	return set
 }()
+
+// Words returns the telling words of a text in their order, in lower case and
+// without endings: for comparing texts by what they are about.
+func Words(text string) []string {
+	var out []string
+	for _, w := range normalWords(text) {
+		if !functionWords[w] {
+			out = append(out, stemWord(w))
+		}
+	}
+	return out
+}

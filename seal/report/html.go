@@ -26,6 +26,8 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"mean":     func(d Distribution) string { return fmt.Sprintf("mean %s %%", percent(meanOf(d.Values))) },
 	"correct":  correct,
 	"label":    Row.label,
+	"shade":    shade,
+	"missing":  missing,
 	"grid":     drawGrid,
 	"solved":   solvedBy,
 }).Parse(pageText + strings.TrimSpace(gridText)))

@@ -32,6 +32,8 @@ type Data struct {
 	Verdicts    []Article      `json:"verdicts,omitempty"`
 	Timings     []Timing       `json:"timings,omitempty"`
 	Settings    []Setting      `json:"settings,omitempty"`
+	Tables      []Table        `json:"tables,omitempty"`
+	Heats       []Heat         `json:"heats,omitempty"`
 	Notes       []string       `json:"notes,omitempty"` // paragraphs a reader should know: limits, departures, what was skipped
 }
 
@@ -184,6 +186,9 @@ func (d Data) check() error {
 		if err := figure("timing "+t.What, t.Seconds); err != nil {
 			return err
 		}
+	}
+	if err := d.checkTables(); err != nil {
+		return err
 	}
 	return d.checkGrids()
 }

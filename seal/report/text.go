@@ -59,7 +59,11 @@ func Text(w io.Writer, d Data) error {
 			cells = append(cells, []string{r.label(), points(r.Mean), points(r.Low) + " to " + points(r.High), fmt.Sprint(r.N)})
 		}
 	}
-	_, err := io.WriteString(w, align(cells))
+	text := d.textTables()
+	if len(d.Rows)+len(d.Differences) > 0 || text == "" {
+		text = align(cells) + text
+	}
+	_, err := io.WriteString(w, strings.TrimPrefix(text, "\n"))
 	return err
 }
 
