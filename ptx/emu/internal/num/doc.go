@@ -5,18 +5,19 @@
 //
 //	f32        Add32 Sub32 Mul32 Fma32 Div32 Rcp32 Sqrt32, and the RN forms AddRN32 …
 //	f64        Add64 Sub64 Mul64 Fma64 Div64 Rcp64 Sqrt64
-//	f16, bf16  AddF16 SubF16 MulF16 FmaF16, AddBF16 …; x2 forms over both halves
-//	all        Min, Max (.NaN, .xorsign.abs), Abs, Neg, Compare, Testp, Copysign
-//	approx     Ex2 Lg2 Rcp Rsqrt Sqrt Div Sin Cos Tanh, RcpApprox64 RsqrtApprox64
+//	f16, bf16  AddF16 SubF16 MulF16 FmaF16, AddBF16 …; Op16 for .ftz .sat .relu and x2
+//	all        MinMax (.NaN, .xorsign.abs), Abs32, Neg32, Compare, Testp32, Copysign32
+//	approx     Ex2 Lg2 RcpApprox Rsqrt SqrtApprox DivApprox DivFull Sin Cos Tanh,
+//	           Ex2F16 TanhF16 …, RcpApprox64 RsqrtApproxFtz64 RsqrtApprox64
 //
-// Conversions: Converter compiles any cvt pair to one function; the usual pairs
-// also have functions of their own (F16ToF32, F32ToBF16, …).
+// Conversions: Cvt compiles any pair (Unary; Pair and Packed for x2 types); the usual
+// ones also have functions of their own (F16ToF32, F32ToBF16, …).
 //
-// Integers: division as a GPU divides, bit fields, funnel shifts, Lop3, Prmt,
-// Dp4a, the scalar and SIMD video instructions.
+// Integers: division as a GPU divides, MulHiS64 …, Bfe, Bfi, Bfind, Fns, Szext, Bmsk,
+// ShfL, Lop3, Prmt, Dp4a, Dp2a; video instructions: Video, Vmad, SIMD.
 //
-// Warps: WarpAdd32, WarpMul32, WarpFma32 and others work on the 32 lanes of a
-// register at once, under a lane mask; on amd64 in AVX-512 or AVX2.
+// Warps: WarpAdd32, WarpSub32, WarpMul32 and WarpFma32 (and …Ftz) work on the 32 lanes
+// of a register at once, under a lane mask; on amd64 in AVX-512 or AVX2 (see Vectors).
 //
 // Section numbers in comments are those of the PTX ISA 9.1.
 package num
