@@ -8,3 +8,5 @@ package selkie
 //go:generate go generate ./kernels/cpu/internal/gemm
 //go:generate go generate ./kernels/cpu/internal/vec
 //go:generate go generate ./ptx
+//go:generate go generate ./ptx/emu/internal/num
+//go:generate go generate ./ptx/emu/internal/mma
