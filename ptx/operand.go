@@ -45,14 +45,20 @@ func (m *match) fitOne(a *Arg, op Operand) fitResult {
 		return fitKind
 	case ArgTensor:
 		mem, ok := op.(Mem)
-		if !ok || mem.Coords == nil || mem.Sampler != nil || mem.Offset != 0 {
+		if !ok || mem.Coords == nil || mem.Offset != 0 {
 			return fitKind
 		}
-		if v := m.value("dim"); v != nil && len(mem.Coords) != int(v.Text[0]-'0') {
+		if len(mem.Coords) != m.coords() {
 			return fitCount
 		}
+		t := S32
+		if v := m.value("geom"); v != nil {
+			t = B32 // integers or floats, an array's index among them
+		} else if mem.Sampler != nil {
+			return fitKind
+		}
 		for _, c := range mem.Coords {
-			if r := fitScalar(S32, a, c); r != fitYes {
+			if r := fitScalar(t, a, c); r != fitYes {
 				return r
 			}
 		}
@@ -92,6 +98,20 @@ func (m *match) fitOne(a *Arg, op Operand) fitResult {
 		return fitYes
 	}
 	return fitKind
+}
+
+// geomCoords is how many coordinates a texture's geometry takes; some are padding.
+var geomCoords = map[string]int{"1d": 1, "2d": 2, "3d": 4, "a1d": 2, "a2d": 4, "cube": 4, "acube": 4}
+
+// coords is how many coordinates a tensor or texture is accessed with.
+func (m *match) coords() int {
+	if v := m.value("dim"); v != nil {
+		return int(v.Text[0] - '0')
+	}
+	if v := m.value("geom"); v != nil {
+		return geomCoords[v.Text]
+	}
+	return 0
 }
 
 func fitBase(base Operand) fitResult {
@@ -227,11 +247,10 @@ func (m *match) expected(a *Arg, why fitResult) string {
 		}
 		return "an address in brackets, from a .u64 or .b64 register or a variable"
 	case ArgTensor:
-		n := ""
-		if v := m.value("dim"); v != nil {
-			n = v.Text[:1] + " "
+		if m.value("geom") != nil {
+			return fmt.Sprintf("[texture or surface, {%d coordinates}]", m.coords())
 		}
-		return fmt.Sprintf("[tensor map, {%scoordinates of .s32}]", n)
+		return fmt.Sprintf("[tensor map, {%d coordinates of .s32}]", m.coords())
 	case ArgLabel:
 		return "a label"
 	case ArgTargets:

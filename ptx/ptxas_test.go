@@ -183,11 +183,7 @@ func operandFor(m *match, a *Arg, next map[string]int) string {
 		}
 		return "[%d0]"
 	case ArgTensor:
-		n := 2
-		if v := m.value("dim"); v != nil {
-			n = int(v.Text[0] - '0')
-		}
-		return "[%d0, {" + strings.TrimSuffix(strings.Repeat("%r1, ", n), ", ") + "}]"
+		return "[%d0, {" + strings.TrimSuffix(strings.Repeat("%r1, ", m.coords()), ", ") + "}]"
 	case ArgLabel:
 		return "L"
 	case ArgTargets:

@@ -81,7 +81,7 @@ const (
 	ArgValue   ArgKind = iota // a register; for In also a constant
 	ArgImm                    // an integer constant
 	ArgMem                    // an address in brackets
-	ArgTensor                 // [map, {coordinates}]
+	ArgTensor                 // [map, {coordinates}]; of a texture with a sampler between
 	ArgLabel                  // a label
 	ArgTargets                // the label of a .branchtargets
 	ArgCall                   // what call takes
@@ -132,7 +132,7 @@ type table struct {
 
 var isa = sync.OnceValue(func() *table {
 	t := &table{byOp: map[string][]*Form{}}
-	for _, name := range []string{"arith", "data", "sync", "matrix"} {
+	for _, name := range []string{"arith", "data", "sync", "matrix", "texture"} {
 		file := "isa/" + name + ".txt"
 		text, err := isaText.ReadFile(file)
 		if err == nil {
