@@ -27,11 +27,13 @@ type wgmmaIssue struct {
 	f     *frame
 	group int32
 	g     *wgmmaGroup
-	hb    *race.Async
 }
 
-// A wgmmaGroup is a product that the warps of a warpgroup issue.
+// A wgmmaGroup is a product that the warps of a warpgroup issue. It is one operation: when one warp has
+// waited for it, all of its reads of shared memory are over, as kernels rely on in which one
+// thread of the warpgroup tells that a buffer is free.
 type wgmmaGroup struct {
+	hb           *race.Async
 	d, a         [4][]*mma.Reg
 	descA, descB mma.Desc
 	scale        bool
@@ -189,21 +191,20 @@ func runWgmma(x *exec, in *inst) {
 		descA = mma.Desc(x.r64[o.descA][l])
 	}
 	is := &wgmmaIssue{in: in, op: o, f: x.f, group: st.commits}
-	if s, ok := x.san.(*watch); ok {
-		is.hb = &race.Async{Proxy: true}
-		s.wgmmaOperands(x, in, o, scale)
-		s.wgmmaReads(x, in, o, descA, descB, is.hb)
-	}
 	// The warps meet by the number of the product.
 	b := x.b.asyncs()
 	key := first<<20 | st.issued&(1<<20-1)
 	st.issued++
 	g := b.wg[key]
 	if g == nil {
-		g = &wgmmaGroup{descA: descA, descB: descB, scale: scale}
+		g = &wgmmaGroup{hb: &race.Async{Proxy: true}, descA: descA, descB: descB, scale: scale}
 		b.wg[key] = g
 	} else if g.descA != descA || g.descB != descB || g.scale != scale {
 		x.notice(in, x.mask, KindWgmma, "the warps of a warpgroup give different descriptors or scale-d")
+	}
+	if s, ok := x.san.(*watch); ok {
+		s.wgmmaOperands(x, in, o, scale)
+		s.wgmmaReads(x, in, o, descA, descB, g.hb)
 	}
 	q := x.w.id & 3
 	for _, s := range o.d {
@@ -247,8 +248,8 @@ func runWgmmaWait(x *exec, in *inst) {
 			kept = append(kept, op)
 			continue
 		}
-		if ww, ok := x.w.san.(*warpWatch); ok && op.hb != nil {
-			op.hb.Wait(ww.w, fullMask)
+		if ww, ok := x.w.san.(*warpWatch); ok {
+			op.g.hb.Wait(ww.w, fullMask)
 		}
 	}
 	clear(st.ops[len(kept):])
@@ -378,4 +379,22 @@ func (s *watch) touched(x *exec, in *inst, m uint32) {
 			}
 		}
 	}
+}
+
+func init() {
+	register(lowerSetMaxNReg, "setmaxnreg")
+}
+
+// lowerSetMaxNReg lowers setmaxnreg, which changes nothing that a kernel can see.
+func lowerSetMaxNReg(lw *lowerer, in *ptx.Instr) {
+	m := &lw.mods
+	if m.one("inc", "dec") == "" || !m.has("sync") || !m.has("aligned") || !m.has("u32") {
+		lw.fail(".inc or .dec, .sync.aligned.u32 are expected")
+	}
+	lw.need(1)
+	v, ok := in.Args[0].(ptx.Imm)
+	if !ok || v.Bits < 24 || v.Bits > 256 || v.Bits%8 != 0 {
+		lw.fail("the number of registers must be a constant of 24 to 256, a multiple of 8")
+	}
+	lw.emitCollective(inst{run: runNop}, &collOp{member: -1})
 }
