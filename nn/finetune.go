@@ -58,6 +58,10 @@ func (j Job) validate() error {
 	if err := j.LoRA.Validate(); err != nil {
 		return err
 	}
+	return j.validateTraining()
+}
+
+func (j Job) validateTraining() error {
 	if err := j.AdamW.Validate(); err != nil {
 		return err
 	}
@@ -98,12 +102,12 @@ func (j Job) plan() [][]int {
 
 // JobResult is what became of a job.
 type JobResult struct {
-	Adapter   *Adapter
+	Adapter   *Adapter  `json:"-"`
 	Losses    []float64 // mean loss of every step, before its update
 	GradNorms []float64 // before clipping
 	// Diverged is set when a loss or gradient was not finite: the training
 	// ended there, and the adapter is that of the last finite step.
-	Diverged error
+	Diverged error `json:"-"`
 }
 
 // FinetuneOptions bound what is computed at once; they change no result.
@@ -115,6 +119,9 @@ type FinetuneOptions struct {
 	// Observe, when not nil, is told the mean loss of every step of every job,
 	// counted from 0, as it is computed.
 	Observe func(job, step int, loss float64)
+	// Checkpoint, when it names a folder, keeps the training there and goes on from
+	// what it finds. It needs all jobs to be trained together (MaxAdapters).
+	Checkpoint Checkpoint
 }
 
 const defaultMaxTokens = 4096
@@ -172,17 +179,8 @@ func (m *Model) finetuneTogether(ctx context.Context, jobs []Job, opt FinetuneOp
 		return nil, err
 	}
 	defer f.close()
-	steps := 0
-	for _, j := range f.jobs {
-		steps = max(steps, len(j.plan))
-	}
-	for i := range steps {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := f.step(i); err != nil {
-			return nil, err
-		}
+	if err := f.run(ctx); err != nil {
+		return nil, err
 	}
 	results := make([]JobResult, len(jobs))
 	for j := range f.jobs {
@@ -192,6 +190,56 @@ func (m *Model) finetuneTogether(ctx context.Context, jobs []Job, opt FinetuneOp
 		}
 	}
 	return results, nil
+}
+
+// FinetuneAll trains all parameters of a model in place, see NewFullTrainer. The
+// job's LoRA, Init and Constrain are not used, and the result has no adapter.
+func (m *Model) FinetuneAll(ctx context.Context, job Job, opt FinetuneOptions) (JobResult, error) {
+	if opt.MaxTokens == 0 {
+		opt.MaxTokens = defaultMaxTokens
+	}
+	job.Constrain = nil
+	if err := job.validateTraining(); err != nil {
+		return JobResult{}, err
+	}
+	f := &finetuning{opt: opt, norms: make([]float64, 1), jobs: make([]jobInWork, 1)}
+	if err := f.jobs[0].init(m, job, NoAdapter, 0); err != nil {
+		return JobResult{}, err
+	}
+	var err error
+	if f.trainer, err = NewFullTrainer(m, nil); err != nil {
+		return JobResult{}, err
+	}
+	defer f.close()
+	f.trainer.MaxTokens = opt.MaxTokens
+	if err := f.run(ctx); err != nil {
+		return JobResult{}, err
+	}
+	return f.jobs[0].result, nil
+}
+
+// run does the steps that no checkpoint has.
+func (f *finetuning) run(ctx context.Context) error {
+	steps := 0
+	for _, j := range f.jobs {
+		steps = max(steps, len(j.plan))
+	}
+	first, err := f.load()
+	if err != nil {
+		return err
+	}
+	for i := first; i < steps; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f.step(i); err != nil {
+			return err
+		}
+		if err := f.save(i+1, steps); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *Model) newFinetuning(jobs []Job, opt FinetuneOptions) (_ *finetuning, err error) {
@@ -206,16 +254,9 @@ func (m *Model) newFinetuning(jobs []Job, opt FinetuneOptions) (_ *finetuning, e
 		if err := job.validate(); err != nil {
 			return nil, fmt.Errorf("job %d: %w", j, err)
 		}
-		w := &f.jobs[j]
-		w.Job, w.plan = job, job.plan()
-		for i, e := range job.Examples {
-			s := e.sequence(j)
-			if err := s.check(m.Config, len(jobs)); err != nil {
-				return nil, fmt.Errorf("job %d: example %d: %w", j, i, err)
-			}
-			w.seqs = append(w.seqs, s)
+		if err := f.jobs[j].init(m, job, j, len(jobs)); err != nil {
+			return nil, fmt.Errorf("job %d: %w", j, err)
 		}
-		w.result.Losses, w.result.GradNorms = make([]float64, 0, len(w.plan)), make([]float64, 0, len(w.plan))
 		configs[j] = job.LoRA
 	}
 	if f.pool, err = NewAdapterPool(m, configs, true); err != nil {
@@ -235,6 +276,20 @@ func (m *Model) newFinetuning(jobs []Job, opt FinetuneOptions) (_ *finetuning, e
 		}
 	}
 	return f, nil
+}
+
+// init prepares a job whose sequences use an adapter of so many.
+func (w *jobInWork) init(m *Model, job Job, adapter, adapters int) error {
+	w.Job, w.plan = job, job.plan()
+	for i, e := range job.Examples {
+		s := e.sequence(adapter)
+		if err := s.check(m.Config, adapters); err != nil {
+			return fmt.Errorf("example %d: %w", i, err)
+		}
+		w.seqs = append(w.seqs, s)
+	}
+	w.result.Losses, w.result.GradNorms = make([]float64, 0, len(w.plan)), make([]float64, 0, len(w.plan))
+	return nil
 }
 
 func (f *finetuning) close() {

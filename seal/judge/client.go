@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,6 +65,15 @@ type Stats struct {
 	Cached   int            // chats answered by the cache
 	Retries  int            // further tries
 	Failures map[string]int // tries that failed, by reason
+}
+
+// String tells the counts in words.
+func (s Stats) String() string {
+	out := fmt.Sprintf("judge: %d chats asked, %d known already, %d tried again", s.Asked, s.Cached, s.Retries)
+	for _, reason := range slices.Sorted(maps.Keys(s.Failures)) {
+		out += fmt.Sprintf("; %s: %d", reason, s.Failures[reason])
+	}
+	return out
 }
 
 // Stats returns the counts so far.

@@ -28,3 +28,18 @@ func PaperFewshot() Paper {
 		},
 	}
 }
+
+// PaperContinue is the paper's table for continued pretraining on 200 passages
+// (Zweiger et al. 2025, table 2): Qwen2.5-7B, all parameters trained.
+func PaperContinue() Paper {
+	return Paper{
+		Caption: "Zweiger et al. 2025, Qwen2.5-7B, one update of all parameters from 200 SQuAD passages with 5 self-edits each, answers graded by GPT-4.1",
+		Values: []PaperValue{
+			{"no_passage", "base model", 0.327},
+			{"passage_only", "passages only", 0.360},
+			{"base_self_edits", "passages + base model's self-edits", 0.506},
+			{"given_edits", "passages + GPT-4.1's self-edits", 0.594},
+			{"", "passages + self-edits of SEAL's model", 0.582},
+		},
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/selkie-ml/selkie/nn"
+	"github.com/selkie-ml/selkie/seal"
+	"github.com/selkie-ml/selkie/seal/journal"
+	"github.com/selkie-ml/selkie/seal/report"
+	"github.com/selkie-ml/selkie/seal/settings"
+	"github.com/selkie-ml/selkie/tensor"
+)
+
+func newContinue(a *app) *cobra.Command {
+	var r runFlags
+	c := &cobra.Command{
+		Use:   "continue",
+		Short: "Continued pretraining: one update from many passages and their self-edits",
+		Long: `Continue trains one update on many passages, each with k self-edits of the model,
+and asks every question of all of them: the paper's table of continued pretraining,
+with rows for the base model, the passages alone, and the self-edits.
+
+continue.train says what is trained: a LoRA adapter (of the inner update's form),
+or all parameters. Training is checkpointed; stopped anywhere, the same command goes on.`,
+		Example: `  seal-run continue --model Qwen2.5-0.5B --data squad_val.json --out runs/cpt
+  seal-run continue --model DIR --data squad_val.json --out runs/cpt-all --set continue.train=all --set continue.lr=1e-5 --set data.eval_articles=2067
+  seal-run continue --model DIR --data e.json --edits gpt.jsonl --out runs/cpt-given`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.continuePretraining(c, r) },
+	}
+	r.add(c)
+	return c
+}
+
+func (a *app) continuePretraining(c *cobra.Command, r runFlags) error {
+	base := settings.Default()
+	base.Outer.Rounds, base.Edits.SplitNewlines = 0, false
+	s, err := r.settings(base)
+	if err != nil {
+		return err
+	}
+	if err := r.need("continue", s); err != nil {
+		return err
+	}
+	dev, err := a.open()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	s.Data.Train = s.Data.Eval
+	inputs, err := a.inputs(s, dev)
+	if err != nil {
+		return err
+	}
+	defer inputs.Model.Close()
+	s.Data.Train = ""
+	if s.Continue.Train == "all" && s.Model.Compute != "bf16" {
+		// Weights in f32, for the base too: rows differ by what was trained alone.
+		base, err := a.openTrainable(dev, s, s.Model.Dir)
+		if err != nil {
+			return err
+		}
+		_ = inputs.Model.Close()
+		inputs.Model = base
+	}
+	in := seal.ContinueInputs{Inputs: inputs, Open: func(dir string) (*nn.Model, error) {
+		if dir == "" {
+			dir = s.Model.Dir
+		}
+		return a.openTrainable(dev, s, dir)
+	}}
+	phases := newPhaseMeter(a)
+	defer phases.stop()
+	result, err := seal.ExecuteContinue(c.Context(), r.out, s, in, seal.Options{
+		AcceptNumerics: r.acceptNumerics, Progress: phases.show, Say: func(line string) { a.say("%s", line) },
+	})
+	phases.stop()
+	if err != nil {
+		return err
+	}
+	run, err := journal.Read(r.out)
+	if err != nil {
+		return err
+	}
+	timings, err := run.Timings()
+	if err != nil {
+		return err
+	}
+	d := seal.ReportData("SEAL: continued pretraining", []*seal.Experiment{&result.Experiment}, s, timings)
+	d.Summary = fmt.Sprintf("Model %s, one update from %d passages of %s (%s).", s.Model.Dir, len(result.Articles), s.Data.Eval, map[string]string{"lora": "LoRA", "all": "all parameters"}[s.Continue.Train])
+	d.Paper = report.PaperContinue()
+	page := filepath.Join(r.out, "report.html")
+	if err := report.Write(page, d); err != nil {
+		return err
+	}
+	if r.asJSON {
+		return report.JSON(a.out, d)
+	}
+	if err := report.Text(a.out, d); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "\nreport: %s\n", page)
+	return nil
+}
+
+// openTrainable opens a model all of whose parameters can be trained.
+func (a *app) openTrainable(dev *tensor.Device, s settings.Settings, dir string) (*nn.Model, error) {
+	opt := nn.LoadOptions{Compute: tensor.F32, Recompute: s.Run.Recompute, Float32: true}
+	if s.Model.Compute == "bf16" {
+		opt.Compute = tensor.BF16
+	}
+	return nn.Load(dev, dir, opt)
+}
