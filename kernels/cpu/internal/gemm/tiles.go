@@ -54,10 +54,10 @@ func (s *tileShape) shape(t, rows, words int) {
 	s.rows[t], s.rowBytes[t] = uint8(rows), uint16(4*words)
 }
 
-// tilesFunc adds groups of products to blocks of sums, each of up to two by two
+// tilesFunc does a tilesCall: it adds groups of products to blocks of sums, each of up to two by two
 // tiles. Pairs are split here: a[i] has 32 products of a group, b 32 rows.
 //
-//	for range blocks {
+//	for range n {
 //		for i, j of the block {
 //			s := c[i][j] if add, else 0
 //			for each group {
@@ -68,56 +68,86 @@ func (s *tileShape) shape(t, rows, words int) {
 //				}
 //				s = s + (even + odd)
 //			}
-//			c[i][j] = s
+//			if out == nil { c[i][j] = s } else { out[i][j] = bf16(s + bias[j]) }
 //		}
-//		a, b, c = a + aStep, b + bStep, c + cStep
+//		a, b, c, out = a + aStep, b + bStep, c + cStep, out + outStep
 //	}
 //
-// All distances are bytes: lda and ldc between rows, aTile and strip between an
-// operand's two tiles, aGroup between a's groups; those of a strip follow one
-// another. Lines of memory from ahead on are asked for meanwhile, left in all:
-// lines of them, then skip bytes are left out, and so on.
-type tilesFunc func(shape *byte, blocks, groups int, a *byte, lda, aTile, aGroup, aStep int, b *byte, strip, bStep int,
-	c *float32, ldc, cStep int, add bool, ahead *byte, lines, skip, perGroup, left int)
+// Subnormals are zeros, in sums and in out.
+type tilesFunc func(call *byte)
 
-// tilesBlocks is a call of a tilesFunc: n blocks of high × wide sums.
-type tilesBlocks struct {
-	high, wide, n, groups     int
-	a                         unsafe.Pointer
-	lda, aTile, aGroup, aStep int
-	b                         *float32
-	strip, bStep              int
-	c                         *float32
-	ldc, cStep                int
-	add                       bool
+// tilesCall is what a tilesFunc is given, and uses up. Assembly knows the fields
+// by their order (field in _asm/tiles.go); all are of 8 bytes, distances are
+// bytes. Addresses are numbers since they end up beyond what they point to; the
+// job keeps the memory alive.
+type tilesCall struct {
+	shape     uintptr
+	n, groups int
+
+	a                         uintptr
+	lda, aTile, aGroup, aStep int // between rows, the two tiles, groups, blocks
+
+	b            uintptr
+	strip, bStep int // between the two strips, blocks
+
+	c          uintptr
+	ldc, cStep int
+	add        int
+
+	out          uintptr
+	ldo, outStep int
+	bias         uintptr
+	high, wide   int     // of sums
+	block        uintptr // room for sums that are to be rounded, 32 rows of 32
+
+	// Rows of the results, asked for one with each group: without that, all of a
+	// block's lines would be fetched at once, for writing, and hold up the loads.
+	touch                          uintptr
+	touchLd, touchWidth, touchStep int
+
+	ahead
 }
 
-// ahead is memory to be asked for: rows of lines.
+// ahead is memory to be asked for, perGroup lines with each group: lines of them,
+// then skip bytes are left out, and so on, left in all.
 type ahead struct {
-	at                *byte
-	lines, skip, left int
+	at                          uintptr
+	lines, skip, perGroup, left int
 }
 
 // aheadOf is rows of n elements.
 func aheadOf(bits []uint16, ld, rows, n int) ahead {
 	lines := ceil(2*n, 64)
-	return ahead{(*byte)(unsafe.Pointer(&bits[0])), lines, 2*ld - 64*lines, rows * lines}
+	return ahead{at: address(&bits[0]), lines: lines, skip: 2*ld - 64*lines, left: rows * lines}
 }
 
-func (s *tilesScratch) mul(b *tilesBlocks, next ahead) {
-	if b.n == 0 || b.groups == 0 {
+func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
+
+// mul runs the call, whose high and wide are set, for n blocks.
+func (s *tilesScratch) mul(call *tilesCall, n int) {
+	if n == 0 || call.groups == 0 {
 		return
 	}
-	s.shape.set(b.high, b.wide)
-	tilesKernels[ceil(b.high, tile)-1][ceil(b.wide, tile)-1](&s.shape.palette, b.n, b.groups, (*byte)(b.a), b.lda, b.aTile, b.aGroup, b.aStep,
-		(*byte)(unsafe.Pointer(b.b)), b.strip, b.bStep, b.c, b.ldc, b.cStep, b.add,
-		next.at, next.lines, next.skip, ceil(next.left, b.n*b.groups), next.left)
+	s.shape.set(call.high, call.wide)
+	s.call = *call
+	c := &s.call
+	c.shape, c.n, c.block = address(&s.shape), n, address(&s.block[0])
+	c.perGroup = ceil(c.left, n*c.groups)
+	c.touch, c.touchLd, c.touchWidth, c.touchStep = c.c, c.ldc, 4*c.wide, c.cStep
+	if c.out != 0 {
+		c.touch, c.touchLd, c.touchWidth, c.touchStep = c.out, c.ldo, 2*c.wide, c.outStep
+	}
+	tilesKernels[ceil(c.high, tile)-1][ceil(c.wide, tile)-1]((*byte)(unsafe.Pointer(c)))
 }
 
-// skip goes past the blocks.
-func (b *tilesBlocks) skip() {
-	b.a = unsafe.Add(b.a, b.n*b.aStep)
-	b.b, b.c = add32(b.b, b.n*b.bStep/4), add32(b.c, b.n*b.cStep/4)
+// skip goes past n blocks.
+func (c *tilesCall) skip(n int) {
+	c.a += uintptr(n * c.aStep)
+	c.b += uintptr(n * c.bStep)
+	c.c += uintptr(n * c.cStep)
+	if c.out != 0 {
+		c.out += uintptr(n * c.outStep)
+	}
 }
 
 // tilesJob is a product in tiles, cut into tasks.
@@ -146,7 +176,9 @@ var tilesJobs = sync.Pool{New: func() any {
 
 // tilesScratch is what a task works in.
 type tilesScratch struct {
+	call  tilesCall
 	shape tileShape
+	block [1024]float32
 	edge  [tile * chunkGroups * groupLen]uint16 // sixteen rows of a chunk, filled up with zeros
 	tail  [2 * tile * groupLen]uint16           // the last group of rows that are read in place
 	b     []float32                             // a panel of b

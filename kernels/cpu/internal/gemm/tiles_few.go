@@ -1,7 +1,5 @@
 package gemm
 
-import "unsafe"
-
 // cutFew cuts a product of few rows by columns.
 func (t *tilesJob) cutFew(p Parallel) int {
 	const (
@@ -35,26 +33,31 @@ func (t *tilesJob) taskFew(i int) {
 	whole := t.k / groupLen
 	for col := col0; col < col1; col += 2 * tile {
 		rows := t.b.Bits[col*t.b.Ld:]
-		b := tilesBlocks{
+		call := tilesCall{
 			high: min(2*tile, col1-col), groups: whole,
-			a: unsafe.Pointer(&rows[0]), lda: 2 * t.b.Ld, aTile: 2 * tile * t.b.Ld, aGroup: 2 * groupLen,
-			b: &t.a[0], strip: t.groups * tileBytes, bStep: 2 * t.groups * tileBytes,
-			c: &s.sums[(col-col0)*ldc], ldc: 4 * ldc, cStep: 4 * 2 * tile, add: t.accumulate,
+			a: address(&rows[0]), lda: 2 * t.b.Ld, aTile: 2 * tile * t.b.Ld, aGroup: 2 * groupLen,
+			b: address(&t.a[0]), strip: t.groups * tileBytes, bStep: 2 * t.groups * tileBytes,
+			c: address(&s.sums[(col-col0)*ldc]), ldc: 4 * ldc, cStep: 4 * 2 * tile,
 		}
-		var next ahead
+		if t.accumulate {
+			call.add = 1
+		}
 		if after := col + 2*tile; after < col1 {
-			next = aheadOf(t.b.Bits[after*t.b.Ld:], t.b.Ld, min(2*tile, col1-after), t.k)
+			call.ahead = aheadOf(t.b.Bits[after*t.b.Ld:], t.b.Ld, min(2*tile, col1-after), t.k)
 		}
-		s.acrossStrips(b, t.height, next)
+		s.acrossStrips(call, t.height)
 		if whole < t.groups {
 			rest := t.k % groupLen
-			for r := range b.high {
+			for r := range call.high {
 				row := s.tail[r*groupLen:][:groupLen]
 				clear(row[copy(row, rows[r*t.b.Ld+whole*groupLen:][:rest]):])
 			}
-			b.groups, b.a, b.lda, b.aTile = 1, unsafe.Pointer(&s.tail[0]), 2*groupLen, tileBytes
-			b.b, b.add = &t.a[whole*groupSize], b.add || whole > 0
-			s.acrossStrips(b, t.height, ahead{})
+			call.groups, call.a, call.lda, call.aTile = 1, address(&s.tail[0]), 2*groupLen, tileBytes
+			call.b, call.ahead = address(&t.a[whole*groupSize]), ahead{}
+			if whole > 0 {
+				call.add = 1
+			}
+			s.acrossStrips(call, t.height)
 		}
 	}
 	t.turnOut(s, ldc, col0, col1)
@@ -62,16 +65,17 @@ func (t *tilesJob) taskFew(i int) {
 }
 
 // acrossStrips goes through blocks of two strips.
-func (s *tilesScratch) acrossStrips(b tilesBlocks, strips int, next ahead) {
-	b.wide, b.n = 2*tile, strips/2
-	s.mul(&b, next)
+func (s *tilesScratch) acrossStrips(call tilesCall, strips int) {
+	n := strips / 2
+	call.wide = 2 * tile
+	s.mul(&call, n)
 	if strips%2 == 1 {
-		if b.n > 0 {
-			next = ahead{}
+		if n > 0 {
+			call.ahead = ahead{}
 		}
-		b.skip()
-		b.wide, b.n = tile, 1
-		s.mul(&b, next)
+		call.skip(n)
+		call.wide = tile
+		s.mul(&call, 1)
 	}
 }
 
@@ -97,15 +101,18 @@ func (t *tilesJob) turnOut(s *tilesScratch, ldc, col0, col1 int) {
 	}
 	for i := 0; i < t.m; i += tile {
 		rows := min(tile, t.m-i)
-		if !t.aside() {
-			turn(&t.dst[i*t.ldd+col0], 4*t.ldd, &s.sums[i], 4*ldc, rows, col1-col0, bias)
-			continue
-		}
-		ld := col1 - col0 + tile
-		s.rows = room(s.rows, tile*ld)
-		turn(&s.rows[0], 4*ld, &s.sums[i], 4*ldc, rows, col1-col0, bias)
-		for r := range rows {
-			narrow(t.out[(i+r)*t.ldd+col0:][:col1-col0], s.rows[r*ld:], t.outKind)
+		switch at := i*t.ldd + col0; t.outKind {
+		case KindF32:
+			turnF32(&t.dst[at], 4*t.ldd, &s.sums[i], 4*ldc, rows, col1-col0, bias)
+		case KindBF16:
+			turnBF16(&t.out[at], 2*t.ldd, &s.sums[i], 4*ldc, rows, col1-col0, bias)
+		default:
+			ld := col1 - col0 + tile
+			s.rows = room(s.rows, tile*ld)
+			turnF32(&s.rows[0], 4*ld, &s.sums[i], 4*ldc, rows, col1-col0, bias)
+			for r := range rows {
+				narrow(t.out[at+r*t.ldd:][:col1-col0], s.rows[r*ld:], t.outKind)
+			}
 		}
 	}
 }

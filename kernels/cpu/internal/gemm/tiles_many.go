@@ -1,17 +1,19 @@
 package gemm
 
-import (
-	"unsafe"
-
-	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
-)
+import "github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 
 // taskMany computes block i of dst. Blocks of the same columns follow one another.
 func (t *tilesJob) taskMany(i int) {
 	row0, col0 := i%t.rowBlocks*t.rows, i/t.rowBlocks*t.cols
 	row1, col1 := min(row0+t.rows, t.m), min(col0+t.cols, t.n)
-	s, out := tilesScratches.Get().(*tilesScratch), scratches.Get().(*scratch)
-	t.open(out, row0, row1, col0, col1, t.accumulate)
+	s, sums := tilesScratches.Get().(*tilesScratch), scratches.Get().(*scratch)
+	// Sums are rounded to bf16 as they are finished; to f16, at the end.
+	round := t.outKind == KindBF16
+	if !round || t.accumulate || t.chunk < t.groups {
+		t.open(sums, row0, row1, col0, col1, t.accumulate)
+	} else {
+		sums.sums = &s.block[0] // not used
+	}
 	s.b = room(s.b, t.panel/tile*t.chunk*groupSize)
 	for g0 := 0; g0 < t.groups; g0 += t.chunk {
 		n := min(t.chunk, t.groups-g0)
@@ -22,39 +24,52 @@ func (t *tilesJob) taskMany(i int) {
 			next := t.panelAfter(p1, col0, col1, g0, n)
 			left := ceil(p1-p0, 2*tile)
 			for col := p0; col < p1; col += 2 * tile {
-				share := next.part(left)
-				left--
-				s.downRows(tilesBlocks{
+				call := tilesCall{
 					wide: min(2*tile, p1-col), groups: n,
-					a: unsafe.Pointer(&a[0]), lda: 4 * tile, aTile: n * tileBytes, aGroup: tileBytes, aStep: 2 * n * tileBytes,
-					b: &s.b[(col-p0)/tile*n*groupSize], strip: n * tileBytes,
-					c: add32(out.sums, col-col0), ldc: 4 * out.ld, cStep: 4 * 2 * tile * out.ld, add: t.accumulate || g0 > 0,
-				}, row1-row0, share)
+					a: address(&a[0]), lda: 4 * tile, aTile: n * tileBytes, aGroup: tileBytes, aStep: 2 * n * tileBytes,
+					b: address(&s.b[(col-p0)/tile*n*groupSize]), strip: n * tileBytes,
+					c: address(add32(sums.sums, col-col0)), ldc: 4 * sums.ld, cStep: 4 * 2 * tile * sums.ld,
+				}
+				if t.accumulate || g0 > 0 {
+					call.add = 1
+				}
+				if round && g0+n == t.groups {
+					call.out, call.ldo, call.outStep = address(&t.out[row0*t.ldd+col]), 2*t.ldd, 2*2*tile*t.ldd
+					if t.bias != nil {
+						call.bias = address(&t.bias[col])
+					}
+				}
+				call.ahead = next.part(left)
+				left--
+				s.downRows(&call, row1-row0)
 			}
 		}
 	}
-	if t.bias != nil {
-		for i := range row1 - row0 {
-			row := slice32(add32(out.sums, i*out.ld), col1-col0)
-			vec.Add(row, row, t.bias[col0:col1])
+	if !round {
+		if t.bias != nil {
+			for i := range row1 - row0 {
+				row := slice32(add32(sums.sums, i*sums.ld), col1-col0)
+				vec.Add(row, row, t.bias[col0:col1])
+			}
 		}
+		t.close(sums, row0, row1, col0, col1)
 	}
-	t.close(out, row0, row1, col0, col1)
 	tilesScratches.Put(s)
-	scratches.Put(out)
+	scratches.Put(sums)
 }
 
 // downRows goes through blocks of 32 rows.
-func (s *tilesScratch) downRows(b tilesBlocks, rows int, next ahead) {
-	b.high, b.n = 2*tile, rows/(2*tile)
-	s.mul(&b, next)
+func (s *tilesScratch) downRows(call *tilesCall, rows int) {
+	n := rows / (2 * tile)
+	call.high = 2 * tile
+	s.mul(call, n)
 	if rest := rows % (2 * tile); rest > 0 {
-		if b.n > 0 {
-			next = ahead{}
+		if n > 0 {
+			call.ahead = ahead{}
 		}
-		b.skip()
-		b.high, b.n = rest, 1
-		s.mul(&b, next)
+		call.skip(n)
+		call.high = rest
+		s.mul(call, 1)
 	}
 }
 
@@ -103,7 +118,7 @@ func (a *ahead) part(n int) ahead {
 	if a.left > 0 {
 		rows := ceil(a.left/a.lines, n)
 		first.left = rows * a.lines
-		a.at = (*byte)(unsafe.Add(unsafe.Pointer(a.at), rows*(64*a.lines+a.skip)))
+		a.at += uintptr(rows * (64*a.lines + a.skip))
 		a.left -= first.left
 	}
 	return first

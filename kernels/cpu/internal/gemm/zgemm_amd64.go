@@ -638,22 +638,22 @@ func fewAVX512Pairs_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, ro
 // tiles1x1 is a tilesFunc of 1 × 1 tiles of sums.
 //
 //go:noescape
-func tiles1x1(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+func tiles1x1(call *byte)
 
 // tiles1x2 is a tilesFunc of 1 × 2 tiles of sums.
 //
 //go:noescape
-func tiles1x2(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+func tiles1x2(call *byte)
 
 // tiles2x1 is a tilesFunc of 2 × 1 tiles of sums.
 //
 //go:noescape
-func tiles2x1(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+func tiles2x1(call *byte)
 
 // tiles2x2 is a tilesFunc of 2 × 2 tiles of sums.
 //
 //go:noescape
-func tiles2x2(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
+func tiles2x2(call *byte)
 
 // packTiles sets row i of the tiles of 16 rows, one for each group, that begin at dst to row i of src, for i < rows.
 // Rows of src are ld bytes apart. Where rest is not 0, the last group has only so many elements, and ends with zeros.
@@ -672,8 +672,14 @@ func packStrip(dst *float32, src *uint16, ld int, groups int)
 //go:noescape
 func packStripRows(dst *float32, src *uint16, ld int, pairs int, strip int, cols int)
 
-// turn sets dst[i][j] = src[j][i] (+ bias[j]) for i < rows, 16 at most, and j < cols. Rows are ldd and lds bytes
+// turnF32 sets dst[i][j] = src[j][i] (+ bias[j]) for i < rows, 16 at most, and j < cols. Rows are ldd and lds bytes
 // apart. It reads 16 of each of src's rows, and as many rows that cols fills whole sixteens.
 //
 //go:noescape
-func turn(dst *float32, ldd int, src *float32, lds int, rows int, cols int, bias *float32)
+func turnF32(dst *float32, ldd int, src *float32, lds int, rows int, cols int, bias *float32)
+
+// turnBF16 sets dst[i][j] = src[j][i] (+ bias[j]) for i < rows, 16 at most, and j < cols. Rows are ldd and lds bytes
+// apart. It reads 16 of each of src's rows, and as many rows that cols fills whole sixteens.
+//
+//go:noescape
+func turnBF16(dst *uint16, ldd int, src *float32, lds int, rows int, cols int, bias *float32)

@@ -31343,29 +31343,29 @@ stored:
 	VZEROUPPER
 	RET
 
-// func tiles1x1(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
-// Requires: AMX_BF16, AMX_TILE, MMX+
-TEXT ·tiles1x1(SB), NOSPLIT, $0-160
-	MOVQ shape+0(FP), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
-	MOVQ lda+32(FP), AX
-	MOVQ aGroup+48(FP), CX
+// func tiles1x1(call *byte)
+// Requires: AMX_BF16, AMX_TILE, AVX, AVX512BW, AVX512F, AVX512VL, AVX512_BF16, BMI2, MMX+, PREFETCHW
+TEXT ·tiles1x1(SB), NOSPLIT, $0-8
+	MOVQ call+0(FP), AX
+	MOVQ (AX), CX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x01 // LDTILECFG (CX)
+	MOVQ 32(AX), CX
 	MOVQ $0x00000040, DX
-	MOVQ ahead+120(FP), BX
-	MOVQ lines+128(FP), SI
-	MOVQ left+152(FP), DI
+	MOVQ 208(AX), BX
+	MOVQ 216(AX), SI
+	MOVQ 240(AX), DI
 
 block:
-	MOVQ  a+24(FP), R8
-	MOVQ  b+64(FP), R9
-	MOVQ  groups+16(FP), R10
-	MOVB  add+112(FP), R11
-	TESTB R11, R11
-	JZ    zero
-	MOVQ  c+88(FP), R11
-	MOVQ  ldc+96(FP), R12
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x23 // TILELOADD (R11)(R12*1), TMM0
-	JMP   group
+	MOVQ 24(AX), R8
+	MOVQ 64(AX), R9
+	MOVQ 16(AX), R10
+	MOVQ 176(AX), R11
+	CMPQ 112(AX), $0x00
+	JE   zero
+	MOVQ 88(AX), R12
+	MOVQ 96(AX), R13
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM0
+	JMP  group
 
 zero:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
@@ -31373,10 +31373,14 @@ zero:
 group:
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x11 // TILELOADD (R9)(DX*1), TMM6
 	ADDQ $+1024, R9
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x08 // TILELOADD (R8)(CX*1), TMM4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
-	ADDQ CX, R8
-	MOVQ perGroup+144(FP), R11
+	ADDQ 48(AX), R8
+	MOVQ 192(AX), R12
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x0b // PREFETCHW (R11)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x23; BYTE $0xff // PREFETCHW -1(R11)(R12*1)
+	ADDQ 184(AX), R11
+	MOVQ 232(AX), R12
 
 ask:
 	SUBQ       $0x01, DI
@@ -31385,56 +31389,110 @@ ask:
 	ADDQ       $0x40, BX
 	DECQ       SI
 	JNZ        same
-	ADDQ       skip+136(FP), BX
-	MOVQ       lines+128(FP), SI
+	ADDQ       224(AX), BX
+	MOVQ       216(AX), SI
 
 same:
-	DECQ R11
+	DECQ R12
 	JNZ  ask
 
 asked:
-	DECQ R10
-	JNZ  group
-	MOVQ c+88(FP), R8
-	MOVQ ldc+96(FP), R9
+	DECQ  R10
+	JNZ   group
+	MOVQ  120(AX), R8
+	TESTQ R8, R8
+	JNZ   round
+	MOVQ  88(AX), R8
+	MOVQ  96(AX), R9
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x08 // TILESTORED TMM0, (R8)(R9*1)
-	MOVQ aStep+56(FP), R8
-	ADDQ R8, a+24(FP)
-	MOVQ bStep+80(FP), R8
-	ADDQ R8, b+64(FP)
-	MOVQ cStep+104(FP), R8
-	ADDQ R8, c+88(FP)
-	DECQ blocks+8(FP)
+	JMP   next
+
+round:
+	MOVQ      168(AX), R9
+	MOVQ      $0x00000080, R10
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x11 // TILESTORED TMM0, (R9)(R10*1)
+	MOVQ      160(AX), R9
+	MOVQ      $-1, R10
+	BZHIQ     R9, R10, R10
+	KMOVD     R10, K1
+	KMOVW     R10, K2
+	SHRQ      $0x10, R10
+	KMOVW     R10, K3
+	MOVQ      168(AX), R9
+	MOVQ      152(AX), R10
+	MOVQ      128(AX), R11
+	MOVQ      144(AX), R12
+	TESTQ     R12, R12
+	JZ        plain
+	VMOVUPS.Z (R12), K2, Z2
+	VMOVUPS.Z 64(R12), K3, Z3
+
+biased:
+	VMOVUPS   (R9), Z0
+	VMOVUPS   64(R9), Z1
+	VADDPS    Z2, Z0, Z0
+	VADDPS    Z3, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VMOVDQU16 Z0, K1, (R8)
+	SUBQ      $-128, R9
+	ADDQ      R11, R8
+	DECQ      R10
+	JNZ       biased
+	JMP       next
+
+plain:
+	VMOVUPS   (R9), Z0
+	VMOVUPS   64(R9), Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VMOVDQU16 Z0, K1, (R8)
+	SUBQ      $-128, R9
+	ADDQ      R11, R8
+	DECQ      R10
+	JNZ       plain
+
+next:
+	MOVQ 56(AX), R8
+	ADDQ R8, 24(AX)
+	MOVQ 80(AX), R8
+	ADDQ R8, 64(AX)
+	MOVQ 104(AX), R8
+	ADDQ R8, 88(AX)
+	MOVQ 136(AX), R8
+	ADDQ R8, 120(AX)
+	MOVQ 200(AX), R8
+	ADDQ R8, 176(AX)
+	DECQ 8(AX)
 	JNZ  block
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	VZEROUPPER
 	RET
 
-// func tiles1x2(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
-// Requires: AMX_BF16, AMX_TILE, MMX+
-TEXT ·tiles1x2(SB), NOSPLIT, $0-160
-	MOVQ shape+0(FP), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
-	MOVQ lda+32(FP), AX
-	MOVQ aGroup+48(FP), CX
+// func tiles1x2(call *byte)
+// Requires: AMX_BF16, AMX_TILE, AVX, AVX512BW, AVX512F, AVX512VL, AVX512_BF16, BMI2, MMX+, PREFETCHW
+TEXT ·tiles1x2(SB), NOSPLIT, $0-8
+	MOVQ call+0(FP), AX
+	MOVQ (AX), CX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x01 // LDTILECFG (CX)
+	MOVQ 32(AX), CX
 	MOVQ $0x00000040, DX
-	MOVQ ahead+120(FP), BX
-	MOVQ lines+128(FP), SI
-	MOVQ left+152(FP), DI
+	MOVQ 208(AX), BX
+	MOVQ 216(AX), SI
+	MOVQ 240(AX), DI
 
 block:
-	MOVQ  a+24(FP), R8
-	MOVQ  b+64(FP), R9
-	MOVQ  strip+72(FP), R10
-	ADDQ  R9, R10
-	MOVQ  groups+16(FP), R11
-	MOVB  add+112(FP), R12
-	TESTB R12, R12
-	JZ    zero
-	MOVQ  c+88(FP), R12
-	MOVQ  ldc+96(FP), R13
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM0
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x2c; BYTE $0x40 // TILELOADD 64(R12)(R13*1), TMM1
-	JMP   group
+	MOVQ 24(AX), R8
+	MOVQ 64(AX), R9
+	MOVQ 72(AX), R10
+	ADDQ R9, R10
+	MOVQ 16(AX), R11
+	MOVQ 176(AX), R12
+	CMPQ 112(AX), $0x00
+	JE   zero
+	MOVQ 88(AX), R13
+	MOVQ 96(AX), R14
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x44; BYTE $0x35; BYTE $0x00 // TILELOADD (R13)(R14*1), TMM0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x35; BYTE $0x40 // TILELOADD 64(R13)(R14*1), TMM1
+	JMP  group
 
 zero:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
@@ -31445,11 +31503,15 @@ group:
 	ADDQ $+1024, R9
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x12 // TILELOADD (R10)(DX*1), TMM7
 	ADDQ $+1024, R10
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x08 // TILELOADD (R8)(CX*1), TMM4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
-	ADDQ CX, R8
-	MOVQ perGroup+144(FP), R12
+	ADDQ 48(AX), R8
+	MOVQ 192(AX), R13
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x24 // PREFETCHW (R12)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x2c; BYTE $0xff // PREFETCHW -1(R12)(R13*1)
+	ADDQ 184(AX), R12
+	MOVQ 232(AX), R13
 
 ask:
 	SUBQ       $0x01, DI
@@ -31458,75 +31520,134 @@ ask:
 	ADDQ       $0x40, BX
 	DECQ       SI
 	JNZ        same
-	ADDQ       skip+136(FP), BX
-	MOVQ       lines+128(FP), SI
+	ADDQ       224(AX), BX
+	MOVQ       216(AX), SI
 
 same:
-	DECQ R12
+	DECQ R13
 	JNZ  ask
 
 asked:
-	DECQ R11
-	JNZ  group
-	MOVQ c+88(FP), R8
-	MOVQ ldc+96(FP), R9
+	DECQ  R11
+	JNZ   group
+	MOVQ  120(AX), R8
+	TESTQ R8, R8
+	JNZ   round
+	MOVQ  88(AX), R8
+	MOVQ  96(AX), R9
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x08 // TILESTORED TMM0, (R8)(R9*1)
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x08; BYTE $0x40 // TILESTORED TMM1, 64(R8)(R9*1)
-	MOVQ aStep+56(FP), R8
-	ADDQ R8, a+24(FP)
-	MOVQ bStep+80(FP), R8
-	ADDQ R8, b+64(FP)
-	MOVQ cStep+104(FP), R8
-	ADDQ R8, c+88(FP)
-	DECQ blocks+8(FP)
+	JMP   next
+
+round:
+	MOVQ      168(AX), R9
+	MOVQ      $0x00000080, R10
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x11 // TILESTORED TMM0, (R9)(R10*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x11; BYTE $0x40 // TILESTORED TMM1, 64(R9)(R10*1)
+	MOVQ      160(AX), R9
+	MOVQ      $-1, R10
+	BZHIQ     R9, R10, R10
+	KMOVD     R10, K1
+	KMOVW     R10, K2
+	SHRQ      $0x10, R10
+	KMOVW     R10, K3
+	MOVQ      168(AX), R9
+	MOVQ      152(AX), R10
+	MOVQ      128(AX), R11
+	MOVQ      144(AX), R12
+	TESTQ     R12, R12
+	JZ        plain
+	VMOVUPS.Z (R12), K2, Z2
+	VMOVUPS.Z 64(R12), K3, Z3
+
+biased:
+	VMOVUPS   (R9), Z0
+	VMOVUPS   64(R9), Z1
+	VADDPS    Z2, Z0, Z0
+	VADDPS    Z3, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VMOVDQU16 Z0, K1, (R8)
+	SUBQ      $-128, R9
+	ADDQ      R11, R8
+	DECQ      R10
+	JNZ       biased
+	JMP       next
+
+plain:
+	VMOVUPS   (R9), Z0
+	VMOVUPS   64(R9), Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VMOVDQU16 Z0, K1, (R8)
+	SUBQ      $-128, R9
+	ADDQ      R11, R8
+	DECQ      R10
+	JNZ       plain
+
+next:
+	MOVQ 56(AX), R8
+	ADDQ R8, 24(AX)
+	MOVQ 80(AX), R8
+	ADDQ R8, 64(AX)
+	MOVQ 104(AX), R8
+	ADDQ R8, 88(AX)
+	MOVQ 136(AX), R8
+	ADDQ R8, 120(AX)
+	MOVQ 200(AX), R8
+	ADDQ R8, 176(AX)
+	DECQ 8(AX)
 	JNZ  block
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	VZEROUPPER
 	RET
 
-// func tiles2x1(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
-// Requires: AMX_BF16, AMX_TILE, MMX+
-TEXT ·tiles2x1(SB), NOSPLIT, $0-160
-	MOVQ shape+0(FP), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
-	MOVQ lda+32(FP), AX
-	MOVQ aGroup+48(FP), CX
+// func tiles2x1(call *byte)
+// Requires: AMX_BF16, AMX_TILE, AVX, AVX512BW, AVX512F, AVX512VL, AVX512_BF16, BMI2, MMX+, PREFETCHW
+TEXT ·tiles2x1(SB), NOSPLIT, $0-8
+	MOVQ call+0(FP), AX
+	MOVQ (AX), CX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x01 // LDTILECFG (CX)
+	MOVQ 32(AX), CX
 	MOVQ $0x00000040, DX
-	MOVQ ahead+120(FP), BX
-	MOVQ lines+128(FP), SI
-	MOVQ left+152(FP), DI
+	MOVQ 208(AX), BX
+	MOVQ 216(AX), SI
+	MOVQ 240(AX), DI
 
 block:
-	MOVQ  a+24(FP), R8
-	MOVQ  aTile+40(FP), R9
-	ADDQ  R8, R9
-	MOVQ  b+64(FP), R10
-	MOVQ  groups+16(FP), R11
-	MOVB  add+112(FP), R12
-	TESTB R12, R12
-	JZ    zero
-	MOVQ  c+88(FP), R12
-	MOVQ  ldc+96(FP), R13
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM0
-	MOVQ  R13, R14
-	SHLQ  $0x04, R14
-	ADDQ  R14, R12
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x14; BYTE $0x2c // TILELOADD (R12)(R13*1), TMM2
-	JMP   group
+	MOVQ 24(AX), R8
+	MOVQ 64(AX), R9
+	MOVQ 40(AX), R10
+	ADDQ R8, R10
+	MOVQ 16(AX), R11
+	MOVQ 176(AX), R12
+	CMPQ 112(AX), $0x00
+	JE   zero
+	MOVQ 88(AX), R13
+	MOVQ 96(AX), R14
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x44; BYTE $0x35; BYTE $0x00 // TILELOADD (R13)(R14*1), TMM0
+	MOVQ R14, R15
+	SHLQ $0x04, R15
+	ADDQ R15, R13
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x54; BYTE $0x35; BYTE $0x00 // TILELOADD (R13)(R14*1), TMM2
+	JMP  group
 
 zero:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO TMM2
 
 group:
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x12 // TILELOADD (R10)(DX*1), TMM6
-	ADDQ $+1024, R10
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM4
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x01 // TILELOADD (R9)(AX*1), TMM5
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x11 // TILELOADD (R9)(DX*1), TMM6
+	ADDQ $+1024, R9
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x08 // TILELOADD (R8)(CX*1), TMM4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x0a // TILELOADD (R10)(CX*1), TMM5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
-	ADDQ CX, R8
-	ADDQ CX, R9
-	MOVQ perGroup+144(FP), R12
+	ADDQ 48(AX), R8
+	ADDQ 48(AX), R10
+	MOVQ 192(AX), R13
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x24 // PREFETCHW (R12)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x2c; BYTE $0xff // PREFETCHW -1(R12)(R13*1)
+	ADDQ 184(AX), R12
+	MOVQ 232(AX), R13
 
 ask:
 	SUBQ       $0x01, DI
@@ -31535,67 +31656,125 @@ ask:
 	ADDQ       $0x40, BX
 	DECQ       SI
 	JNZ        same
-	ADDQ       skip+136(FP), BX
-	MOVQ       lines+128(FP), SI
+	ADDQ       224(AX), BX
+	MOVQ       216(AX), SI
 
 same:
-	DECQ R12
+	DECQ R13
 	JNZ  ask
 
 asked:
-	DECQ R11
-	JNZ  group
-	MOVQ c+88(FP), R8
-	MOVQ ldc+96(FP), R9
+	DECQ  R11
+	JNZ   group
+	MOVQ  120(AX), R8
+	TESTQ R8, R8
+	JNZ   round
+	MOVQ  88(AX), R8
+	MOVQ  96(AX), R9
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x08 // TILESTORED TMM0, (R8)(R9*1)
-	MOVQ R9, R10
-	SHLQ $0x04, R10
-	ADDQ R10, R8
+	MOVQ  R9, R10
+	SHLQ  $0x04, R10
+	ADDQ  R10, R8
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x08 // TILESTORED TMM2, (R8)(R9*1)
-	MOVQ aStep+56(FP), R8
-	ADDQ R8, a+24(FP)
-	MOVQ bStep+80(FP), R8
-	ADDQ R8, b+64(FP)
-	MOVQ cStep+104(FP), R8
-	ADDQ R8, c+88(FP)
-	DECQ blocks+8(FP)
+	JMP   next
+
+round:
+	MOVQ      168(AX), R9
+	MOVQ      $0x00000080, R10
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x11 // TILESTORED TMM0, (R9)(R10*1)
+	MOVQ      R10, R11
+	SHLQ      $0x04, R11
+	ADDQ      R11, R9
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x11 // TILESTORED TMM2, (R9)(R10*1)
+	MOVQ      160(AX), R9
+	MOVQ      $-1, R10
+	BZHIQ     R9, R10, R10
+	KMOVD     R10, K1
+	KMOVW     R10, K2
+	SHRQ      $0x10, R10
+	KMOVW     R10, K3
+	MOVQ      168(AX), R9
+	MOVQ      152(AX), R10
+	MOVQ      128(AX), R11
+	MOVQ      144(AX), R12
+	TESTQ     R12, R12
+	JZ        plain
+	VMOVUPS.Z (R12), K2, Z2
+	VMOVUPS.Z 64(R12), K3, Z3
+
+biased:
+	VMOVUPS   (R9), Z0
+	VMOVUPS   64(R9), Z1
+	VADDPS    Z2, Z0, Z0
+	VADDPS    Z3, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VMOVDQU16 Z0, K1, (R8)
+	SUBQ      $-128, R9
+	ADDQ      R11, R8
+	DECQ      R10
+	JNZ       biased
+	JMP       next
+
+plain:
+	VMOVUPS   (R9), Z0
+	VMOVUPS   64(R9), Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VMOVDQU16 Z0, K1, (R8)
+	SUBQ      $-128, R9
+	ADDQ      R11, R8
+	DECQ      R10
+	JNZ       plain
+
+next:
+	MOVQ 56(AX), R8
+	ADDQ R8, 24(AX)
+	MOVQ 80(AX), R8
+	ADDQ R8, 64(AX)
+	MOVQ 104(AX), R8
+	ADDQ R8, 88(AX)
+	MOVQ 136(AX), R8
+	ADDQ R8, 120(AX)
+	MOVQ 200(AX), R8
+	ADDQ R8, 176(AX)
+	DECQ 8(AX)
 	JNZ  block
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	VZEROUPPER
 	RET
 
-// func tiles2x2(shape *byte, blocks int, groups int, a *byte, lda int, aTile int, aGroup int, aStep int, b *byte, strip int, bStep int, c *float32, ldc int, cStep int, add bool, ahead *byte, lines int, skip int, perGroup int, left int)
-// Requires: AMX_BF16, AMX_TILE, MMX+
-TEXT ·tiles2x2(SB), NOSPLIT, $0-160
-	MOVQ shape+0(FP), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
-	MOVQ lda+32(FP), AX
-	MOVQ aGroup+48(FP), CX
+// func tiles2x2(call *byte)
+// Requires: AMX_BF16, AMX_TILE, AVX, AVX512BW, AVX512F, AVX512VL, AVX512_BF16, BMI2, MMX+, PREFETCHW
+TEXT ·tiles2x2(SB), NOSPLIT, $8-8
+	MOVQ call+0(FP), AX
+	MOVQ (AX), CX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x01 // LDTILECFG (CX)
+	MOVQ 32(AX), CX
 	MOVQ $0x00000040, DX
-	MOVQ ahead+120(FP), BX
-	MOVQ lines+128(FP), SI
-	MOVQ left+152(FP), DI
+	MOVQ 208(AX), BX
+	MOVQ 216(AX), SI
+	MOVQ 240(AX), DI
 
 block:
-	MOVQ  a+24(FP), R8
-	MOVQ  aTile+40(FP), R9
-	ADDQ  R8, R9
-	MOVQ  b+64(FP), R10
-	MOVQ  strip+72(FP), R11
-	ADDQ  R10, R11
-	MOVQ  groups+16(FP), R12
-	MOVB  add+112(FP), R13
-	TESTB R13, R13
-	JZ    zero
-	MOVQ  c+88(FP), R13
-	MOVQ  ldc+96(FP), R14
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x44; BYTE $0x35; BYTE $0x00 // TILELOADD (R13)(R14*1), TMM0
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x35; BYTE $0x40 // TILELOADD 64(R13)(R14*1), TMM1
-	MOVQ  R14, R15
-	SHLQ  $0x04, R15
-	ADDQ  R15, R13
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x54; BYTE $0x35; BYTE $0x00 // TILELOADD (R13)(R14*1), TMM2
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x5c; BYTE $0x35; BYTE $0x40 // TILELOADD 64(R13)(R14*1), TMM3
-	JMP   group
+	MOVQ 24(AX), R8
+	MOVQ 64(AX), R9
+	MOVQ 40(AX), R10
+	ADDQ R8, R10
+	MOVQ 72(AX), R11
+	ADDQ R9, R11
+	MOVQ 16(AX), R12
+	MOVQ 176(AX), R13
+	CMPQ 112(AX), $0x00
+	JE   zero
+	MOVQ 88(AX), R14
+	MOVQ 96(AX), R15
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x3e // TILELOADD (R14)(R15*1), TMM0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x4c; BYTE $0x3e; BYTE $0x40 // TILELOADD 64(R14)(R15*1), TMM1
+	MOVQ R15, BP
+	SHLQ $0x04, BP
+	ADDQ BP, R14
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x14; BYTE $0x3e // TILELOADD (R14)(R15*1), TMM2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x5c; BYTE $0x3e; BYTE $0x40 // TILELOADD 64(R14)(R15*1), TMM3
+	JMP  group
 
 zero:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
@@ -31604,19 +31783,23 @@ zero:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO TMM3
 
 group:
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x12 // TILELOADD (R10)(DX*1), TMM6
-	ADDQ $+1024, R10
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x11 // TILELOADD (R9)(DX*1), TMM6
+	ADDQ $+1024, R9
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x13 // TILELOADD (R11)(DX*1), TMM7
 	ADDQ $+1024, R11
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x00 // TILELOADD (R8)(AX*1), TMM4
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x01 // TILELOADD (R9)(AX*1), TMM5
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x08 // TILELOADD (R8)(CX*1), TMM4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x0a // TILELOADD (R10)(CX*1), TMM5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
-	ADDQ CX, R8
-	ADDQ CX, R9
-	MOVQ perGroup+144(FP), R13
+	ADDQ 48(AX), R8
+	ADDQ 48(AX), R10
+	MOVQ 192(AX), R14
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x4d; BYTE $0x00 // PREFETCHW (R13)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x35; BYTE $0xff // PREFETCHW -1(R13)(R14*1)
+	ADDQ 184(AX), R13
+	MOVQ 232(AX), R14
 
 ask:
 	SUBQ       $0x01, DI
@@ -31625,34 +31808,94 @@ ask:
 	ADDQ       $0x40, BX
 	DECQ       SI
 	JNZ        same
-	ADDQ       skip+136(FP), BX
-	MOVQ       lines+128(FP), SI
+	ADDQ       224(AX), BX
+	MOVQ       216(AX), SI
 
 same:
-	DECQ R13
+	DECQ R14
 	JNZ  ask
 
 asked:
-	DECQ R12
-	JNZ  group
-	MOVQ c+88(FP), R8
-	MOVQ ldc+96(FP), R9
+	DECQ  R12
+	JNZ   group
+	MOVQ  120(AX), R8
+	TESTQ R8, R8
+	JNZ   round
+	MOVQ  88(AX), R8
+	MOVQ  96(AX), R9
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x08 // TILESTORED TMM0, (R8)(R9*1)
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x08; BYTE $0x40 // TILESTORED TMM1, 64(R8)(R9*1)
-	MOVQ R9, R10
-	SHLQ $0x04, R10
-	ADDQ R10, R8
+	MOVQ  R9, R10
+	SHLQ  $0x04, R10
+	ADDQ  R10, R8
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x08 // TILESTORED TMM2, (R8)(R9*1)
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x5c; BYTE $0x08; BYTE $0x40 // TILESTORED TMM3, 64(R8)(R9*1)
-	MOVQ aStep+56(FP), R8
-	ADDQ R8, a+24(FP)
-	MOVQ bStep+80(FP), R8
-	ADDQ R8, b+64(FP)
-	MOVQ cStep+104(FP), R8
-	ADDQ R8, c+88(FP)
-	DECQ blocks+8(FP)
+	JMP   next
+
+round:
+	MOVQ      168(AX), R9
+	MOVQ      $0x00000080, R10
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x11 // TILESTORED TMM0, (R9)(R10*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x4c; BYTE $0x11; BYTE $0x40 // TILESTORED TMM1, 64(R9)(R10*1)
+	MOVQ      R10, R11
+	SHLQ      $0x04, R11
+	ADDQ      R11, R9
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x11 // TILESTORED TMM2, (R9)(R10*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x5c; BYTE $0x11; BYTE $0x40 // TILESTORED TMM3, 64(R9)(R10*1)
+	MOVQ      160(AX), R9
+	MOVQ      $-1, R10
+	BZHIQ     R9, R10, R10
+	KMOVD     R10, K1
+	KMOVW     R10, K2
+	SHRQ      $0x10, R10
+	KMOVW     R10, K3
+	MOVQ      168(AX), R9
+	MOVQ      152(AX), R10
+	MOVQ      128(AX), R11
+	MOVQ      144(AX), R12
+	TESTQ     R12, R12
+	JZ        plain
+	VMOVUPS.Z (R12), K2, Z2
+	VMOVUPS.Z 64(R12), K3, Z3
+
+biased:
+	VMOVUPS   (R9), Z0
+	VMOVUPS   64(R9), Z1
+	VADDPS    Z2, Z0, Z0
+	VADDPS    Z3, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VMOVDQU16 Z0, K1, (R8)
+	SUBQ      $-128, R9
+	ADDQ      R11, R8
+	DECQ      R10
+	JNZ       biased
+	JMP       next
+
+plain:
+	VMOVUPS   (R9), Z0
+	VMOVUPS   64(R9), Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VMOVDQU16 Z0, K1, (R8)
+	SUBQ      $-128, R9
+	ADDQ      R11, R8
+	DECQ      R10
+	JNZ       plain
+
+next:
+	MOVQ 56(AX), R8
+	ADDQ R8, 24(AX)
+	MOVQ 80(AX), R8
+	ADDQ R8, 64(AX)
+	MOVQ 104(AX), R8
+	ADDQ R8, 88(AX)
+	MOVQ 136(AX), R8
+	ADDQ R8, 120(AX)
+	MOVQ 200(AX), R8
+	ADDQ R8, 176(AX)
+	DECQ 8(AX)
 	JNZ  block
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	VZEROUPPER
 	RET
 
 // func packTiles(dst *float32, src *uint16, ld int, rows int, groups int, rest int)
@@ -31888,9 +32131,9 @@ next:
 	VZEROUPPER
 	RET
 
-// func turn(dst *float32, ldd int, src *float32, lds int, rows int, cols int, bias *float32)
+// func turnF32(dst *float32, ldd int, src *float32, lds int, rows int, cols int, bias *float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·turn(SB), NOSPLIT, $0-56
+TEXT ·turnF32(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ ldd+8(FP), CX
 	MOVQ src+16(FP), DX
@@ -32080,6 +32323,220 @@ stored:
 	ADDQ $0x40, R9
 	ADDQ $0x40, R10
 	ADDQ $0x40, R11
+	SUBQ $0x10, R12
+	MOVQ R12, cols+40(FP)
+	JG   block
+	VZEROUPPER
+	RET
+
+// func turnBF16(dst *uint16, ldd int, src *float32, lds int, rows int, cols int, bias *float32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV
+TEXT ·turnBF16(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ lds+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ bias+48(FP), DI
+	LEAQ (CX)(CX*2), R8
+	LEAQ (AX)(CX*4), R9
+	LEAQ (R9)(CX*4), R10
+	LEAQ (R10)(CX*4), R11
+
+block:
+	VMOVUPS    (DX), Z0
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z1
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z2
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z3
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z4
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z5
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z6
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z7
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z8
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z9
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z10
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z11
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z12
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z13
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z14
+	ADDQ       BX, DX
+	VMOVUPS    (DX), Z15
+	ADDQ       BX, DX
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z1
+	VUNPCKLPS  Z3, Z2, Z0
+	VUNPCKHPS  Z3, Z2, Z3
+	VUNPCKLPD  Z0, Z16, Z2
+	VUNPCKHPD  Z0, Z16, Z0
+	VUNPCKLPD  Z3, Z1, Z16
+	VUNPCKHPD  Z3, Z1, Z3
+	VUNPCKLPS  Z5, Z4, Z1
+	VUNPCKHPS  Z5, Z4, Z5
+	VUNPCKLPS  Z7, Z6, Z4
+	VUNPCKHPS  Z7, Z6, Z7
+	VUNPCKLPD  Z4, Z1, Z6
+	VUNPCKHPD  Z4, Z1, Z4
+	VUNPCKLPD  Z7, Z5, Z1
+	VUNPCKHPD  Z7, Z5, Z7
+	VUNPCKLPS  Z9, Z8, Z5
+	VUNPCKHPS  Z9, Z8, Z9
+	VUNPCKLPS  Z11, Z10, Z8
+	VUNPCKHPS  Z11, Z10, Z11
+	VUNPCKLPD  Z8, Z5, Z10
+	VUNPCKHPD  Z8, Z5, Z8
+	VUNPCKLPD  Z11, Z9, Z5
+	VUNPCKHPD  Z11, Z9, Z11
+	VUNPCKLPS  Z13, Z12, Z9
+	VUNPCKHPS  Z13, Z12, Z13
+	VUNPCKLPS  Z15, Z14, Z12
+	VUNPCKHPS  Z15, Z14, Z15
+	VUNPCKLPD  Z12, Z9, Z14
+	VUNPCKHPD  Z12, Z9, Z12
+	VUNPCKLPD  Z15, Z13, Z9
+	VUNPCKHPD  Z15, Z13, Z15
+	VSHUFF32X4 $0x88, Z6, Z2, Z13
+	VSHUFF32X4 $0xdd, Z6, Z2, Z6
+	VSHUFF32X4 $0x88, Z14, Z10, Z2
+	VSHUFF32X4 $0xdd, Z14, Z10, Z14
+	VSHUFF32X4 $0x88, Z2, Z13, Z10
+	VSHUFF32X4 $0xdd, Z2, Z13, Z2
+	VSHUFF32X4 $0x88, Z14, Z6, Z13
+	VSHUFF32X4 $0xdd, Z14, Z6, Z14
+	VSHUFF32X4 $0x88, Z4, Z0, Z6
+	VSHUFF32X4 $0xdd, Z4, Z0, Z4
+	VSHUFF32X4 $0x88, Z12, Z8, Z0
+	VSHUFF32X4 $0xdd, Z12, Z8, Z12
+	VSHUFF32X4 $0x88, Z0, Z6, Z8
+	VSHUFF32X4 $0xdd, Z0, Z6, Z0
+	VSHUFF32X4 $0x88, Z12, Z4, Z6
+	VSHUFF32X4 $0xdd, Z12, Z4, Z12
+	VSHUFF32X4 $0x88, Z1, Z16, Z4
+	VSHUFF32X4 $0xdd, Z1, Z16, Z1
+	VSHUFF32X4 $0x88, Z9, Z5, Z16
+	VSHUFF32X4 $0xdd, Z9, Z5, Z9
+	VSHUFF32X4 $0x88, Z16, Z4, Z5
+	VSHUFF32X4 $0xdd, Z16, Z4, Z16
+	VSHUFF32X4 $0x88, Z9, Z1, Z4
+	VSHUFF32X4 $0xdd, Z9, Z1, Z9
+	VSHUFF32X4 $0x88, Z7, Z3, Z1
+	VSHUFF32X4 $0xdd, Z7, Z3, Z7
+	VSHUFF32X4 $0x88, Z15, Z11, Z3
+	VSHUFF32X4 $0xdd, Z15, Z11, Z15
+	VSHUFF32X4 $0x88, Z3, Z1, Z11
+	VSHUFF32X4 $0xdd, Z3, Z1, Z3
+	VSHUFF32X4 $0x88, Z15, Z7, Z1
+	VSHUFF32X4 $0xdd, Z15, Z7, Z15
+	MOVQ       cols+40(FP), R12
+	MOVQ       $0x00000010, R14
+	CMPQ       R12, R14
+	CMOVQLT    R12, R14
+	MOVQ       $-1, R13
+	BZHIQ      R14, R13, R13
+	KMOVW      R13, K1
+	TESTQ      DI, DI
+	JZ         store
+	VMOVUPS.Z  (DI), K1, Z7
+	VADDPS     Z7, Z10, Z10
+	VADDPS     Z7, Z8, Z8
+	VADDPS     Z7, Z5, Z5
+	VADDPS     Z7, Z11, Z11
+	VADDPS     Z7, Z13, Z13
+	VADDPS     Z7, Z6, Z6
+	VADDPS     Z7, Z4, Z4
+	VADDPS     Z7, Z1, Z1
+	VADDPS     Z7, Z2, Z2
+	VADDPS     Z7, Z0, Z0
+	VADDPS     Z7, Z16, Z16
+	VADDPS     Z7, Z3, Z3
+	VADDPS     Z7, Z14, Z14
+	VADDPS     Z7, Z12, Z12
+	VADDPS     Z7, Z9, Z9
+	VADDPS     Z7, Z15, Z15
+	ADDQ       $0x40, DI
+
+store:
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2f; BYTE $0x48; BYTE $0x72; BYTE $0xfa // VCVTNE2PS2BF16 Z10, Z10, Z7
+	VMOVDQU16 Y7, K1, (AX)
+	CMPQ      SI, $0x01
+	JE        stored
+	BYTE $0x62; BYTE $0xd2; BYTE $0x3f; BYTE $0x48; BYTE $0x72; BYTE $0xf8 // VCVTNE2PS2BF16 Z8, Z8, Z7
+	VMOVDQU16 Y7, K1, (AX)(CX*1)
+	CMPQ      SI, $0x02
+	JE        stored
+	BYTE $0x62; BYTE $0xf2; BYTE $0x57; BYTE $0x48; BYTE $0x72; BYTE $0xed // VCVTNE2PS2BF16 Z5, Z5, Z5
+	VMOVDQU16 Y5, K1, (AX)(CX*2)
+	CMPQ      SI, $0x03
+	JE        stored
+	BYTE $0x62; BYTE $0xd2; BYTE $0x27; BYTE $0x48; BYTE $0x72; BYTE $0xeb // VCVTNE2PS2BF16 Z11, Z11, Z5
+	VMOVDQU16 Y5, K1, (AX)(R8*1)
+	CMPQ      SI, $0x04
+	JE        stored
+	BYTE $0x62; BYTE $0xd2; BYTE $0x17; BYTE $0x48; BYTE $0x72; BYTE $0xed // VCVTNE2PS2BF16 Z13, Z13, Z5
+	VMOVDQU16 Y5, K1, (R9)
+	CMPQ      SI, $0x05
+	JE        stored
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4f; BYTE $0x48; BYTE $0x72; BYTE $0xee // VCVTNE2PS2BF16 Z6, Z6, Z5
+	VMOVDQU16 Y5, K1, (R9)(CX*1)
+	CMPQ      SI, $0x06
+	JE        stored
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5f; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // VCVTNE2PS2BF16 Z4, Z4, Z4
+	VMOVDQU16 Y4, K1, (R9)(CX*2)
+	CMPQ      SI, $0x07
+	JE        stored
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNE2PS2BF16 Z1, Z1, Z1
+	VMOVDQU16 Y1, K1, (R9)(R8*1)
+	CMPQ      SI, $0x08
+	JE        stored
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6f; BYTE $0x48; BYTE $0x72; BYTE $0xca // VCVTNE2PS2BF16 Z2, Z2, Z1
+	VMOVDQU16 Y1, K1, (R10)
+	CMPQ      SI, $0x09
+	JE        stored
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7f; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z0, Z0
+	VMOVDQU16 Y0, K1, (R10)(CX*1)
+	CMPQ      SI, $0x0a
+	JE        stored
+	BYTE $0x62; BYTE $0xb2; BYTE $0x7f; BYTE $0x40; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z16, Z16, Z0
+	VMOVDQU16 Y0, K1, (R10)(CX*2)
+	CMPQ      SI, $0x0b
+	JE        stored
+	BYTE $0x62; BYTE $0xf2; BYTE $0x67; BYTE $0x48; BYTE $0x72; BYTE $0xc3 // VCVTNE2PS2BF16 Z3, Z3, Z0
+	VMOVDQU16 Y0, K1, (R10)(R8*1)
+	CMPQ      SI, $0x0c
+	JE        stored
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0f; BYTE $0x48; BYTE $0x72; BYTE $0xc6 // VCVTNE2PS2BF16 Z14, Z14, Z0
+	VMOVDQU16 Y0, K1, (R11)
+	CMPQ      SI, $0x0d
+	JE        stored
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1f; BYTE $0x48; BYTE $0x72; BYTE $0xc4 // VCVTNE2PS2BF16 Z12, Z12, Z0
+	VMOVDQU16 Y0, K1, (R11)(CX*1)
+	CMPQ      SI, $0x0e
+	JE        stored
+	BYTE $0x62; BYTE $0xd2; BYTE $0x37; BYTE $0x48; BYTE $0x72; BYTE $0xc1 // VCVTNE2PS2BF16 Z9, Z9, Z0
+	VMOVDQU16 Y0, K1, (R11)(CX*2)
+	CMPQ      SI, $0x0f
+	JE        stored
+	BYTE $0x62; BYTE $0xd2; BYTE $0x07; BYTE $0x48; BYTE $0x72; BYTE $0xc7 // VCVTNE2PS2BF16 Z15, Z15, Z0
+	VMOVDQU16 Y0, K1, (R11)(R8*1)
+
+stored:
+	ADDQ $0x20, AX
+	ADDQ $0x20, R9
+	ADDQ $0x20, R10
+	ADDQ $0x20, R11
 	SUBQ $0x10, R12
 	MOVQ R12, cols+40(FP)
 	JG   block

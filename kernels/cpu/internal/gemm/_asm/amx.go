@@ -10,9 +10,9 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// The instructions of AMX, which neither avo nor Go's assembler has: avo
-// allocates the general registers of their addresses, and encodeAMX then writes
-// them as bytes. Tiles are named, not allocated.
+// The instructions of AMX, and PREFETCHW, which neither avo nor Go's assembler
+// has: avo allocates the general registers of their addresses, and encodeAMX then
+// writes them as bytes. Tiles are named, not allocated.
 
 // tileRegister is one of the eight tiles. To avo it is a constant.
 type tileRegister struct{ U8 }
@@ -39,6 +39,9 @@ func TILESTORED(t tileRegister, m Mem) { amx("TILESTORED", t, m) }
 // TDPBF16PS adds the products of a [rows, pairs] and b [pairs, columns], of pairs of bf16, to dst.
 func TDPBF16PS(b, a, dst tileRegister) { amx("TDPBF16PS", b, a, dst) }
 
+// PREFETCHW asks for a line that will be written.
+func PREFETCHW(m Mem) { amx("PREFETCHW", m) }
+
 func amx(opcode string, operands ...Op) {
 	i := &ir.Instruction{Opcode: opcode, Operands: operands, ISA: []string{"AMX_TILE"}}
 	for _, o := range operands {
@@ -46,8 +49,11 @@ func amx(opcode string, operands ...Op) {
 			i.Inputs = append(i.Inputs, m)
 		}
 	}
-	if opcode == "TDPBF16PS" {
+	switch opcode {
+	case "TDPBF16PS":
 		i.ISA = []string{"AMX_BF16"}
+	case "PREFETCHW":
+		i.ISA = []string{"PREFETCHW"}
 	}
 	Instruction(i)
 }
@@ -55,7 +61,7 @@ func amx(opcode string, operands ...Op) {
 // encodeAMX replaces instructions of AMX by their bytes. It is a pass that runs
 // after registers are allocated.
 func encodeAMX(i *ir.Instruction) error {
-	if len(i.ISA) != 1 || !strings.HasPrefix(i.ISA[0], "AMX_") {
+	if len(i.ISA) != 1 || !strings.HasPrefix(i.ISA[0], "AMX_") && i.ISA[0] != "PREFETCHW" {
 		return nil
 	}
 	code, err := encodeTile(i.Opcode, i.Operands)
@@ -135,12 +141,22 @@ func encodeTile(opcode string, operands []Op) ([]byte, error) {
 			return nil, fmt.Errorf("address %s: want no index", m.Asm())
 		}
 		return tileMemory(np, 0x49, 0, m)
+	case "PREFETCHW":
+		if err := shape(true, 0); err != nil {
+			return nil, err
+		}
+		x, b, tail, err := address(m, 1)
+		code := []byte{0x0f, 0x0d}
+		if x|b > 0 {
+			code = []byte{0x40 | x<<1 | b, 0x0f, 0x0d}
+		}
+		return append(code, tail...), err
 	case "TILELOADD", "TILESTORED":
 		if err := shape(true, 1); err != nil {
 			return nil, err
 		}
-		if m.Index == nil || m.Scale != 1 {
-			return nil, fmt.Errorf("address %s: want an index, the distance of rows, times 1", m.Asm())
+		if m.Index == nil {
+			return nil, fmt.Errorf("address %s: want an index, the distance of rows", m.Asm())
 		}
 		if opcode == "TILELOADD" {
 			return tileMemory(f2, 0x4b, tiles[0], m)
@@ -152,35 +168,43 @@ func encodeTile(opcode string, operands []Op) ([]byte, error) {
 
 // tileMemory encodes an instruction with one tile and memory.
 func tileMemory(pp, opcode, tile byte, m Mem) ([]byte, error) {
-	b, ok := m.Base.(reg.Physical)
-	if !ok || b.Kind() != reg.KindGP || m.Symbol.Name != "" {
-		return nil, fmt.Errorf("address %s: want a general register as base", m.Asm())
+	x, b, tail, err := address(m, tile)
+	if err != nil {
+		return nil, err
 	}
-	base, index := b.PhysicalIndex(), reg.Index(4) // no index
+	return append([]byte{0xc4, 0x80 | (x^1)<<6 | (b^1)<<5 | 0x02, 0x78 | pp, opcode}, tail...), nil
+}
+
+// address encodes memory with displacements as they are: the numbers' highest
+// bits of index and base, and ModRM with field r, SIB and displacement.
+func address(m Mem, r byte) (x, b byte, tail []byte, err error) {
+	register, ok := m.Base.(reg.Physical)
+	if !ok || register.Kind() != reg.KindGP || m.Symbol.Name != "" {
+		return 0, 0, nil, fmt.Errorf("address %s: want a general register as base", m.Asm())
+	}
+	base, index := register.PhysicalIndex(), reg.Index(4) // no index
 	if m.Index != nil {
-		x, ok := m.Index.(reg.Physical)
-		if !ok || x.Kind() != reg.KindGP || x.PhysicalIndex() == 4 {
-			return nil, fmt.Errorf("address %s: want a general register as index", m.Asm())
+		i, ok := m.Index.(reg.Physical)
+		if !ok || i.Kind() != reg.KindGP || i.PhysicalIndex() == 4 || m.Scale != 1 {
+			return 0, 0, nil, fmt.Errorf("address %s: want a general register as index, times 1", m.Asm())
 		}
-		index = x.PhysicalIndex()
+		index = i.PhysicalIndex()
 	}
-	extension := func(r reg.Index) byte { return byte(^r>>3) & 1 }
-	code := []byte{0xc4, 0x80 | extension(index)<<6 | extension(base)<<5 | 0x02, 0x78 | pp, opcode}
-	modrm := tile<<3 | byte(base&7)
-	var tail []byte
+	modrm := r<<3 | byte(base&7)
+	tail = []byte{modrm}
 	if m.Index != nil || base&7 == 4 {
-		modrm = tile<<3 | 4
-		tail = []byte{byte(index&7)<<3 | byte(base&7)}
+		modrm = r<<3 | 4
+		tail = []byte{modrm, byte(index&7)<<3 | byte(base&7)}
 	}
 	switch {
 	case m.Disp == 0 && base&7 != 5:
 	case m.Disp == int(int8(m.Disp)):
-		modrm |= 0x40
+		tail[0] |= 0x40
 		tail = append(tail, byte(m.Disp))
 	default:
-		modrm |= 0x80
+		tail[0] |= 0x80
 		u := uint32(m.Disp)
 		tail = append(tail, byte(u), byte(u>>8), byte(u>>16), byte(u>>24))
 	}
-	return append(append(code, modrm), tail...), nil
+	return byte(index>>3) & 1, byte(base>>3) & 1, tail, nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -42,14 +41,18 @@ func tileCases() []tileCase {
 			} else if disp < 0 {
 				tail = fmt.Sprintf("-%#x", -disp)
 			}
-			cases = append(cases, tileCase{fmt.Sprintf("ldtilecfg [%s%s]", base, tail), "LDTILECFG", []operand.Op{operand.Mem{Base: general[b], Disp: disp}}})
+			plain := operand.Mem{Base: general[b], Disp: disp}
+			cases = append(cases, tileCase{fmt.Sprintf("ldtilecfg [%s%s]", base, tail), "LDTILECFG", []operand.Op{plain}},
+				tileCase{fmt.Sprintf("prefetchw BYTE PTR [%s%s]", base, tail), "PREFETCHW", []operand.Op{plain}})
 			for i, index := range names {
 				if index == "rsp" { // cannot be one
 					continue
 				}
 				m, t := operand.Mem{Base: general[b], Index: general[i], Scale: 1, Disp: disp}, n%8
 				address := fmt.Sprintf("[%s+%s*1%s]", base, index, tail)
-				if n++; n%2 == 0 {
+				n++
+				cases = append(cases, tileCase{"prefetchw BYTE PTR " + address, "PREFETCHW", []operand.Op{m}})
+				if n%2 == 0 {
 					cases = append(cases, tileCase{fmt.Sprintf("tileloadd tmm%d,%s", t, address), "TILELOADD", []operand.Op{m, tmm(t)}})
 				} else {
 					cases = append(cases, tileCase{fmt.Sprintf("tilestored %s,tmm%d", address, t), "TILESTORED", []operand.Op{tmm(t), m}})
@@ -105,17 +108,7 @@ func disassemble(t *testing.T, objdump string, code []byte) []string {
 
 // Without a disassembler: a sample whose bytes GNU as made.
 func TestTableOfTiles(t *testing.T) {
-	f, err := os.Open("testdata/amx.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	table := map[string]string{}
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if code, text, ok := strings.Cut(s.Text(), "\t"); ok {
-			table[text] = code
-		}
-	}
+	table := readTable(t, "testdata/amx.txt")
 	seen := 0
 	for _, c := range tileCases() {
 		want, ok := table[c.text]
@@ -153,4 +146,20 @@ func TestEncodeTileRefuses(t *testing.T) {
 			t.Errorf("%s: encoded as %x", c.text, code)
 		}
 	}
+}
+
+// readTable reads the bytes of instructions, by their text.
+func readTable(t *testing.T, file string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if code, name, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+			table[name] = code
+		}
+	}
+	return table
 }

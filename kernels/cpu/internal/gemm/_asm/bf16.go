@@ -16,29 +16,43 @@ import (
 // src is a register or memory; x and dst are registers of the same size, YMM or
 // ZMM. Neither avo nor Go's assembler has the instruction: avo allocates its
 // registers like any other's, and encodeBF16 then writes it as bytes.
-func VDPBF16PS(src Op, x, dst reg.VecVirtual) { dotBF16(src, x, dst) }
+func VDPBF16PS(src Op, x, dst reg.VecVirtual) { vectorBF16("VDPBF16PS", src, x, dst) }
 
 // VDPBF16PS_BCST is VDPBF16PS with the same pair of src, 4 bytes of memory, for every i.
-func VDPBF16PS_BCST(src Mem, x, dst reg.VecVirtual) { dotBF16(src, x, dst, "BCST") }
+func VDPBF16PS_BCST(src Mem, x, dst reg.VecVirtual) {
+	vectorBF16("VDPBF16PS", src, x, dst, "BCST")
+}
 
-const dotBF16Name = "VDPBF16PS"
+// VCVTNE2PS2BF16 rounds src's elements to the lower half of dst and x's to the
+// upper half. Subnormals become zeros.
+func VCVTNE2PS2BF16(src Op, x, dst reg.VecVirtual) { vectorBF16("VCVTNE2PS2BF16", src, x, dst) }
 
-func dotBF16(src Op, x, dst reg.VecVirtual, suffixes ...string) {
+// bf16Codes are the instructions' prefixes and opcodes.
+var bf16Codes = map[string]struct{ pp, opcode byte }{
+	"VDPBF16PS":      {2, 0x52},
+	"VCVTNE2PS2BF16": {3, 0x72},
+}
+
+func vectorBF16(opcode string, src Op, x, dst reg.VecVirtual, suffixes ...string) {
+	inputs := []Op{src, x}
+	if opcode == "VDPBF16PS" {
+		inputs = append(inputs, dst)
+	}
 	Instruction(&ir.Instruction{
-		Opcode: dotBF16Name, Suffixes: suffixes,
-		Operands: []Op{src, x, dst}, Inputs: []Op{src, x, dst}, Outputs: []Op{dst},
+		Opcode: opcode, Suffixes: suffixes,
+		Operands: []Op{src, x, dst}, Inputs: inputs, Outputs: []Op{dst},
 		ISA: []string{"AVX512_BF16", "AVX512VL"},
 	})
 }
 
-// encodeBF16 replaces every VDPBF16PS by its bytes. It is a pass that runs after
-// registers are allocated.
+// encodeBF16 replaces the instructions above by their bytes. It is a pass that
+// runs after registers are allocated.
 func encodeBF16(i *ir.Instruction) error {
-	if i.Opcode != dotBF16Name {
+	if _, ok := bf16Codes[i.Opcode]; !ok {
 		return nil
 	}
 	x, dst := i.Operands[1].(reg.Physical), i.Operands[2].(reg.Physical)
-	code, err := encode(i.Operands[0], x, dst, len(i.Suffixes) > 0)
+	code, err := encode(i.Opcode, i.Operands[0], x, dst, len(i.Suffixes) > 0)
 	if err != nil {
 		return fmt.Errorf("%s: %w", i.OpcodeWithSuffixes(), err)
 	}
@@ -46,9 +60,9 @@ func encodeBF16(i *ir.Instruction) error {
 	return nil
 }
 
-// encode gives EVEX.{256,512}.F3.0F38.W0 52 /r (Intel, Software Developer's
-// Manual, volume 2, 2.7 "Intel AVX-512 encoding" and VDPBF16PS).
-func encode(src Op, x, dst reg.Physical, broadcast bool) ([]byte, error) {
+// encode gives EVEX.{256,512}.{F3,F2}.0F38.W0 {52,72} /r (Intel, Software
+// Developer's Manual, volume 2, 2.7 "Intel AVX-512 encoding" and the instructions' pages).
+func encode(name string, src Op, x, dst reg.Physical, broadcast bool) ([]byte, error) {
 	if x.Size() != dst.Size() || x.Size() != 32 && x.Size() != 64 {
 		return nil, fmt.Errorf("registers %s and %s: want two YMM or two ZMM", x.Asm(), dst.Asm())
 	}
@@ -99,10 +113,10 @@ func encode(src Op, x, dst reg.Physical, broadcast bool) ([]byte, error) {
 		return nil, fmt.Errorf("source %s: want a register or memory", src.Asm())
 	}
 	p0 := inverted(d, 3)<<7 | inverted(index, 3)<<6 | inverted(base, 3)<<5 | inverted(d, 4)<<4 | 0x02
-	p1 := byte(^v&15)<<3 | 0x04 | 0x02
+	p1 := byte(^v&15)<<3 | 0x04 | bf16Codes[name].pp
 	p2 := byte(dst.Size()/32)<<5 | inverted(v, 4)<<3
 	if broadcast {
 		p2 |= 0x10
 	}
-	return append([]byte{0x62, p0, p1, p2, 0x52, modrm}, tail...), nil
+	return append([]byte{0x62, p0, p1, p2, bf16Codes[name].opcode, modrm}, tail...), nil
 }

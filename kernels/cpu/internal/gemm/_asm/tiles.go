@@ -16,48 +16,58 @@ func tilesAll() {
 	packTiles()
 	packStrip()
 	packStripRows()
-	turn()
+	turn(f32)
+	turn(bf16)
+}
+
+// field is where a tilesCall has a field: all are of 8 bytes, in this order.
+func field(call Register, name string) Mem {
+	for i, f := range []string{
+		"shape", "n", "groups", "a", "lda", "aTile", "aGroup", "aStep", "b", "strip", "bStep", "c", "ldc", "cStep", "add",
+		"out", "ldo", "outStep", "bias", "high", "wide", "block", "touch", "touchLd", "touchWidth", "touchStep",
+		"ahead", "lines", "skip", "perGroup", "left",
+	} {
+		if f == name {
+			return Mem{Base: call, Disp: 8 * i}
+		}
+	}
+	panic("a tilesCall has no field " + name)
 }
 
 // tiles writes a tilesFunc of high × wide tiles of sums.
 func tiles(high, wide int) {
-	TEXT(name("tiles%dx%d", high, wide), NOSPLIT, "func(shape *byte, blocks, groups int, a *byte, lda, aTile, aGroup, aStep int, b *byte, strip, bStep int, c *float32, ldc, cStep int, add bool, ahead *byte, lines, skip, perGroup, left int)")
+	TEXT(name("tiles%dx%d", high, wide), NOSPLIT, "func(call *byte)")
 	Pragma("noescape")
 	Doc(name("tiles%dx%d is a tilesFunc of %d × %d tiles of sums.", high, wide, high, wide))
 	sum := func(i, j int) tileRegister { return tmm(2*i + j) }
 	aTile := func(i int) tileRegister { return tmm(4 + i) }
 	bTile := func(j int) tileRegister { return tmm(6 + j) }
-	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
-	param := func(name string) Mem {
-		p, err := Param(name).Resolve()
-		if err != nil {
-			panic(err)
-		}
-		return p.Addr
+	call := Load(Param("call"), GP64())
+	at := func(name string) Mem { return field(call, name) }
+	load := func(name string) GPVirtual {
+		r := GP64()
+		MOVQ(at(name), r)
+		return r
 	}
 
 	LDTILECFG(Mem{Base: load("shape")})
-	lda, aGroup := load("lda"), load("aGroup")
+	lda := load("lda")
 	row := GP64() // the distance of rows of a strip of b
 	MOVQ(U32(64), row)
 	ahead, lines, left := load("ahead"), load("lines"), load("left")
 
 	Label("block")
-	a := []GPVirtual{load("a")}
+	a, b := []GPVirtual{load("a")}, []GPVirtual{load("b")}
 	if high == 2 {
-		p := load("aTile")
-		ADDQ(a[0], p)
-		a = append(a, p)
+		a = append(a, load("aTile"))
+		ADDQ(a[0], a[1])
 	}
-	b := []GPVirtual{load("b")}
 	if wide == 2 {
-		p := load("strip")
-		ADDQ(b[0], p)
-		b = append(b, p)
+		b = append(b, load("strip"))
+		ADDQ(b[0], b[1])
 	}
-	groups := load("groups")
-	sums := func(f func(m Mem, t tileRegister)) {
-		c, ldc := load("c"), load("ldc")
+	groups, touch := load("groups"), load("touch")
+	sums := func(c, ldc GPVirtual, f func(m Mem, t tileRegister)) {
 		for i := range high {
 			for j := range wide {
 				f(Mem{Base: c, Index: ldc, Scale: 1, Disp: 64 * j}, sum(i, j))
@@ -70,10 +80,9 @@ func tiles(high, wide int) {
 			}
 		}
 	}
-	add := Load(Param("add"), GP8())
-	TESTB(add, add)
-	JZ(LabelRef("zero"))
-	sums(TILELOADD)
+	CMPQ(at("add"), U8(0))
+	JE(LabelRef("zero"))
+	sums(load("c"), load("ldc"), TILELOADD)
 	JMP(LabelRef("group"))
 	Label("zero")
 	for i := range high {
@@ -98,8 +107,13 @@ func tiles(high, wide int) {
 		}
 	}
 	for _, p := range a {
-		ADDQ(aGroup, p)
+		ADDQ(at("aGroup"), p)
 	}
+	// A row of the results each time: sixty-four lines at once would hold up the loads.
+	width := load("touchWidth")
+	PREFETCHW(Mem{Base: touch})
+	PREFETCHW(Mem{Base: touch, Index: width, Scale: 1, Disp: -1})
+	ADDQ(at("touchLd"), touch)
 	n := load("perGroup")
 	Label("ask")
 	SUBQ(U8(1), left)
@@ -108,8 +122,8 @@ func tiles(high, wide int) {
 	ADDQ(U8(64), ahead)
 	DECQ(lines)
 	JNZ(LabelRef("same"))
-	ADDQ(param("skip"), ahead)
-	MOVQ(param("lines"), lines)
+	ADDQ(at("skip"), ahead)
+	MOVQ(at("lines"), lines)
 	Label("same")
 	DECQ(n)
 	JNZ(LabelRef("ask"))
@@ -117,15 +131,71 @@ func tiles(high, wide int) {
 	DECQ(groups)
 	JNZ(LabelRef("group"))
 
-	sums(func(m Mem, t tileRegister) { TILESTORED(t, m) })
-	for _, p := range []string{"a", "b", "c"} {
+	store := func(m Mem, t tileRegister) { TILESTORED(t, m) }
+	out := load("out")
+	TESTQ(out, out)
+	JNZ(LabelRef("round"))
+	sums(load("c"), load("ldc"), store)
+	JMP(LabelRef("next"))
+
+	Label("round")
+	block, ld := load("block"), GP64()
+	MOVQ(U32(128), ld)
+	sums(block, ld, store)
+	roundBlock(at, out)
+
+	Label("next")
+	for _, p := range []string{"a", "b", "c", "out", "touch"} {
 		step := load(p + "Step")
-		ADDQ(step, param(p))
+		ADDQ(step, at(p))
 	}
-	DECQ(param("blocks"))
+	DECQ(at("n"))
 	JNZ(LabelRef("block"))
 	TILERELEASE()
+	VZEROUPPER()
 	RET()
+}
+
+// roundBlock adds the bias to a block of sums and rounds it to bf16.
+func roundBlock(at func(name string) Mem, out GPVirtual) {
+	load := func(name string) GPVirtual {
+		r := GP64()
+		MOVQ(at(name), r)
+		return r
+	}
+	wide, bits := load("wide"), GP64()
+	MOVQ(I32(-1), bits)
+	BZHIQ(wide, bits, bits)
+	mask, low, high := K(), K(), K()
+	KMOVD(bits.As32(), mask)
+	KMOVW(bits.As32(), low)
+	SHRQ(U8(16), bits)
+	KMOVW(bits.As32(), high)
+	from, rows, ldo, bias := load("block"), load("high"), load("ldo"), load("bias")
+	x, y := ZMM(), ZMM()
+	finish := func(label string, add func()) {
+		Label(label)
+		VMOVUPS(Mem{Base: from}, x)
+		VMOVUPS(Mem{Base: from, Disp: 64}, y)
+		add()
+		VCVTNE2PS2BF16(x, y, x)
+		VMOVDQU16(x, mask, Mem{Base: out})
+		SUBQ(I32(-128), from)
+		ADDQ(ldo, out)
+		DECQ(rows)
+		JNZ(LabelRef(label))
+	}
+	TESTQ(bias, bias)
+	JZ(LabelRef("plain"))
+	b0, b1 := ZMM(), ZMM()
+	VMOVUPS_Z(Mem{Base: bias}, low, b0)
+	VMOVUPS_Z(Mem{Base: bias, Disp: 64}, high, b1)
+	finish("biased", func() {
+		VADDPS(b0, x, x)
+		VADDPS(b1, y, y)
+	})
+	JMP(LabelRef("next"))
+	finish("plain", func() {})
 }
 
 // transpose16 transposes 16×16 words in registers.
@@ -306,10 +376,11 @@ func packStripRows() {
 }
 
 // turn writes the way of sums that came out transposed to dst.
-func turn() {
-	TEXT("turn", NOSPLIT, "func(dst *float32, ldd int, src *float32, lds, rows, cols int, bias *float32)")
+func turn(to storage) {
+	f := "turn" + to.name
+	TEXT(f, NOSPLIT, name("func(dst *%s, ldd int, src *float32, lds, rows, cols int, bias *float32)", to.goType))
 	Pragma("noescape")
-	Doc("turn sets dst[i][j] = src[j][i] (+ bias[j]) for i < rows, 16 at most, and j < cols. Rows are ldd and lds bytes",
+	Doc(f+" sets dst[i][j] = src[j][i] (+ bias[j]) for i < rows, 16 at most, and j < cols. Rows are ldd and lds bytes",
 		"apart. It reads 16 of each of src's rows, and as many rows that cols fills whole sixteens.")
 	dst := Load(Param("dst"), GP64()).(GPVirtual)
 	ldd := Load(Param("ldd"), GP64()).(GPVirtual)
@@ -317,7 +388,7 @@ func turn() {
 	lds := Load(Param("lds"), GP64()).(GPVirtual)
 	rows := Load(Param("rows"), GP64())
 	bias := Load(Param("bias"), GP64())
-	to := newRowPointers(dst, ldd, 16)
+	rowOf := newRowPointers(dst, ldd, 16)
 
 	Label("block")
 	from, next := GP64(), GP64()
@@ -349,15 +420,21 @@ func turn() {
 	ADDQ(U8(64), bias)
 	Label("store")
 	for i := range r {
-		VMOVUPS(r[i], mask, to.at(i))
+		if to == bf16 {
+			h := ZMM()
+			VCVTNE2PS2BF16(r[i], r[i], h)
+			VMOVDQU16(h.AsY(), mask, rowOf.at(i))
+		} else {
+			VMOVUPS(r[i], mask, rowOf.at(i))
+		}
 		if i < 15 {
 			CMPQ(rows, U8(i+1))
 			JE(LabelRef("stored"))
 		}
 	}
 	Label("stored")
-	for _, p := range to.base {
-		ADDQ(U8(64), p)
+	for _, p := range rowOf.base {
+		ADDQ(U8(uint8(16*to.size)), p)
 	}
 	MOVQ(next, src)
 	SUBQ(U8(16), cols)
