@@ -92,6 +92,10 @@ func (p MMAMatmul) Module() *ptx.Module {
 	// Registers to global memory: a lane holds pairs of row g and of row g+8.
 	row := row0.Add(warpRow).Add(lane.DivBy(4))
 	col := col0.Add(warpCol).Add(lane.Mod(4).Times(2))
+	inCol := make([]ptx.RegPred, wn/8)
+	for j := range inCol {
+		inCol[j] = k.SetpLtU32(col.Plus(8*j), n)
+	}
 	for i := range wm / 16 {
 		for half := range 2 {
 			r := row.Plus(16*i + 8*half)
@@ -99,7 +103,7 @@ func (p MMAMatmul) Module() *ptx.Module {
 			inRow := k.SetpLtU32(r, m)
 			for j := range wn / 8 {
 				d := acc[i*wn/8+j]
-				k.Guard(inRow.And(k.SetpLtU32(col.Plus(8*j), n)), func() {
+				k.Guard(inRow.And(inCol[j]), func() {
 					k.StV2F32(to.Plus(32*j), [2]ptx.RegF32{d[2*half], d[2*half+1]})
 				})
 			}
