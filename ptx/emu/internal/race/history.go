@@ -27,8 +27,9 @@ const (
 // rest.
 type access struct {
 	block  *Block
-	op     *Async // of an asynchronous access
-	start  uint64 // stride != 0: address of lane 0, modulo 32 strides
+	op     *Async   // of an asynchronous access
+	start  uint64   // stride != 0: address of lane 0, modulo 32 strides; lanes != nil: the lowest address
+	lanes  *pattern // of lanes without a stride: their addresses less start
 	t      Time
 	site   uint32
 	mask   uint32 // stride == 0: each of these lanes accessed every byte
@@ -38,10 +39,26 @@ type access struct {
 	kind   Kind
 	scope  Scope
 	proxy  bool
+	single bool // lanes: no two lanes touch the same byte
 }
+
+// A pattern is where lanes lie. Lanes that take no part are outside.
+type pattern [32]uint32
+
+const outside = ^uint32(0)
 
 // lanesAt is the lanes that accessed the byte at addr.
 func (a *access) lanesAt(addr uint64) uint32 {
+	if a.lanes != nil {
+		var m uint32
+		at := uint32(addr - a.start)
+		for i, o := range a.lanes {
+			if at-o < uint32(a.size) {
+				m |= 1 << i
+			}
+		}
+		return m & a.mask
+	}
 	if a.stride == 0 {
 		return a.mask
 	}
@@ -51,8 +68,11 @@ func (a *access) lanesAt(addr uint64) uint32 {
 // samePattern says whether a and b went to the same bytes by the same lanes,
 // wherever both went.
 func (a *access) samePattern(b *access) bool {
-	if a.stride != b.stride {
+	if a.stride != b.stride || a.lanes != b.lanes {
 		return false
+	}
+	if a.lanes != nil {
+		return a.start == b.start && a.mask == b.mask && a.size == b.size && a.single && b.single
 	}
 	if a.stride == 0 {
 		return a.mask == b.mask && a.mask&(a.mask-1) == 0
@@ -65,6 +85,7 @@ func (a *access) samePattern(b *access) bool {
 type history struct {
 	last   *access
 	others []*access
+	buf    [2]*access // of others, if they are few
 }
 
 const maxOthers = 32
@@ -181,7 +202,7 @@ func (w *Warp) check(h *history, b *access, addr uint64) (bad *access, o order, 
 	if h == nil {
 		return nil, ordered, false
 	}
-	if h.last != nil {
+	if h.last != nil && h.last != b { // lanes that store together were compared
 		o, p := w.order(h.last, b, addr)
 		perLane = p
 		if o != ordered {
@@ -201,24 +222,27 @@ func (w *Warp) check(h *history, b *access, addr uint64) (bad *access, o order, 
 	return nil, ordered, perLane
 }
 
-// covers says that whoever is ordered after b, by the same lanes later, need not
-// look at a.
-func (b *access) covers(a *access) bool {
-	return a.op == b.op && a.block == b.block && a.warp == b.warp &&
-		a.kind <= b.kind && (a.scope >= b.scope) && a.samePattern(b)
+// covers says that b can stand for the earlier access a of the same warp: whoever is
+// ordered after b is ordered after a. That is exact where the same lanes did both; in a crowd,
+// and for strong accesses, races within the warp may go unseen for it.
+func (b *access) covers(a *access, crowd bool) bool {
+	return a.block == b.block && a.warp == b.warp && a.op == b.op && a.kind <= b.kind && a.scope >= b.scope &&
+		(crowd || a.scope != Weak || a.samePattern(b))
 }
 
 // after is the history once b has happened.
 func (w *Warp) after(h *history, b *access) *history {
 	if b.kind == Write && b.scope == Weak {
-		return &history{last: b}
+		n := w.newHistory()
+		n.last = b
+		return n
 	}
-	n := &history{}
+	n := w.newHistory()
+	n.others = n.buf[:0]
 	if h != nil {
 		n.last = h.last
-		n.others = make([]*access, 0, len(h.others)+1)
 		for _, a := range h.others {
-			if b.covers(a) || w.forgets(a, b) {
+			if b.covers(a, len(h.others) >= 4) || w.forgets(a, b) {
 				continue
 			}
 			n.others = append(n.others, a)

@@ -105,16 +105,18 @@ type cached struct {
 	version uint32 // of the warp when the step was found right
 }
 
-func (w *Warp) record(op *Op, mask uint32, start uint64, stride uint32) *cached {
+func (w *Warp) record(op *Op, mask uint32, start uint64, stride uint32, lanes *pattern, single bool) *cached {
 	c := &w.cache[(op.Site^uint32(op.Kind)<<2)%cacheSize]
-	if r := c.rec; r != nil && r.t == w.now && r.site == op.Site && r.mask == mask && r.stride == stride &&
-		r.start == start && r.kind == op.Kind && r.op == op.Async && int(r.size) == op.Size {
+	if r := c.rec; r != nil && r.t == w.now && r.site == op.Site && r.mask == mask && r.stride == stride && r.lanes == lanes &&
+		r.start == start && r.kind == op.Kind && r.op == op.Async && int(r.size) == op.Size && r.scope == op.Scope {
 		return c
 	}
-	*c = cached{rec: &access{
-		block: w.Block, op: op.Async, start: start, t: w.now, site: op.Site, mask: mask, stride: stride,
+	a := w.newAccess()
+	*a = access{
+		block: w.Block, op: op.Async, start: start, t: w.now, site: op.Site, mask: mask, stride: stride, lanes: lanes, single: single,
 		warp: uint16(w.Index), size: uint8(min(op.Size, 255)), kind: op.Kind, scope: op.Scope, proxy: op.Proxy,
-	}}
+	}
+	c.rec, c.written, c.before, c.after = a, nil, nil, nil
 	return c
 }
 
@@ -143,7 +145,7 @@ func (m *Memory) Access(w *Warp, op *Op, report func(*Conflict)) uint32 {
 				return x.bad
 			}
 		}
-		x.c = w.record(op, mask, 0, 0)
+		x.c = w.record(op, mask, 0, 0, nil, false)
 		x.within = op.Kind == Write && op.Scope == Weak
 		x.span(base, base+size)
 		return x.bad
@@ -171,7 +173,7 @@ func (m *Memory) Access(w *Warp, op *Op, report func(*Conflict)) uint32 {
 			start = (base + period - stride*uint64(first)%period) % period
 		}
 	}
-	x.c = w.record(op, mask, start, uint32(stride))
+	x.c = w.record(op, mask, start, uint32(stride), nil, false)
 	if run := mask >> first; stride == size && run&(run+1) == 0 {
 		x.span(base, base+size*uint64(bits.OnesCount32(mask)))
 		return x.bad
@@ -186,7 +188,7 @@ func (m *Memory) Access(w *Warp, op *Op, report func(*Conflict)) uint32 {
 // Range notes an access of one lane, or of all lanes of the mask, to consecutive
 // bytes.
 func (m *Memory) Range(w *Warp, op *Op, off, n uint64, report func(*Conflict)) uint32 {
-	x := run{m: m, w: w, op: op, report: report, c: w.record(op, op.Mask, 0, 0)}
+	x := run{m: m, w: w, op: op, report: report, c: w.record(op, op.Mask, 0, 0, nil, false)}
 	x.span(off, off+n)
 	return x.bad
 }
@@ -197,7 +199,6 @@ type run struct {
 	w      *Warp
 	op     *Op
 	c      *cached
-	lane   cached // of single lanes
 	report func(*Conflict)
 	bad    uint32
 	within bool // several lanes store to the same bytes
@@ -205,25 +206,117 @@ type run struct {
 
 func (x *run) one(lane int) {
 	o := x.op.Off[lane]
-	x.c = x.w.record(x.op, 1<<lane, 0, 0)
+	x.c = x.w.record(x.op, 1<<lane, 0, 0, nil, false)
 	x.span(o, o+uint64(x.op.Size))
 }
 
-// scattered handles lanes one by one.
+// scattered handles lanes that follow no stride: one record tells which of them touched
+// a byte.
 func (x *run) scattered(mask uint32) {
-	for ; mask != 0; mask &= mask - 1 {
-		l := bits.TrailingZeros32(mask)
-		c := &x.w.fresh[l]
-		if r := *c; r == nil || r.t != x.w.now || r.site != x.op.Site || r.kind != x.op.Kind || r.op != x.op.Async || int(r.size) != x.op.Size {
-			*c = &access{
-				block: x.w.Block, op: x.op.Async, t: x.w.now, site: x.op.Site, mask: 1 << l,
-				warp: uint16(x.w.Index), size: uint8(min(x.op.Size, 255)), kind: x.op.Kind, scope: x.op.Scope, proxy: x.op.Proxy,
+	w, op := x.w, x.op
+	lo, hi := ^uint64(0), uint64(0)
+	for m := mask; m != 0; m &= m - 1 {
+		o := op.Off[bits.TrailingZeros32(m)]
+		lo, hi = min(lo, o), max(hi, o)
+	}
+	if hi-lo >= 1<<31 {
+		for m := mask; m != 0; m &= m - 1 {
+			x.one(bits.TrailingZeros32(m))
+		}
+		return
+	}
+	var p pattern
+	for i := range p {
+		if mask>>i&1 != 0 {
+			p[i] = uint32(op.Off[i] - lo)
+		} else {
+			p[i] = outside
+		}
+	}
+	// Sites tend to repeat their pattern elsewhere.
+	c := &w.patterns[op.Site%uint32(len(w.patterns))]
+	if c.p == nil || *c.p != p {
+		c.p = &p
+		c.single = !p.overlaps(mask, uint32(op.Size))
+	}
+	x.c = w.record(op, mask, lo, 0, c.p, c.single)
+	if !c.single && op.Kind == Write && op.Scope == Weak {
+		x.sameBytes(mask)
+	}
+	last := ^uint64(0)
+	for m := mask; m != 0; {
+		l := bits.TrailingZeros32(m)
+		m &= m - 1
+		o := op.Off[l]
+		if o == last {
+			continue
+		}
+		last = o
+		end := o + uint64(op.Size)
+		for m != 0 && op.Off[bits.TrailingZeros32(m)] == end { // runs of neighbours
+			end += uint64(op.Size)
+			m &= m - 1
+		}
+		x.span(o, end)
+	}
+}
+
+// overlaps says whether two lanes touch the same byte.
+func (p *pattern) overlaps(mask, size uint32) bool {
+	var seen [4]uint64 // of places modulo 256 words
+	clash := false
+	for m := mask; m != 0; m &= m - 1 {
+		o := p[bits.TrailingZeros32(m)]
+		for k := o / size; k <= (o+size-1)/size; k++ {
+			b := &seen[k>>6&3]
+			clash = clash || *b>>(k&63)&1 != 0
+			*b |= 1 << (k & 63)
+		}
+	}
+	if !clash {
+		return false
+	}
+	for m := mask; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m)
+		for k := m & (m - 1); k != 0; k &= k - 1 {
+			j := bits.TrailingZeros32(k)
+			if d := int64(p[i]) - int64(p[j]); d < int64(size) && d > -int64(size) {
+				return true
 			}
 		}
-		x.lane = cached{rec: *c}
-		x.c = &x.lane
-		o := x.op.Off[l]
-		x.span(o, o+uint64(x.op.Size))
+	}
+	return false
+}
+
+// sameBytes reports lanes of one scattered store that write different values to the
+// same bytes.
+func (x *run) sameBytes(mask uint32) {
+	op := x.op
+	for m := mask; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m)
+		for k := m & (m - 1); k != 0; k &= k - 1 {
+			j := bits.TrailingZeros32(k)
+			if x.bad>>j&1 != 0 {
+				continue
+			}
+			lo, hi := max(op.Off[i], op.Off[j]), min(op.Off[i], op.Off[j])+uint64(op.Size)
+			for at := lo; at < hi; at++ {
+				if op.Value != nil && op.Value(i, int(at-op.Off[i])) == op.Value(j, int(at-op.Off[j])) {
+					continue
+				}
+				x.clash(at, i, j)
+				break
+			}
+		}
+	}
+}
+
+// clash reports that lane b stores over what lane a stores with the same instruction.
+func (x *run) clash(at uint64, a, b int) {
+	x.bad |= 1 << b
+	if x.report != nil {
+		x.report(&Conflict{Off: at, Lane: b, Earlier: Earlier{
+			Block: x.w.Block, Warp: x.w.Index, Lane: a, Site: x.op.Site, Kind: Write}})
 	}
 }
 
@@ -333,7 +426,7 @@ func (x *run) step(h *history, addr uint64, n int, shift uint) *history {
 	plain := b.kind == Write && b.scope == Weak
 	if h != nil {
 		if plain {
-			if h == c.written && (b.stride != 0 || b.mask&(b.mask-1) == 0) {
+			if h == c.written {
 				return h
 			}
 		} else {
@@ -358,7 +451,7 @@ func (x *run) step(h *history, addr uint64, n int, shift uint) *history {
 		}
 		if plain {
 			if c.written == nil {
-				c.written = &history{last: b}
+				c.written = w.after(nil, b)
 			}
 			return c.written
 		}
@@ -375,7 +468,7 @@ func (x *run) step(h *history, addr uint64, n int, shift uint) *history {
 	}
 	if plain {
 		if c.written == nil {
-			c.written = &history{last: b}
+			c.written = w.after(nil, b)
 		}
 		return c.written
 	}
@@ -533,11 +626,7 @@ func (x *run) sameStores(lo uint64) {
 			if op.Value(l, i) == op.Value(first, i) {
 				continue
 			}
-			x.bad |= 1 << l
-			if x.report != nil {
-				x.report(&Conflict{Off: lo + uint64(i), Lane: l, Earlier: Earlier{
-					Block: x.w.Block, Warp: x.w.Index, Lane: first, Site: op.Site, Kind: Write}})
-			}
+			x.clash(lo+uint64(i), first, l)
 			return
 		}
 	}

@@ -46,10 +46,37 @@ type Warp struct {
 	own   *part  // of clock, for the warp's block
 	lanes *[32]*Clock
 	// version changes whenever what the lanes know changes.
-	version uint32
-	strong  *[32]fences
-	cache   [cacheSize]cached
-	fresh   [32]*access // of single lanes
+	version  uint32
+	strong   *[32]fences
+	cache    [cacheSize]cached
+	patterns [16]struct {
+		p      *pattern
+		single bool
+	}
+
+	// Records and histories are allocated a few at a time.
+	records   []access
+	histories []history
+}
+
+const slab = 16
+
+func (w *Warp) newAccess() *access {
+	if len(w.records) == 0 {
+		w.records = make([]access, slab)
+	}
+	a := &w.records[0]
+	w.records = w.records[1:]
+	return a
+}
+
+func (w *Warp) newHistory() *history {
+	if len(w.histories) == 0 {
+		w.histories = make([]history, slab)
+	}
+	h := &w.histories[0]
+	w.histories = w.histories[1:]
+	return h
 }
 
 // fences is what fences have to do with the strong accesses around them.
