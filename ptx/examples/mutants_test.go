@@ -72,12 +72,6 @@ const resultFile = "testdata/mutants.txt"
 func TestMutants(t *testing.T) {
 	all := os.Getenv("SELKIE_MUTANTS") == "all"
 	const sample = 24 // of each rung
-	probe := mutantRungs()[2]
-	for _, m := range mutate.All(probe[0].module) {
-		if m.Kind == "drop barrier" && !strings.HasPrefix(killed(probe, m), "finding: race") {
-			t.Skip("the emulator's sanitiser does not find races yet")
-		}
-	}
 	type job struct {
 		rung string
 		ps   []*problem
@@ -92,10 +86,6 @@ rungs:
 		rungs = append(rungs, rung)
 		for _, p := range ps {
 			if err := p.run(p.module, emu.Config{}); err != nil {
-				if strings.Contains(err.Error(), "does not know this instruction") {
-					t.Logf("%s: the emulator does not have all of its instructions yet", p.name)
-					continue rungs
-				}
 				t.Errorf("%s without a mutant: %v", p.name, err)
 				continue rungs
 			}

@@ -206,9 +206,6 @@ func TestLadder(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%v%d", strings.ReplaceAll(p.name, " ", "_"), cfg.Schedule, cfg.Seed), func(t *testing.T) {
 				t.Parallel()
 				if err := p.run(p.module, cfg); err != nil {
-					if strings.Contains(err.Error(), "does not know this instruction") {
-						t.Skip("the emulator does not have all of its instructions yet")
-					}
 					t.Error(err)
 				}
 			})
