@@ -74,7 +74,7 @@ func (m *match) fitOne(a *Arg, op Operand) fitResult {
 	if n == 0 && isVec && len(v) == 1 && a.countSlot != "" {
 		return fitScalar(t, a, v[0]) // Triton writes ld.b32 {r}, [a]
 	}
-	if n == 0 || n == 1 && !isVec {
+	if n == 0 {
 		return fitScalar(t, a, op)
 	}
 	if isVec {
@@ -197,10 +197,10 @@ func fitSpecial(op Special, t Type) fitResult {
 func immAgrees(k ImmKind, t Type, a *Arg) bool {
 	switch t.Kind() {
 	case KindFloat:
-		// Half formats have no literals of their own; their bits stand as integers.
-		return k >= ImmF32 && (t == F32 || t == F64) || k <= ImmUint && t != F32 && t != F64
+		// Half formats have no constants: mov.b16 brings their bits into a register.
+		return k >= ImmF32 && (t == F32 || t == F64)
 	case KindBits:
-		return k <= ImmUint || k == ImmF32 && t == B32 || k == ImmF64 && t.Bits() >= 32
+		return k <= ImmUint || k == ImmF32 && t == B32 || k == ImmF64 && t == B64
 	}
 	return k <= ImmUint
 }
@@ -262,12 +262,14 @@ func (m *match) expected(a *Arg, why fitResult) string {
 	regs := registersFor(t, a.Wide)
 	var what string
 	switch {
-	case n > 1 || n == 1 && why == fitCount:
+	case n > 0:
 		return fmt.Sprintf("a vector of %d in braces, each %s", n, regs)
 	case a.Dir != In:
 		what = "a register of " + regs
 	case t == Pred:
 		what = "a .pred register"
+	case t.Kind() == KindFloat && t != F32 && t != F64:
+		what = "a register of " + regs
 	default:
 		what = "a register of " + regs + " or a constant"
 	}

@@ -2,6 +2,8 @@ package ptx
 
 import (
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // opcode is a mnemonic with its modifiers, shared by the instructions of a module
@@ -12,6 +14,15 @@ type opcode struct {
 	forms []*match // that the modifiers can mean
 	err   error    // why there is none
 }
+
+// opcodeCache keeps what opcodes resolve to over modules. Its size is bounded: there
+// are more spellings than a program can meet.
+var (
+	opcodeCache   sync.Map // string to *opcode
+	opcodesCached atomic.Int32
+)
+
+const maxOpcodesCached = 4096
 
 // block parses from { to }. The scope of a function's outermost block holds its
 // parameters too, so it is made by the caller.
@@ -220,12 +231,21 @@ func (p *parser) opcode() *opcode {
 	if o := p.opcodes[text]; o != nil {
 		return o
 	}
+	if c, ok := opcodeCache.Load(text); ok {
+		o := c.(*opcode)
+		p.opcodes[text] = o
+		return o
+	}
+	text = strings.Clone(text) // what is kept must not hold on to the whole module
 	parts := strings.Split(text, ".")
 	o := &opcode{op: parts[0]}
 	if len(parts) > 1 {
 		o.mods = parts[1:len(parts):len(parts)]
 	}
 	o.forms, o.err = candidates(o.op, o.mods)
+	if o.err == nil && opcodesCached.Add(1) < maxOpcodesCached {
+		opcodeCache.Store(text, o)
+	}
 	p.opcodes[text] = o
 	return o
 }
