@@ -56,8 +56,21 @@ func init() {
 	}, "nanosleep")
 	register(func(lw *lowerer, in *ptx.Instr) {
 		lw.need(1)
+		lw.mods.has("mask")
 		lw.emit(inst{run: runNop})
 	}, "pmevent")
+	register(func(lw *lowerer, in *ptx.Instr) {
+		// Launches run one after the other, so that the grids waited for have ended.
+		lw.need(0)
+		if lw.mods.one("launch_dependents", "wait") == "" {
+			lw.fail("launch_dependents or wait is expected")
+		}
+		lw.emit(inst{run: func(x *exec, in *inst) {
+			if x.san != nil {
+				x.san.sync(x, in, &syncEvent{kind: syncGridWait, lanes: x.mask})
+			}
+		}})
+	}, "griddepcontrol")
 }
 
 func runNop(x *exec, in *inst) {}

@@ -1,8 +1,9 @@
 //go:build ignore
 
+package main
+
 // The generator of zalu.go: the instructions that kernels execute most, as loops over
 // the lanes of a warp without calls.
-package main
 
 import (
 	"bytes"
@@ -36,9 +37,6 @@ var ops = []op{
 	{"MulHiU32", "333", "uint32(uint64(a) * uint64(b) >> 32)"},
 	{"MulHiS32", "333", "uint32(int64(int32(a)) * int64(int32(b)) >> 32)"},
 	{"Mad32", "3333", "a*b + c"},
-	{"AddF32", "333", "num.AddRN32(a, b)"},
-	{"SubF32", "333", "num.SubRN32(a, b)"},
-	{"MulF32", "333", "num.MulRN32(a, b)"},
 	{"Mov64", "66", "a"},
 	{"Not64", "66", "^a"},
 	{"Add64", "666", "a + b"},

@@ -445,6 +445,7 @@ func (l *launch) newExec() *exec {
 	if l.prof != nil {
 		x.prof = l.prof.newUnit(x)
 	}
+	x.untold = x.san == nil && x.prof == nil
 	return x
 }
 
@@ -452,7 +453,6 @@ func (l *launch) newExec() *exec {
 func (x *exec) adopt(u *unit) {
 	x.u, u.x = u, x
 	x.err = nil
-	x.lastSeg = nil
 }
 
 // start makes the blocks of a unit.

@@ -1,8 +1,6 @@
 package emu
 
 import (
-	"math"
-
 	"github.com/selkie-ml/selkie/ptx"
 	"github.com/selkie-ml/selkie/ptx/emu/internal/num"
 )
@@ -58,6 +56,12 @@ func lowerFloat(lw *lowerer, in *ptx.Instr) {
 				lw.binary(t, runSubF32)
 			case plain:
 				lw.binary(t, runMulF32)
+			case rnd == num.RN && !sat && in.Op != "sub":
+				run := num.WarpAdd32Ftz
+				if in.Op == "mul" {
+					run = num.WarpMul32Ftz
+				}
+				lw.binary(t, func(x *exec, in *inst) { run(&x.r32[in.d], &x.r32[in.a], &x.r32[in.b], x.mask) })
 			case in.Op == "add":
 				lw.binary(t, map2(func(a, b uint32) uint32 { return num.Add32(a, b, rnd, ftz, sat) }))
 			case in.Op == "sub":
@@ -68,6 +72,12 @@ func lowerFloat(lw *lowerer, in *ptx.Instr) {
 		case "fma", "mad":
 			if rnd == num.RN && !ftz && !sat {
 				lw.ternary(t, runFmaF32)
+				return
+			}
+			if rnd == num.RN && !sat {
+				lw.ternary(t, func(x *exec, in *inst) {
+					num.WarpFma32Ftz(&x.r32[in.d], &x.r32[in.a], &x.r32[in.b], &x.r32[in.c], x.mask)
+				})
 				return
 			}
 			lw.ternary(t, map3(func(a, b, c uint32) uint32 { return num.Fma32(a, b, c, rnd, ftz, sat) }))
@@ -190,26 +200,20 @@ func lowerMixed(lw *lowerer, in *ptx.Instr, src, dst ptx.Type, rnd num.Rounding,
 	})})
 }
 
-// runFmaF32 is fma.rn.f32. In f64 the product is exact, and rounding twice differs
-// from rounding once only halfway between two f32, or below the normal numbers.
+func runAddF32(x *exec, in *inst) {
+	num.WarpAdd32(&x.r32[in.d], &x.r32[in.a], &x.r32[in.b], x.mask)
+}
+
+func runSubF32(x *exec, in *inst) {
+	num.WarpSub32(&x.r32[in.d], &x.r32[in.a], &x.r32[in.b], x.mask)
+}
+
+func runMulF32(x *exec, in *inst) {
+	num.WarpMul32(&x.r32[in.d], &x.r32[in.a], &x.r32[in.b], x.mask)
+}
+
 func runFmaF32(x *exec, in *inst) {
-	d, as, bs, cs := &x.r32[in.d], &x.r32[in.a], &x.r32[in.b], &x.r32[in.c]
-	if x.mask == fullMask {
-		for i := range d {
-			s := float64(math.Float32frombits(as[i]))*float64(math.Float32frombits(bs[i])) + float64(math.Float32frombits(cs[i]))
-			t := math.Float64bits(s)
-			if t&(1<<29-1) != 1<<28 && t>>52&0x7ff-(1023-126) < 254 || t<<1 == 0 {
-				d[i] = math.Float32bits(float32(s))
-				continue
-			}
-			d[i] = num.FmaRN32(as[i], bs[i], cs[i])
-		}
-		return
-	}
-	for m := x.mask; m != 0; m &= m - 1 {
-		i := firstLane(m)
-		d[i] = num.FmaRN32(as[i], bs[i], cs[i])
-	}
+	num.WarpFma32(&x.r32[in.d], &x.r32[in.a], &x.r32[in.b], &x.r32[in.c], x.mask)
 }
 
 func lowerHalf(lw *lowerer, in *ptx.Instr, t ptx.Type, o num.Op16, mm num.MinMax) {

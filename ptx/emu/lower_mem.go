@@ -487,6 +487,14 @@ func (f *fn) shadowOf(s int32) int32 {
 
 func runLoad32(x *exec, in *inst) {
 	m := in.aux.(*memOp)
+	if data := x.quick(in, m, 4); data != nil {
+		d, off := &x.r32[m.regs[0]], &x.acc.off
+		for i := range d {
+			o := off[i]
+			d[i] = le.Uint32(data[o : o+4])
+		}
+		return
+	}
 	x.addresses(m)
 	if x.parallel && in.flags&flagOrdered != 0 && x.waitTurn(in, m) {
 		return
@@ -530,6 +538,28 @@ func runLoad32(x *exec, in *inst) {
 // runLoad loads elements of any size.
 func runLoad(x *exec, in *inst) {
 	m := in.aux.(*memOp)
+	if m.file == file32 && m.elem == 4 || m.elem == 8 {
+		if data := x.quick(in, m, m.elem*m.count); data != nil {
+			off := &x.acc.off
+			for e, r := range m.regs {
+				at := uint64(e * m.elem)
+				if m.elem == 8 {
+					d := &x.r64[r]
+					for i := range d {
+						o := off[i] + at
+						d[i] = le.Uint64(data[o : o+8])
+					}
+					continue
+				}
+				d := &x.r32[r]
+				for i := range d {
+					o := off[i] + at
+					d[i] = le.Uint32(data[o : o+4])
+				}
+			}
+			return
+		}
+	}
 	x.addresses(m)
 	if x.parallel && in.flags&flagOrdered != 0 && x.waitTurn(in, m) {
 		return
@@ -625,6 +655,14 @@ func runLoad(x *exec, in *inst) {
 
 func runStore32(x *exec, in *inst) {
 	m := in.aux.(*memOp)
+	if data := x.quick(in, m, 4); data != nil {
+		s, off := &x.r32[m.regs[0]], &x.acc.off
+		for i := range s {
+			o := off[i]
+			le.PutUint32(data[o:o+4], s[i])
+		}
+		return
+	}
 	x.addresses(m)
 	if x.parallel && in.flags&flagOrdered != 0 && x.waitTurn(in, m) {
 		return

@@ -132,6 +132,60 @@ func (x *exec) addresses(m *memOp) {
 	}
 }
 
+// segCache is how many segments an exec remembers, by instruction.
+const segCache = 64
+
+// quick fills x.acc.off where nothing needs to be told of an access: all lanes
+// active, in shared or global memory, in one segment, aligned. It returns the bytes of
+// the segment, nil where the long way must be gone.
+func (x *exec) quick(in *inst, m *memOp, size int) []byte {
+	if x.mask != fullMask || !x.untold {
+		return nil
+	}
+	off := &x.acc.off
+	var bad, or uint32
+	switch {
+	case m.space == spaceShared && !m.wide:
+		data := x.b.shared.data
+		base := &x.r32[m.base]
+		k := uint32(m.offset) - uint32(x.b.rank)<<rankShift
+		lim := uint32(len(data) - size - sharedStart)
+		for i := range base {
+			o := base[i] + k
+			if o-sharedStart > lim {
+				bad = 1
+			}
+			or |= o
+			off[i] = uint64(o)
+		}
+		if bad != 0 || or&uint32(size-1) != 0 || len(data) < size+sharedStart {
+			return nil
+		}
+		return data
+	case m.space == spaceGlobal && in.flags&flagOrdered == 0:
+		s := x.segs[in.pc%segCache]
+		if s == nil || len(s.data) < size {
+			return nil
+		}
+		base := &x.r64[m.base]
+		k := uint64(m.offset) - s.base
+		lim := uint64(len(s.data) - size)
+		for i := range base {
+			o := base[i] + k
+			if o > lim {
+				bad = 1
+			}
+			or |= uint32(o)
+			off[i] = o
+		}
+		if bad != 0 || or&uint32(size-1) != 0 || s.readOnly {
+			return nil
+		}
+		return s.data
+	}
+	return nil
+}
+
 // span takes from rest the lanes whose access of size bytes at x.addr lies in the
 // same segment as that of the first lane, and fills x.acc with them. Lanes whose
 // address is in no segment are reported and dropped: then mask may be empty.
@@ -152,13 +206,13 @@ func (x *exec) span(in *inst, m *memOp, size, align int, rest *uint32) *access {
 		if m.space == spaceConst {
 			base = constWindow
 		}
-		s := x.lastSeg
+		s := x.segs[in.pc%segCache]
 		if s == nil || a+base-s.base >= uint64(len(s.data)) {
 			if s = x.l.table.find(a + base); s == nil {
-				x.faultLanes(in, space, size, rest)
+				x.faultLane(in, space, size, lane, rest)
 				return nil
 			}
-			x.lastSeg = s
+			x.segs[in.pc%segCache] = s
 		}
 		acc.seg = s
 		base = s.base - base
@@ -279,11 +333,6 @@ func (x *exec) faultLane(in *inst, space memSpace, size, lane int, rest *uint32)
 		return
 	}
 	*rest &^= m
-}
-
-// faultLanes drops all lanes of global or constant memory that are in no segment.
-func (x *exec) faultLanes(in *inst, space memSpace, size int, rest *uint32) {
-	x.faultLane(in, space, size, firstLane(*rest), rest)
 }
 
 func (x *exec) describeFault(in *inst, space memSpace, size, lane int) string {

@@ -206,11 +206,12 @@ type exec struct {
 	san      sanitizer
 	err      error
 
-	acc     access
-	lastSeg *segment   // of global or constant memory
-	merged  []part     // other groups that take part in this collective
-	frames  [][]*frame // to be used again, by function
-	prof    *unitProfile
+	acc    access
+	segs   [segCache]*segment // of global or constant memory, as instructions touched them last
+	untold bool               // neither sanitiser nor profile wants to know of accesses
+	merged []part             // other groups that take part in this collective
+	frames [][]*frame         // to be used again, by function
+	prof   *unitProfile
 
 	turnStart int64 // warpInsts when this turn began
 

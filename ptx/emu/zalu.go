@@ -346,60 +346,6 @@ func runMad32(x *exec, in *inst) {
 	}
 }
 
-func runAddF32(x *exec, in *inst) {
-	d, as, bs := &x.r32[in.d], &x.r32[in.a], &x.r32[in.b]
-	if x.mask == fullMask {
-		for i := range d {
-			a := as[i]
-			b := bs[i]
-			d[i] = num.AddRN32(a, b)
-		}
-		return
-	}
-	for m := x.mask; m != 0; m &= m - 1 {
-		i := firstLane(m)
-		a := as[i]
-		b := bs[i]
-		d[i] = num.AddRN32(a, b)
-	}
-}
-
-func runSubF32(x *exec, in *inst) {
-	d, as, bs := &x.r32[in.d], &x.r32[in.a], &x.r32[in.b]
-	if x.mask == fullMask {
-		for i := range d {
-			a := as[i]
-			b := bs[i]
-			d[i] = num.SubRN32(a, b)
-		}
-		return
-	}
-	for m := x.mask; m != 0; m &= m - 1 {
-		i := firstLane(m)
-		a := as[i]
-		b := bs[i]
-		d[i] = num.SubRN32(a, b)
-	}
-}
-
-func runMulF32(x *exec, in *inst) {
-	d, as, bs := &x.r32[in.d], &x.r32[in.a], &x.r32[in.b]
-	if x.mask == fullMask {
-		for i := range d {
-			a := as[i]
-			b := bs[i]
-			d[i] = num.MulRN32(a, b)
-		}
-		return
-	}
-	for m := x.mask; m != 0; m &= m - 1 {
-		i := firstLane(m)
-		a := as[i]
-		b := bs[i]
-		d[i] = num.MulRN32(a, b)
-	}
-}
-
 func runMov64(x *exec, in *inst) {
 	d, as := &x.r64[in.d], &x.r64[in.a]
 	if x.mask == fullMask {
