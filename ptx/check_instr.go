@@ -70,6 +70,10 @@ func accessBytes(in *Instr) int {
 	return 0
 }
 
+// takesNarrow are the instructions whose generic addresses ptxas takes from registers
+// of 32 bits, too.
+var takesNarrow = map[string]bool{"cp": true, "ldmatrix": true, "stmatrix": true, "wmma": true}
+
 func (c *checker) address(i int, in *Instr, b Binding, m Mem) {
 	switch base := m.Base.(type) {
 	case Reg:
@@ -77,7 +81,7 @@ func (c *checker) address(i int, in *Instr, b Binding, m Mem) {
 			return
 		}
 		narrow := base.R.Type.Bits() == 32 && c.m.AddrSize != 32
-		if narrow && (b.Space == NoSpace && in.Op != "mbarrier" || b.Space == Global) {
+		if narrow && (b.Space == NoSpace && !takesNarrow[in.Op] || b.Space == Global) {
 			what := "a generic address"
 			if b.Space == Global {
 				what = "an address in .global"

@@ -61,6 +61,8 @@ func TestCheck(t *testing.T) {
 		{module("8.0", "sm_90", ".shared .align 16 .b8 s[32];", ".reg .b32 r<9>;\nld.global.b32 r1, [s];"), []string{"accesses .global", "s is in .shared"}},
 		{k("mov.u32 r1, 0; ld.global.b32 r2, [r1];"), []string{"64 bits", "r1 has 32"}},
 		{k("mov.u32 r1, 0; ld.shared.b32 r2, [r1];"), nil},
+		{k("mov.u32 r1, 0; ldmatrix.sync.aligned.m8n8.x1.b16 {r2}, [r1];"), nil},
+		{k("mov.u32 r1, 0; mbarrier.init.b64 [r1], 1;"), []string{"generic address of 64 bits"}},
 		{k("ld.param.u64 d1, [p0+8];"), []string{"bytes 8 to 15 of p0, which has 8"}},
 		{k("ld.global.b32 r2, [64];"), []string{"constant"}},
 		// Constants.

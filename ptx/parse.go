@@ -8,11 +8,12 @@ import (
 
 // Parse reads a module from PTX text; name stands for the text in messages. The
 // error is an ErrorList of what is wrong, each with its line and what was expected.
+// A terminating NUL, which NVRTC and the driver use, is no part of the text.
 // Parse resolves registers, each to the declaration of the innermost scope, and the
 // form of every instruction; the rest, such as undefined labels, is for Check.
 func Parse[T string | []byte](name string, text T) (*Module, error) {
 	p := &parser{
-		lexer:   lexer{src: string(text), file: name, line: 1},
+		lexer:   lexer{src: strings.TrimRight(string(text), "\x00"), file: name, line: 1},
 		opcodes: map[string]*opcode{},
 	}
 	m := &Module{File: name, AddrSize: 64}

@@ -140,6 +140,12 @@ func TestParseEverything(t *testing.T) {
 	}
 }
 
+func TestParseTerminated(t *testing.T) {
+	if _, err := Parse("", []byte(wrap("bar.sync 0;")+"\x00")); err != nil {
+		t.Error(err)
+	}
+}
+
 // A register belongs to the innermost scope that declares its name.
 func TestParseScopes(t *testing.T) {
 	m, err := Parse("", wrap(`
