@@ -36,12 +36,15 @@ func NewGrader(s settings.Settings, prompts *Prompts, cache judge.Cache) (Grader
 	return nil, fmt.Errorf("eval.grader: %q is not known", s.Eval.Grader)
 }
 
+// firstPause is waited before a first retry; tests shorten it.
+var firstPause = time.Second
+
 // NewClient returns the client of the endpoint that settings name. Its key comes
 // from the environment.
 func NewClient(s settings.Judge, maxTokens int, cache judge.Cache) *judge.Client {
 	return &judge.Client{
 		URL: s.URL, Model: s.Model, Key: os.Getenv(s.KeyEnv), MaxTokens: maxTokens, Concurrency: s.Concurrency, Retries: s.Retries,
-		Timeout: time.Duration(s.Timeout * float64(time.Second)), Cache: cache, HTTP: http.DefaultClient,
+		Timeout: time.Duration(s.Timeout * float64(time.Second)), Pause: firstPause, Cache: cache, HTTP: http.DefaultClient,
 	}
 }
 
