@@ -286,7 +286,7 @@ func (k *Builder) fail(what, format string, args ...any) {
 	panic(fmt.Sprintf("ptx: %s: %s: %s", authorLine(), what, fmt.Sprintf(format, args...)))
 }
 
-// Comment-free text stays readable through labels: newLabel makes a unique one.
+// newLabel is a unique one that says what it is for: the text has no comments.
 func (k *Builder) newLabel(stem string) string {
 	k.count[stem]++
 	return fmt.Sprintf("$%s_%d", stem, k.count[stem])

@@ -176,7 +176,7 @@ func (a SharedPtr) At(i AnyIndex) SharedPtr { return SharedPtr{a.narrow(i, 1)} }
 // At is the address i bytes further.
 func (a ClusterPtr) At(i AnyIndex) ClusterPtr { return ClusterPtr{a.narrow(i, 1)} }
 
-// address gives the value of an address as a register, adding the offset if there is one.
+// value is an address as a register; it adds the offset if there is one.
 func (a addr) value(t Type) reg {
 	if a.off == 0 {
 		return a.r

@@ -28,13 +28,12 @@ var (
 	CacheWB = MemOpt{2, "wb"} // stores: at all levels
 	CacheWT = MemOpt{2, "wt"} // stores: through to memory
 
-	L1EvictFirst     = MemOpt{4, "L1::evict_first"}
-	L1EvictLast      = MemOpt{4, "L1::evict_last"}
-	L1NoAllocate     = MemOpt{4, "L1::no_allocate"}
-	L2Prefetch64     = MemOpt{5, "L2::64B"}
-	L2Prefetch128    = MemOpt{5, "L2::128B"}
-	L2Prefetch256    = MemOpt{5, "L2::256B"}
-	relaxedScopeless = MemOpt{1, "relaxed"}
+	L1EvictFirst  = MemOpt{4, "L1::evict_first"}
+	L1EvictLast   = MemOpt{4, "L1::evict_last"}
+	L1NoAllocate  = MemOpt{4, "L1::no_allocate"}
+	L2Prefetch64  = MemOpt{5, "L2::64B"}
+	L2Prefetch128 = MemOpt{5, "L2::128B"}
+	L2Prefetch256 = MemOpt{5, "L2::256B"}
 )
 
 // Scope is who must see a memory operation in order. (PTX ISA, "Scope")

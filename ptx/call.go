@@ -2,8 +2,8 @@ package ptx
 
 import "fmt"
 
-// Return gives the device function's results, of one type per place in every Return,
-// and leaves it. (PTX ISA, "Function Declarations and Definitions")
+// ReturnValue gives the device function's result, of the same size at every place, and
+// leaves it. (PTX ISA, "Function Declarations and Definitions")
 func (k *Builder) ReturnValue(v AnyReg) {
 	if k.f.Entry {
 		k.fail("ReturnValue", "%s is a kernel, which returns nothing", k.f.Name)

@@ -106,8 +106,8 @@ func (k *Builder) threads(n int) I {
 	return I(n)
 }
 
-// ThreadfenceBlock, Threadfence and the like: fence.acq_rel orders the thread's memory
-// accesses for observers in scope. (PTX ISA, "membar, fence")
+// FenceAcqRel orders the thread's memory accesses for observers in scope. (PTX ISA,
+// "membar, fence")
 func (k *Builder) FenceAcqRel(s Scope) { k.emit("fence.acq_rel." + string(s)) }
 
 // FenceSC is FenceAcqRel, and all such fences have one order.
