@@ -66,7 +66,11 @@ type question struct {
 }
 
 func (f fewshot) editPrompt(a Article) (string, []int32, error) {
-	m := f.prompts.EditMessages(f.tasks[a.ID].Train)
+	shown := f.tasks[a.ID].Train
+	if n := f.set.Edits.Shown; n > 0 {
+		shown = shown[:min(n, len(shown))]
+	}
+	m := f.prompts.EditMessages(shown)
 	opt := tokenizer.ChatOptions{AddGenerationPrompt: true, DateString: f.set.Model.Date}
 	text, err := f.Tokenizer.ApplyChat(m, opt)
 	if err != nil {

@@ -81,6 +81,7 @@ evidence behind the README's table. Stopped anywhere, the same command goes on.`
 	f.StringVar(&opt.ModelDir, "model", "", "a model made by `seal-run pretrain --world demo`, in place of the embedded one")
 	f.BoolVar(&tuning, "tuning", false, "evaluate on the tuning passages, on which settings are chosen")
 	f.StringArrayVar(&sets, "set", nil, "change a setting, key=value; see seal-run knowledge --help")
+	c.AddCommand(newDemoFewshot(a))
 	return c
 }
 

@@ -39,6 +39,7 @@ type FewshotModel struct {
 // FewshotEdits says how self-edits are made.
 type FewshotEdits struct {
 	Prompt      string  `yaml:"prompt" doc:"file that replaces the instruction that asks for a self-edit"`
+	Shown       int     `yaml:"shown" is:"[0,)" doc:"demonstrations shown when a self-edit is asked for; 0 for all (paper: all)"`
 	PerTask     int     `yaml:"per_task" is:"[1,)" doc:"self-edits per training task (paper: 15)"`
 	EvalPerTask int     `yaml:"eval_per_task" is:"[1,)" doc:"self-edits per evaluation task (paper: 5)"`
 	Tries       int     `yaml:"tries" is:"[1,)" doc:"texts sampled at most until one is a self-edit; the last, if none is, trains nothing"`

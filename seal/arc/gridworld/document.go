@@ -88,7 +88,7 @@ func NewDocument(seed uint64, g Group, step, index int) Document {
 	}
 	switch g {
 	case Edits:
-		t := NewTask(f, Demonstrations, s)
+		t := NewTask(f, 3, s)
 		m := Prompts.EditMessages(t.Train)
 		return Document{g, append(m, tokenizer.Message{Role: "assistant", Content: DrawEdit(s).JSON()})}
 	case Copies:

@@ -1,7 +1,9 @@
 package gridworld
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/seal/arc"
@@ -17,6 +19,7 @@ const (
 	tiling              // the grid and a copy
 	recolouring
 	painting
+	mending // one side made like the other
 )
 
 // rule is a family of functions on grids; draw fixes its colours.
@@ -27,6 +30,8 @@ type rule struct {
 	// −1: none.
 	axis int
 	draw func(s *philox.Stream) function
+	// unseen rules are in no document of pretraining.
+	unseen bool
 }
 
 // function is a rule with its colours. ready puts what the rule needs into a grid.
@@ -40,18 +45,73 @@ func fixed(t arc.Transform) func(*philox.Stream) function {
 }
 
 var rules = []rule{
-	{"flip 0", turning, -1, fixed(arc.Flip(0))},
-	{"flip 1", turning, -1, fixed(arc.Flip(1))},
-	{"rotate 180", turning, -1, fixed(arc.Rotate(180))},
-	{"transpose", turning, -1, fixed(arc.Transpose{})},
-	{"move down", moving, 0, fixed(arc.Translate{Down: 1})},
-	{"move right", moving, 1, fixed(arc.Translate{Right: 1})},
-	{"tile right", tiling, -1, fixed(arc.Repeat{Rows: 1, Cols: 2})},
-	{"mirror right", tiling, -1, fixed(arc.Reflect{Axis: 1})},
-	{"replace", recolouring, -1, drawReplace},
-	{"swap", recolouring, -1, drawSwap},
-	{"paint top", painting, -1, paint(func(i, _ int) bool { return i == 0 })},
-	{"paint left", painting, -1, paint(func(_, j int) bool { return j == 0 })},
+	{"flip 0", turning, -1, fixed(arc.Flip(0)), false},
+	{"flip 1", turning, -1, fixed(arc.Flip(1)), false},
+	{"rotate 180", turning, -1, fixed(arc.Rotate(180)), false},
+	{"transpose", turning, -1, fixed(arc.Transpose{}), false},
+	{"move down", moving, 0, fixed(arc.Translate{Down: 1}), false},
+	{"move right", moving, 1, fixed(arc.Translate{Right: 1}), false},
+	{"tile right", tiling, -1, fixed(arc.Repeat{Rows: 1, Cols: 2}), false},
+	{"mirror right", tiling, -1, fixed(arc.Reflect{Axis: 1}), false},
+	{"replace", recolouring, -1, drawReplace, false},
+	{"swap", recolouring, -1, drawSwap, false},
+	{"paint top", painting, -1, paint(func(i, _ int) bool { return i == 0 }), false},
+	{"paint left", painting, -1, paint(func(_, j int) bool { return j == 0 }), false},
+
+	{"tile down", tiling, -1, fixed(arc.Repeat{Rows: 2, Cols: 1}), true},
+	{"mirror down", tiling, -1, fixed(arc.Reflect{Axis: 0}), true},
+	{"mirror up", tiling, -1, fixed(arc.Reflect{Axis: 0, MirroredFirst: true}), true},
+	{"mirror left", tiling, -1, fixed(arc.Reflect{Axis: 1, MirroredFirst: true}), true},
+	{"symmetry top", mending, -1, fixed(rearranged{rows: [3]int{0, 1, 0}, cols: [3]int{0, 1, 2}}), true},
+	{"symmetry bottom", mending, -1, fixed(rearranged{rows: [3]int{2, 1, 2}, cols: [3]int{0, 1, 2}}), true},
+	{"symmetry left", mending, -1, fixed(rearranged{rows: [3]int{0, 1, 2}, cols: [3]int{0, 1, 0}}), true},
+	{"symmetry right", mending, -1, fixed(rearranged{rows: [3]int{0, 1, 2}, cols: [3]int{2, 1, 2}}), true},
+	{"paint bottom", painting, -1, stencil("...|...|xxx"), true},
+	{"paint right", painting, -1, stencil("..x|..x|..x"), true},
+	{"paint row", painting, -1, stencil("...|xxx|..."), true},
+	{"paint column", painting, -1, stencil(".x.|.x.|.x."), true},
+	{"paint diagonal", painting, -1, stencil("x..|.x.|..x"), true},
+	{"paint rise", painting, -1, stencil("..x|.x.|x.."), true},
+	{"paint corners", painting, -1, stencil("x.x|...|x.x"), true},
+	{"paint edges", painting, -1, stencil(".x.|x.x|.x."), true},
+	{"paint centre", painting, -1, stencil("...|.x.|..."), true},
+	{"paint cross", painting, -1, stencil("x.x|.x.|x.x"), true},
+	{"paint plus", painting, -1, stencil(".x.|xxx|.x."), true},
+	{"paint corner", painting, -1, stencil("xx.|x..|..."), true},
+	{"paint foot", painting, -1, stencil("...|..x|.xx"), true},
+	{"paint block", painting, -1, stencil("xx.|xx.|..."), true},
+	{"paint last block", painting, -1, stencil("...|.xx|.xx"), true},
+	{"paint hook", painting, -1, stencil("x..|x..|xx."), true},
+	{"paint dots", painting, -1, stencil("x..|...|..x"), true},
+	{"paint knight", painting, -1, stencil(".x.|...|x.x"), true},
+	{"paint roof", painting, -1, stencil(".x.|x.x|..."), true},
+	{"paint valley", painting, -1, stencil("...|x.x|.x."), true},
+	{"paint bars", painting, -1, stencil("x.x|x.x|x.x"), true},
+	{"paint lines", painting, -1, stencil("xxx|...|xxx"), true},
+	{"paint frame", painting, -1, stencil("xxx|x.x|xxx"), true},
+	{"paint step", painting, -1, stencil("x..|xx.|..."), true},
+}
+
+// rearranged takes each row and column of three from the one it names.
+type rearranged struct{ rows, cols [3]int }
+
+// Apply implements arc.Transform.
+func (r rearranged) Apply(g arc.Grid) arc.Grid {
+	out := make(arc.Grid, 3)
+	for i := range out {
+		for j := range 3 {
+			out[i] = append(out[i], g[r.rows[i]][r.cols[j]])
+		}
+	}
+	return out
+}
+
+func (r rearranged) String() string { return fmt.Sprint(r.rows, r.cols) }
+
+// stencil paints the cells that a picture of three rows marks.
+func stencil(picture string) func(*philox.Stream) function {
+	rows := strings.Split(picture, "|")
+	return paint(func(i, j int) bool { return rows[i][j] == 'x' })
 }
 
 // twoColours draws two different colours other than the background.
@@ -137,13 +197,21 @@ func (s Split) String() string {
 	return [splitCount]string{"pretraining", "reinforcement", "tuning", "evaluation"}[s]
 }
 
-// SplitOf returns the split of a family: pretraining for single rules; of the
-// pairs a quarter each, by their name's hash.
+// SplitOf returns the split of a family: of single rules, pretraining for those
+// it has seen, and of the others a third each; of pairs of seen rules a
+// quarter each; by their name's hash. Pairs with an unseen rule belong to none.
 func SplitOf(f Family) Split {
-	if len(f) == 1 {
+	hash := philox.ID{Purpose: philox.PurposeWorld, Item: "family " + f.String()}.Key()[0]
+	unseen := slices.ContainsFunc(f, func(r int) bool { return rules[r].unseen })
+	switch {
+	case len(f) == 1 && unseen:
+		return 1 + Split(hash%uint32(splitCount-1))
+	case len(f) == 1:
 		return Pretraining
+	case unseen:
+		return splitCount
 	}
-	return Split(philox.ID{Purpose: philox.PurposeWorld, Item: "family " + f.String()}.Key()[0] % uint32(splitCount))
+	return Split(hash % uint32(splitCount))
 }
 
 // Families lists a split's families with so many rules, in order.

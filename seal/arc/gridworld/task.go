@@ -8,7 +8,7 @@ import (
 )
 
 // Demonstrations of every task that is learnt and tested.
-const Demonstrations = 3
+const Demonstrations = 5
 
 // NewTask draws a task of a family: demonstrations and a test, all different,
 // of one size.
@@ -65,7 +65,7 @@ func (f Family) size() (rows, cols int) {
 // Tasks returns n tasks of a split from number first on, family after family
 // in a drawn order. A task depends on seed, split and its number alone.
 func Tasks(seed uint64, split Split, first, n int) []arc.Challenge {
-	families := Families(split, 2)
+	families := Families(split, 1)
 	out := make([]arc.Challenge, n)
 	for i := range out {
 		number := first + i
