@@ -455,6 +455,13 @@ func (w *mbarWaiter) timeout() bool {
 	return true
 }
 
+// unbalanced says that all have arrived, but expect_tx announced other than what copies
+// completed.
+func (w *mbarWaiter) unbalanced() bool {
+	st := w.m.state(w.seg)
+	return w.m.valid && st.Pending() == 0 && st.Tx() != 0
+}
+
 func (w *mbarWaiter) describe() string {
 	st := w.m.state(w.seg)
 	s := fmt.Sprintf("the mbarrier at shared address 0x%x, whose phase of parity %d misses %d of %d arrivals", w.seg.addr(w.m.off), st.Parity(), st.Pending(), st.Expected())

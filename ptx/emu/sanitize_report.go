@@ -300,13 +300,24 @@ func (s *watch) barrier(x *exec, in *inst, problem string) {
 }
 
 func (s *watch) deadlock(u *unit, waiting []*group) {
-	if s.checks&CheckBarriers == 0 || len(waiting) == 0 {
+	if len(waiting) == 0 {
 		return
 	}
 	g := waiting[0]
 	x := u.x
 	x.b, x.w, x.f = g.w.b, g.w, g.f
-	f := s.find(x, g.in, g.mask, KindDeadlock, 0)
+	kind, bit := KindDeadlock, CheckBarriers
+	for _, o := range waiting {
+		if w, ok := o.wait.(*mbarWaiter); ok && w.unbalanced() {
+			kind, bit, g = KindMBarrier, CheckAsync, o
+			x.b, x.w, x.f = g.w.b, g.w, g.f
+			break
+		}
+	}
+	if s.checks&bit == 0 {
+		return
+	}
+	f := s.find(x, g.in, g.mask, kind, 0)
 	if f == nil {
 		return
 	}
