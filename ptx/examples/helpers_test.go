@@ -218,3 +218,103 @@ func TestFragments(t *testing.T) {
 		}
 	}
 }
+
+// TestMBarrierRing: one warp copies tiles by cp.async, another doubles them, on sm_80,
+// through a ring of mbarriers.
+func TestMBarrierRing(t *testing.T) {
+	const tiles, stages = 7, 3
+	x := integers(32*tiles, 20)
+	want := make([]float64, len(x))
+	for i := range want {
+		want[i] = 2 * x[i]
+	}
+	mod := ptx.NewModule(sm80)
+	k := mod.Entry("f")
+	in, out := k.ParamGlobal("in"), k.ParamGlobal("out")
+	buf := k.Shared("buf", ptx.F32, 32*stages, 16)
+	full, empty := k.MBarriers("full", stages), k.MBarriers("empty", stages)
+	tid := k.TidX()
+	lane := tid.Mod(32)
+	k.If(k.SetpEqU32(tid, ptx.I(0)), func() {
+		for s := range stages {
+			full.Nth(s).Init(k, 32)
+			empty.Nth(s).Init(k, 32)
+		}
+	})
+	k.BarSync(0)
+	each := func(parity int, f func(ring *ptx.Ring, at ptx.SharedPtr, i ptx.RegU32)) {
+		ring := k.NewRing(stages, parity)
+		k.For(ptx.I(0), ptx.I(tiles), ptx.I(1), func(tile ptx.RegU32) {
+			f(ring, ring.Stage(buf, 128).Elem(lane, ptx.F32), tile.Times(32).Add(lane))
+			ring.Advance()
+		})
+	}
+	k.IfElse(k.SetpLtU32(tid, ptx.I(32)), func() {
+		each(1, func(ring *ptx.Ring, at ptx.SharedPtr, i ptx.RegU32) {
+			ring.Barrier(empty).Wait(k, ring.Parity)
+			k.CpAsync(at, in.Elem(i, ptx.F32), 4)
+			ring.Barrier(full).CpAsyncArrive(k)
+		})
+		k.CpAsyncWaitAll()
+	}, func() {
+		each(0, func(ring *ptx.Ring, at ptx.SharedPtr, i ptx.RegU32) {
+			ring.Barrier(full).Wait(k, ring.Parity)
+			v := k.LdF32(at)
+			ring.Barrier(empty).Arrive(k)
+			k.StF32(out.Elem(i, ptx.F32), k.AddF32(v, v))
+		})
+	})
+	runAll(t, &problem{"ring", mod.Module(), Launch{Block: [3]int{64}}, []any{input(ptx.F32, x), output(ptx.F32, want, 0)}})
+}
+
+// TestBulkCopies: a block's data go through shared memory by bulk copies, one elected
+// thread issuing them.
+func TestBulkCopies(t *testing.T) {
+	x := integers(256, 21)
+	want := make([]float64, len(x))
+	for i := range want {
+		want[i] = x[i] + 1
+	}
+	mod := ptx.NewModule(sm90a)
+	k := mod.Entry("f")
+	in, out := k.ParamGlobal("in"), k.ParamGlobal("out")
+	buf := k.Shared("buf", ptx.F32, 256, 128)
+	bar := k.MBarriers("bar", 1)
+	tid := k.TidX()
+	k.If(k.SetpEqU32(tid, ptx.I(0)), func() {
+		bar.Init(k, 1)
+		k.FenceMbarrierInit()
+	})
+	k.BarSync(0)
+	one := func(f func()) {
+		k.If(k.SetpLtU32(tid, ptx.I(32)), func() { k.If(k.ElectOne(), f) })
+	}
+	one(func() {
+		bar.ArriveExpectTx(k, ptx.I(1024))
+		k.CpAsyncBulk(buf, in, ptx.I(1024), bar.SharedPtr)
+	})
+	bar.Wait(k, ptx.I(0))
+	at := buf.Elem(tid.Times(4), ptx.F32)
+	v := k.LdV4F32(at)
+	for i := range v {
+		v[i] = k.AddF32(v[i], ptx.F(1))
+	}
+	k.StV4F32(at, v)
+	k.FenceProxyAsync()
+	k.BarSync(0)
+	one(func() {
+		k.CpAsyncBulkStore(out, buf, ptx.I(1024))
+		k.BulkCommitGroup()
+		k.BulkWaitGroup(0)
+	})
+	runAll(t, &problem{"bulk", mod.Module(), Launch{Block: [3]int{64}}, []any{input(ptx.F32, x), output(ptx.F32, want, 0)}})
+}
+
+func runAll(t *testing.T, p *problem) {
+	t.Helper()
+	for _, cfg := range schedules() {
+		if err := p.run(p.module, cfg); err != nil {
+			t.Errorf("%s, %v %d: %v", p.name, cfg.Schedule, cfg.Seed, err)
+		}
+	}
+}
