@@ -10,3 +10,4 @@ package selkie
 //go:generate go generate ./ptx
 //go:generate go generate ./ptx/emu/internal/num
 //go:generate go generate ./ptx/emu/internal/mma
+//go:generate go generate ./ptx/emu

@@ -8,7 +8,6 @@ import (
 
 	"github.com/selkie-ml/selkie/ptx"
 	"github.com/selkie-ml/selkie/ptx/emu"
-	"github.com/selkie-ml/selkie/ptx/examples"
 )
 
 // BenchmarkKernels reports thread-instructions per second of processor time, with one
@@ -16,18 +15,16 @@ import (
 //
 //	go test ./ptx/emu -run '^$' -bench Kernels
 func BenchmarkKernels(b *testing.B) {
-	matmul := examples.Matmul{BM: 64, BN: 64, BK: 16, TM: 4, TN: 4}
-	sum := examples.Sum{Warps: 8}
-	const m, n, k, elems = 128, 128, 128, 1 << 18
+	// A 128x128x128 product in tiles of 64x64x16 (a thread sums 4x4), and a sum of 2^18.
+	const n, elems = 128, 1 << 18
 	kernels := []struct {
 		name   string
-		module *ptx.Module
-		launch examples.Launch
+		launch emu.Launch
 		sizes  []int // bytes of the buffers
 		args   []any
 	}{
-		{"matmul", matmul.Module(), matmul.Launch(m, n), []int{4 * m * k, 4 * k * n, 4 * m * n}, []any{uint32(m), uint32(n), uint32(k)}},
-		{"reduction", sum.Module(), sum.Launch(16), []int{4 * elems, 4 * 16}, []any{uint32(elems)}},
+		{"matmul", emu.Launch{Grid: emu.Dim{2, 2}, Block: emu.Dim{256}}, []int{4 * n * n, 4 * n * n, 4 * n * n}, []any{uint32(n), uint32(n), uint32(n)}},
+		{"reduction", emu.Launch{Grid: emu.Dim{16}, Block: emu.Dim{256}}, []int{4 * elems, 4 * 16}, []any{uint32(elems)}},
 	}
 	for _, kernel := range kernels {
 		for _, c := range []struct {
@@ -36,7 +33,11 @@ func BenchmarkKernels(b *testing.B) {
 		}{{"unchecked", 0}, {"checked", emu.AllChecks}} {
 			b.Run(kernel.name+"/"+c.name, func(b *testing.B) {
 				dev := emu.New(emu.Config{GPU: emu.H100, Checks: c.checks, Workers: 1})
-				mod, err := dev.Load(kernel.module)
+				m, err := ptx.ParseFile("testdata/" + kernel.name + ".ptx")
+				if err != nil {
+					b.Fatal(err)
+				}
+				mod, err := dev.Load(m)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -57,10 +58,9 @@ func BenchmarkKernels(b *testing.B) {
 					args = append(args, p)
 				}
 				args = append(args, kernel.args...)
-				l := emu.Launch{Grid: kernel.launch.Grid, Block: kernel.launch.Block, Shared: kernel.launch.Shared}
 				before := cpuTime()
 				for b.Loop() {
-					if err := mod.Launch(l, args...); err != nil {
+					if err := mod.Launch(kernel.launch, args...); err != nil {
 						b.Fatal(err)
 					}
 				}

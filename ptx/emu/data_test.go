@@ -1,11 +1,11 @@
 package emu_test
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/selkie-ml/selkie/internal/testdata"
 	"github.com/selkie-ml/selkie/ptx"
 	"github.com/selkie-ml/selkie/ptx/emu"
 	"github.com/selkie-ml/selkie/ptx/emu/ptxcase"
@@ -39,14 +39,7 @@ func gpuFor(t ptx.Target) *emu.GPU {
 }
 
 func corpus(t testing.TB) []string {
-	dir := os.Getenv("SELKIE_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	dir = filepath.Join(dir, "ptx")
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no PTX corpus: %v (set SELKIE_DATA to the folder that holds ptx/)", err)
-	}
+	dir := filepath.Join(testdata.Dir(t), "ptx")
 	cases, err := filepath.Glob(filepath.Join(dir, "*", "case.json"))
 	if err != nil || len(cases) == 0 {
 		t.Fatalf("%s holds no CASE/case.json", dir)

@@ -135,21 +135,21 @@ func (x *exec) addresses(m *memOp) {
 // segCache is how many segments an exec remembers, by instruction.
 const segCache = 64
 
-// quick fills x.acc.off where nothing needs to be told of an access: all lanes
-// active, in shared or global memory, in one segment, aligned. It returns the bytes of
-// the segment, nil where the long way must be gone.
-func (x *exec) quick(in *inst, m *memOp, size int) []byte {
-	if x.mask != fullMask || !x.untold {
+// quick is span for the usual case, in one pass: all lanes active, in shared or global
+// memory, in one segment, aligned. Then it gives the access, else nil.
+func (x *exec) quick(in *inst, m *memOp, size int) *access {
+	if x.mask != fullMask {
 		return nil
 	}
-	off := &x.acc.off
+	acc := &x.acc
+	off := &acc.off
 	var bad, or uint32
 	switch {
 	case m.space == spaceShared && !m.wide:
-		data := x.b.shared.data
+		s := x.b.shared
 		base := &x.r32[m.base]
 		k := uint32(m.offset) - uint32(x.b.rank)<<rankShift
-		lim := uint32(len(data) - size - sharedStart)
+		lim := uint32(len(s.data) - size - sharedStart)
 		for i := range base {
 			o := base[i] + k
 			if o-sharedStart > lim {
@@ -158,10 +158,10 @@ func (x *exec) quick(in *inst, m *memOp, size int) []byte {
 			or |= o
 			off[i] = uint64(o)
 		}
-		if bad != 0 || or&uint32(size-1) != 0 || len(data) < size+sharedStart {
+		if bad != 0 || or&uint32(size-1) != 0 || len(s.data) < size+sharedStart {
 			return nil
 		}
-		return data
+		acc.seg = s
 	case m.space == spaceGlobal && in.flags&flagOrdered == 0:
 		s := x.segs[in.pc%segCache]
 		if s == nil || len(s.data) < size {
@@ -181,9 +181,13 @@ func (x *exec) quick(in *inst, m *memOp, size int) []byte {
 		if bad != 0 || or&uint32(size-1) != 0 || s.readOnly {
 			return nil
 		}
-		return s.data
+		acc.seg = s
+	default:
+		return nil
 	}
-	return nil
+	acc.in, acc.mask, acc.space = in, fullMask, m.space
+	acc.elem, acc.count = m.elem, m.count
+	return acc
 }
 
 // span takes from rest the lanes whose access of size bytes at x.addr lies in the
