@@ -318,17 +318,18 @@ func ExecuteContinual(ctx context.Context, dir string, s settings.Settings, in I
 		return nil, fmt.Errorf("%d articles are too few: continual.sequences × continual.length needs %d", len(in.Eval), n)
 	}
 	var r *ContinualResult
-	err = l.inFolder(dir, in, opt, continualFile, func() (any, error) {
+	err = l.inFolder(dir, in, opt, ContinualFile, func() (any, error) {
 		r, err = l.Continual(ctx, in.Model, in.Eval, in.Outside)
 		return r, err
 	})
 	return r, err
 }
 
-const continualFile = "continual.json"
+// ContinualFile is what a finished run leaves in its folder.
+const ContinualFile = "continual.json"
 
 // ReadContinual returns a finished run's result.
 func ReadContinual(dir string) (*ContinualResult, error) {
 	var r ContinualResult
-	return &r, readResult(dir, continualFile, &r)
+	return &r, readResult(dir, ContinualFile, &r)
 }

@@ -214,7 +214,8 @@ func (l *Lab) updateAll(ctx context.Context, in ContinueInputs, e *Experiment, r
 	return nil
 }
 
-const continueFile = "continue.json"
+// ContinueFile is what a finished run leaves in its folder.
+const ContinueFile = "continue.json"
 
 // ExecuteContinue runs, or goes on with, continued pretraining in a run folder.
 func ExecuteContinue(ctx context.Context, dir string, s settings.Settings, in ContinueInputs, opt Options) (*ContinueResult, error) {
@@ -226,9 +227,15 @@ func ExecuteContinue(ctx context.Context, dir string, s settings.Settings, in Co
 		return nil, err
 	}
 	var r *ContinueResult
-	err = l.inFolder(dir, in.Inputs, opt, continueFile, func() (any, error) {
+	err = l.inFolder(dir, in.Inputs, opt, ContinueFile, func() (any, error) {
 		r, err = l.Continue(ctx, in)
 		return r, err
 	})
 	return r, err
+}
+
+// ReadContinue returns a finished run's result.
+func ReadContinue(dir string) (*ContinueResult, error) {
+	var r ContinueResult
+	return &r, readResult(dir, ContinueFile, &r)
 }

@@ -150,7 +150,7 @@ func (a *app) continual(c *cobra.Command, r runFlags, worldName, ways string) er
 	}
 	defer in.Model.Close()
 	var done []seal.ContinualMethod
-	var timings []journal.Timing
+	var dirs []string
 	for _, keep := range methods {
 		one, dir := s, r.out
 		one.Continual.Keep = keep
@@ -168,6 +168,16 @@ func (a *app) continual(c *cobra.Command, r runFlags, worldName, ways string) er
 			return err
 		}
 		done = append(done, seal.ContinualMethod{Name: name, Result: result, Settings: one})
+		dirs = append(dirs, dir)
+	}
+	return a.showContinual(r.out, dirs, done, r.asJSON)
+}
+
+// showContinual writes the report of runs in several folders and prints its tables.
+func (a *app) showContinual(out string, dirs []string, done []seal.ContinualMethod, asJSON bool) error {
+	var timings []journal.Timing
+	var notes report.Data
+	for i, dir := range dirs {
 		run, err := journal.Read(dir)
 		if err != nil {
 			return err
@@ -177,9 +187,13 @@ func (a *app) continual(c *cobra.Command, r runFlags, worldName, ways string) er
 			return err
 		}
 		timings = append(timings, t...)
+		if err := addJudgeCost(&notes, run, done[i].Settings); err != nil {
+			return err
+		}
 	}
 	d := seal.ContinualReport("SEAL: continual self-edits", done, timings)
-	return a.showTables(r.out, d, r.asJSON)
+	d.Notes = append(d.Notes, notes.Notes...)
+	return a.showTables(out, d, asJSON)
 }
 
 // continualInputs reads what the settings name, or makes the demo's.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -81,7 +83,12 @@ func (a *app) continuePretraining(c *cobra.Command, r runFlags) error {
 	if err != nil {
 		return err
 	}
-	run, err := journal.Read(r.out)
+	return a.showContinue(r.out, s, result, r.asJSON)
+}
+
+// showContinue writes a run's report and prints its table.
+func (a *app) showContinue(dir string, s settings.Settings, result *seal.ContinueResult, asJSON bool) error {
+	run, err := journal.Read(dir)
 	if err != nil {
 		return err
 	}
@@ -92,11 +99,14 @@ func (a *app) continuePretraining(c *cobra.Command, r runFlags) error {
 	d := seal.ReportData("SEAL: continued pretraining", []*seal.Experiment{&result.Experiment}, s, timings)
 	d.Summary = fmt.Sprintf("Model %s, one update from %d passages of %s (%s).", s.Model.Dir, len(result.Articles), s.Data.Eval, map[string]string{"lora": "LoRA", "all": "all parameters"}[s.Continue.Train])
 	d.Paper = report.PaperContinue()
-	page := filepath.Join(r.out, "report.html")
+	if err := addJudgeCost(&d, run, s); err != nil {
+		return err
+	}
+	page := filepath.Join(dir, "report.html")
 	if err := report.Write(page, d); err != nil {
 		return err
 	}
-	if r.asJSON {
+	if asJSON {
 		return report.JSON(a.out, d)
 	}
 	if err := report.Text(a.out, d); err != nil {
@@ -104,6 +114,44 @@ func (a *app) continuePretraining(c *cobra.Command, r runFlags) error {
 	}
 	fmt.Fprintf(a.out, "\nreport: %s\n", page)
 	return nil
+}
+
+// addJudgeCost tells what an endpoint was asked and paid for, if one was.
+func addJudgeCost(d *report.Data, run *journal.Run, s settings.Settings) error {
+	cost, err := seal.ReadJudgeCost(run, s.Judge)
+	if err == nil && cost.Replies > 0 {
+		text := cost.String()
+		d.Notes = append(d.Notes, strings.ToUpper(text[:1])+text[1:]+".")
+	}
+	return err
+}
+
+// showOther shows a finished run of continue or continual, and tells whether the
+// folder holds one.
+func (a *app) showOther(dir string, asJSON bool) (bool, error) {
+	has := func(file string) bool {
+		_, err := os.Stat(filepath.Join(dir, file))
+		return err == nil
+	}
+	if !has(seal.ContinueFile) && !has(seal.ContinualFile) {
+		return false, nil
+	}
+	s, err := settings.Load(filepath.Join(dir, "config.yaml"))
+	if err != nil {
+		return true, err
+	}
+	if has(seal.ContinueFile) {
+		r, err := seal.ReadContinue(dir)
+		if err != nil {
+			return true, err
+		}
+		return true, a.showContinue(dir, s, r, asJSON)
+	}
+	r, err := seal.ReadContinual(dir)
+	if err != nil {
+		return true, err
+	}
+	return true, a.showContinual(dir, []string{dir}, []seal.ContinualMethod{{Name: seal.MethodName(s.Continual.Keep), Result: r, Settings: s}}, asJSON)
 }
 
 // openTrainable opens a model all of whose parameters can be trained.

@@ -13,6 +13,7 @@ import (
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/tokenizer"
 	"github.com/selkie-ml/selkie/seal"
+	"github.com/selkie-ml/selkie/seal/judge"
 )
 
 type evalFlags struct {
@@ -41,7 +42,7 @@ answers, and prints the accuracy: the mean over passages with a 95 % interval.`,
 	p.IntVar(&f.articles, "articles", 0, "articles used, from the file's start; 0 for all")
 	p.StringVar(&f.prompts, "prompts", "base", "form of the prompt: base (text) or chat")
 	p.StringVar(&f.prompt, "prompt", "", "file that replaces the answer prompt")
-	p.StringVar(&f.grader, "grader", "match", "who judges: match (normalised comparison) or exact")
+	p.StringVar(&f.grader, "grader", "match", "who judges: match (normalised comparison), learned (fitted to GPT-4.1's verdicts) or exact")
 	p.IntVar(&f.maxNew, "max-tokens", 64, "longest answer, in tokens")
 	p.StringArrayVar(&f.stop, "stop", nil, "text that ends an answer; repeatable")
 	p.IntVar(&f.maxDecodes, "max-decodes", 64, "answers generated at once; bounds memory, changes no result")
@@ -141,10 +142,12 @@ func graderOf(name string) (seal.Grader, error) {
 	switch name {
 	case "match":
 		return seal.MatchGrader{}, nil
+	case "learned":
+		return judge.Learned{}, nil
 	case "exact":
 		return seal.ExactGrader{}, nil
 	}
-	return nil, fmt.Errorf("--grader %s: expected match or exact", name)
+	return nil, fmt.Errorf("--grader %s: expected match, learned or exact", name)
 }
 
 // requests are the prompts of all questions.

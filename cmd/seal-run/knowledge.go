@@ -145,7 +145,7 @@ func (a *app) inputs(s settings.Settings, dev *tensor.Device) (in seal.Inputs, e
 		}
 	}
 	in.Fingerprints = map[string]string{}
-	for _, path := range []string{s.Model.Dir, s.Data.Train, s.Data.Eval, s.Edits.File, s.Edits.Prompt, s.Eval.Prompt} {
+	for _, path := range []string{s.Model.Dir, s.Data.Train, s.Data.Eval, s.Edits.File, s.Edits.Prompt, s.Eval.Prompt, s.Judge.Prompt} {
 		if path == "" {
 			continue
 		}
@@ -204,6 +204,9 @@ func (a *app) showRun(dir string, s settings.Settings, e *seal.Experiment, asJSO
 	d := seal.ReportData("SEAL: knowledge incorporation", []*seal.Experiment{e}, s, timings)
 	d.Summary = fmt.Sprintf("Model %s, %d evaluation passages of %s.", s.Model.Dir, len(e.Articles), s.Data.Eval)
 	d.Paper = report.PaperKnowledge()
+	if err := addJudgeCost(&d, run, s); err != nil {
+		return err
+	}
 	page := filepath.Join(dir, "report.html")
 	if err := report.Write(page, d); err != nil {
 		return err
@@ -232,6 +235,9 @@ func newReport(a *app) *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
+			if done, err := a.showOther(args[0], asJSON); done || err != nil {
+				return err
+			}
 			e, err := seal.ReadExperiment(args[0])
 			if err != nil {
 				return err

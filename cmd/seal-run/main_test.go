@@ -204,7 +204,7 @@ func TestBadInput(t *testing.T) {
 		{"empty question", ask(in("c.json", articles("T", "C", "", "A"))), "questions[0].question is missing or empty"},
 		{"empty answer", ask(in("d.json", articles("T", "C", "Q", " "))), "questions[0].answer is missing or empty"},
 		{"question too long", ask(in("e.json", articles("T", "C", strings.Repeat("x", 300), "A"))), "which leaves no room in the model's context of 256"},
-		{"no such grader", ask(eval, "--grader", "gpt"), "--grader gpt: expected match or exact"},
+		{"no such grader", ask(eval, "--grader", "gpt"), "--grader gpt: expected match, learned or exact"},
 		{"prompt without place", ask(eval, "--prompt", in("prompt.txt", "answer!")), "prompt.txt"},
 		{"unwritable verdicts", ask(eval, "--max-tokens", "1", "--out", filepath.Join(text, "v.jsonl")), "text.txt"},
 

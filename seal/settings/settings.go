@@ -193,6 +193,6 @@ func Default() Settings {
 
 		Judge:     Judge{KeyEnv: "OPENAI_API_KEY", Batch: 1, MaxTokens: 16, Unclear: "error", Concurrency: 8, Retries: 8, Timeout: 60},
 		Continue:  Continue{Train: "lora", LR: 1e-3, Epochs: 3, BatchSize: 4, Edits: 5, Checkpoint: 100},
-		Continual: Continual{Sequences: 8, Length: 8, Replay: 1, KLWeight: 1, KLSamples: 4},
+		Continual: Continual{Sequences: 8, Length: 8, Replay: 3, KLWeight: 1, KLSamples: 8},
 	}
 }
