@@ -41,7 +41,7 @@ func ContinualReport(title string, methods []ContinualMethod, timings []journal.
 		Note: "Closed-book accuracy, mean over sequences with its 95 % bootstrap interval. Kept is the share of the first passage's accuracy that the later updates left.",
 	}
 	show := func(i Interval) string {
-		return fmt.Sprintf("%.1f [%.1f, %.1f]", 100*i.Mean, 100*i.Low, 100*i.High)
+		return fmt.Sprintf("%.1f\n[%.1f, %.1f]", 100*i.Mean, 100*i.Low, 100*i.High)
 	}
 	for _, m := range methods {
 		r := m.Result.Memory

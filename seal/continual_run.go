@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/nn"
@@ -78,6 +79,7 @@ func (l *Lab) Continual(ctx context.Context, base *nn.Model, articles []Article,
 		return nil, err
 	}
 	var keys []string
+	started, fresh := time.Now(), len(phase.Keys()) == 0
 	for i := range s.Sequences {
 		part := articles[i*s.Length : (i+1)*s.Length]
 		q := &sequence{lab: l, number: i, articles: part, outside: outside, phase: phase, base: base}
@@ -101,6 +103,11 @@ func (l *Lab) Continual(ctx context.Context, base *nn.Model, articles []Article,
 	}
 	if err := phase.Finish(keys); err != nil {
 		return nil, err
+	}
+	if fresh { // what an earlier process did was not timed whole
+		if err := l.Run.Time(journal.Timing{Phase: "continual", What: "whole phase", Seconds: time.Since(started).Seconds()}); err != nil {
+			return nil, err
+		}
 	}
 	r.Summary = SummariseContinual(r.Matrices)
 	r.Memory = l.memory(r.Matrices)

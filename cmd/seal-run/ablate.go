@@ -85,7 +85,7 @@ func (a *app) ablate(c *cobra.Command, k knowledgeFlags, kinds string) error {
 	t := report.Table{ID: "kinds", Title: "Accuracy by kind of self-edit, %", Head: []string{"kind"},
 		Note: "After so many rounds of reinforcement, with its 95 % interval. Paper: Zweiger et al. 2025, Qwen2.5-7B on 200 SQuAD passages."}
 	for round := range s.Outer.Rounds + 1 {
-		t.Head = append(t.Head, fmt.Sprintf("%d rounds", round), "paper")
+		t.Head = append(t.Head, fmt.Sprintf("after %d rounds", round), "paper")
 	}
 	for _, kind := range list {
 		one := s
@@ -127,7 +127,7 @@ func kindRow(kind string, e *seal.Experiment, s settings.Settings) []string {
 		cell, paper := "–", "–"
 		for _, f := range figures {
 			if f.Name == name {
-				cell = fmt.Sprintf("%.1f [%.1f, %.1f]", 100*f.Mean, 100*f.Low, 100*f.High)
+				cell = fmt.Sprintf("%.1f\n[%.1f, %.1f]", 100*f.Mean, 100*f.Low, 100*f.High)
 			}
 		}
 		if p := paperKinds[kind]; round < len(p) {

@@ -27,6 +27,8 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"correct":  correct,
 	"label":    Row.label,
 	"shade":    shade,
+	"first":    func(cell string) string { first, _, _ := strings.Cut(cell, "\n"); return first },
+	"second":   func(cell string) string { _, second, _ := strings.Cut(cell, "\n"); return second },
 	"missing":  missing,
 	"grid":     drawGrid,
 	"solved":   solvedBy,

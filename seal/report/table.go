@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 )
 
-// Table is a table of texts: the first column stands left, the others right.
+// Table is a table of texts: the first column stands left, the others right. What
+// follows a line break in a cell, such as an interval, is shown smaller beneath.
 type Table struct {
 	ID    string     `json:"id"` // of the section
 	Title string     `json:"title"`
@@ -71,7 +73,15 @@ func (d Data) checkTables() error {
 func (d Data) textTables() string {
 	out := ""
 	for _, t := range d.Tables {
-		out += "\n" + t.Title + "\n" + align(append([][]string{t.Head}, t.Rows...))
+		cells := [][]string{t.Head}
+		for _, row := range t.Rows {
+			var line []string
+			for _, c := range row {
+				line = append(line, strings.ReplaceAll(c, "\n", " "))
+			}
+			cells = append(cells, line)
+		}
+		out += "\n" + t.Title + "\n" + align(cells)
 	}
 	for _, h := range d.Heats {
 		cells := [][]string{append([]string{h.Corner}, h.Columns...)}
