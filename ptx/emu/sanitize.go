@@ -17,6 +17,7 @@ type watch struct {
 	locs    race.Locations
 	allowed *shadow.Bits // bytes of shared memory that belong to a variable; nil: all
 	used    *atomic.Int64
+	scratch bool // shared memory is reached by plain accesses of the block's threads alone
 
 	mu   sync.Mutex
 	seen map[seenKey]*Finding
@@ -93,8 +94,10 @@ func newWatch(l *launch) sanitizer {
 		l.dev.san = dw
 	}
 	s.used = &dw.used
+	s.scratch = product(l.cluster) == 1
 	for _, f := range l.kernel.mod.byAddr {
 		markGuesses(f)
+		s.scratch = s.scratch && !hasAsync(f)
 	}
 	for _, seg := range l.table.list {
 		sh, ok := seg.san.(*segShadow)
@@ -155,6 +158,9 @@ func (s *watch) begin(b *block) {
 		}
 	}
 	b.shared.san = sh
+	if sh.mem != nil && s.scratch {
+		bw.b.Scratch(sh.mem)
+	}
 }
 
 func (s *watch) end(b *block) {
@@ -415,6 +421,23 @@ func copyParamShadow(x *exec, dst, src, n int, fromReg bool) {
 			sh.init.Copy(uint64(base+dst), sh.init, uint64(base+src), uint64(n))
 		}
 	}
+}
+
+// hasAsync says whether a function has asynchronous operations, or mbarriers.
+func hasAsync(f *fn) bool {
+	for i := range f.code {
+		if in := f.code[i].src; in != nil {
+			switch in.Op {
+			case "cp", "mbarrier", "wgmma":
+				return true
+			case "st", "red":
+				if hasMod(in, "async") {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // flagGuess marks plain loads of what a compare-and-swap then compares with: the first guess of

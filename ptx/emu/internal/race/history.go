@@ -231,13 +231,14 @@ func (b *access) covers(a *access, crowd bool) bool {
 }
 
 // after is the history once b has happened.
-func (w *Warp) after(h *history, b *access) *history {
+func (x *run) after(h *history, b *access) *history {
+	w := x.w
 	if b.kind == Write && b.scope == Weak {
-		n := w.newHistory()
+		n := w.pools[x.where].newHistory(x.where != 0)
 		n.last = b
 		return n
 	}
-	n := w.newHistory()
+	n := w.pools[x.where].newHistory(x.where != 0)
 	n.others = n.buf[:0]
 	if h != nil {
 		n.last = h.last

@@ -105,13 +105,14 @@ type cached struct {
 	version uint32 // of the warp when the step was found right
 }
 
-func (w *Warp) record(op *Op, mask uint32, start uint64, stride uint32, lanes *pattern, single bool) *cached {
-	c := &w.cache[(op.Site^uint32(op.Kind)<<2)%cacheSize]
+func (x *run) record(mask uint32, start uint64, stride uint32, lanes *pattern, single bool) *cached {
+	w, op := x.w, x.op
+	c := &w.caches[x.where][(op.Site^uint32(op.Kind)<<2)%cacheSize]
 	if r := c.rec; r != nil && r.t == w.now && r.site == op.Site && r.mask == mask && r.stride == stride && r.lanes == lanes &&
 		r.start == start && r.kind == op.Kind && r.op == op.Async && int(r.size) == op.Size && r.scope == op.Scope {
 		return c
 	}
-	a := w.newAccess()
+	a := w.pools[x.where].newAccess(x.where != 0)
 	*a = access{
 		block: w.Block, op: op.Async, start: start, t: w.now, site: op.Site, mask: mask, stride: stride, lanes: lanes, single: single,
 		warp: uint16(w.Index), size: uint8(min(op.Size, 255)), kind: op.Kind, scope: op.Scope, proxy: op.Proxy,
@@ -127,7 +128,7 @@ func (m *Memory) Access(w *Warp, op *Op, report func(*Conflict)) uint32 {
 	if mask == 0 {
 		return 0
 	}
-	x := run{m: m, w: w, op: op, report: report}
+	x := run{m: m, w: w, op: op, report: report, where: m.in(w)}
 	size := uint64(op.Size)
 	first := bits.TrailingZeros32(mask)
 	base := op.Off[first]
@@ -145,7 +146,7 @@ func (m *Memory) Access(w *Warp, op *Op, report func(*Conflict)) uint32 {
 				return x.bad
 			}
 		}
-		x.c = w.record(op, mask, 0, 0, nil, false)
+		x.c = x.record(mask, 0, 0, nil, false)
 		x.within = op.Kind == Write && op.Scope == Weak
 		x.span(base, base+size)
 		return x.bad
@@ -173,7 +174,7 @@ func (m *Memory) Access(w *Warp, op *Op, report func(*Conflict)) uint32 {
 			start = (base + period - stride*uint64(first)%period) % period
 		}
 	}
-	x.c = w.record(op, mask, start, uint32(stride), nil, false)
+	x.c = x.record(mask, start, uint32(stride), nil, false)
 	if run := mask >> first; stride == size && run&(run+1) == 0 {
 		x.span(base, base+size*uint64(bits.OnesCount32(mask)))
 		return x.bad
@@ -188,9 +189,17 @@ func (m *Memory) Access(w *Warp, op *Op, report func(*Conflict)) uint32 {
 // Range notes an access of one lane, or of all lanes of the mask, to consecutive
 // bytes.
 func (m *Memory) Range(w *Warp, op *Op, off, n uint64, report func(*Conflict)) uint32 {
-	x := run{m: m, w: w, op: op, report: report, c: w.record(op, op.Mask, 0, 0, nil, false)}
+	x := run{m: m, w: w, op: op, report: report, where: m.in(w)}
+	x.c = x.record(op.Mask, 0, 0, nil, false)
 	x.span(off, off+n)
 	return x.bad
+}
+
+func (m *Memory) in(w *Warp) int {
+	if m == w.Block.scratch {
+		return 1
+	}
+	return 0
 }
 
 // A run is the work of one Access.
@@ -201,12 +210,13 @@ type run struct {
 	c      *cached
 	report func(*Conflict)
 	bad    uint32
+	where  int  // in Warp.pools and caches
 	within bool // several lanes store to the same bytes
 }
 
 func (x *run) one(lane int) {
 	o := x.op.Off[lane]
-	x.c = x.w.record(x.op, 1<<lane, 0, 0, nil, false)
+	x.c = x.record(1<<lane, 0, 0, nil, false)
 	x.span(o, o+uint64(x.op.Size))
 }
 
@@ -239,7 +249,7 @@ func (x *run) scattered(mask uint32) {
 		c.p = &p
 		c.single = !p.overlaps(mask, uint32(op.Size))
 	}
-	x.c = w.record(op, mask, lo, 0, c.p, c.single)
+	x.c = x.record(mask, lo, 0, c.p, c.single)
 	if !c.single && op.Kind == Write && op.Scope == Weak {
 		x.sameBytes(mask)
 	}
@@ -451,7 +461,7 @@ func (x *run) step(h *history, addr uint64, n int, shift uint) *history {
 		}
 		if plain {
 			if c.written == nil {
-				c.written = w.after(nil, b)
+				c.written = x.after(nil, b)
 			}
 			return c.written
 		}
@@ -460,7 +470,7 @@ func (x *run) step(h *history, addr uint64, n int, shift uint) *history {
 				return h
 			}
 		}
-		after := w.after(h, b)
+		after := x.after(h, b)
 		if !perLane && bad == nil {
 			c.before, c.after, c.version = h, after, w.version
 		}
@@ -468,14 +478,14 @@ func (x *run) step(h *history, addr uint64, n int, shift uint) *history {
 	}
 	if plain {
 		if c.written == nil {
-			c.written = w.after(nil, b)
+			c.written = x.after(nil, b)
 		}
 		return c.written
 	}
 	if c.before == nil && c.after != nil && c.version == w.version {
 		return c.after
 	}
-	after := w.after(nil, b)
+	after := x.after(nil, b)
 	c.before, c.after, c.version = nil, after, w.version
 	return after
 }

@@ -378,3 +378,23 @@ func BenchmarkScatteredAtomics(b *testing.B) {
 		m.Access(blk.Warps[i%8], &Op{Kind: Atomic, Scope: GPU, Mask: all, Size: 4, Off: &off, Site: 1}, nil)
 	}
 }
+
+// TestScratch has a barrier forget what lies before it, and nothing else.
+func TestScratch(t *testing.T) {
+	d := newDesk(t, 64)
+	d.b.Scratch(d.m)
+	for i := range 10000 {
+		for j, w := range d.b.Warps {
+			d.op(w, Write, all, linear(uint64(128*((i+j)%2)), 4), 4, 1)
+		}
+		d.barrier()
+		for j, w := range d.b.Warps {
+			d.op(w, Read, all, linear(uint64(128*((i+j+1)%2)), 4), 4, 2)
+		}
+		d.barrier()
+	}
+	d.want(0, "separated by barriers")
+	d.op(d.b.Warps[0], Write, all, linear(0, 4), 4, 3)
+	d.op(d.b.Warps[1], Read, all, linear(64, 4), 4, 4)
+	d.want(16, "no barrier")
+}

@@ -14,6 +14,7 @@ type Block struct {
 	exited  int
 	now     Time
 	Warps   []*Warp
+	scratch *Memory
 }
 
 // NewBlock makes a block whose threads know nothing of anyone.
@@ -48,35 +49,13 @@ type Warp struct {
 	// version changes whenever what the lanes know changes.
 	version  uint32
 	strong   *[32]fences
-	cache    [cacheSize]cached
+	caches   [2][cacheSize]cached // of global memory; of the block's scratch
 	patterns [16]struct {
 		p      *pattern
 		single bool
 	}
 
-	// Records and histories are allocated a few at a time.
-	records   []access
-	histories []history
-}
-
-const slab = 16
-
-func (w *Warp) newAccess() *access {
-	if len(w.records) == 0 {
-		w.records = make([]access, slab)
-	}
-	a := &w.records[0]
-	w.records = w.records[1:]
-	return a
-}
-
-func (w *Warp) newHistory() *history {
-	if len(w.histories) == 0 {
-		w.histories = make([]history, slab)
-	}
-	h := &w.histories[0]
-	w.histories = w.histories[1:]
-	return h
+	pools [2]pool // the same
 }
 
 // fences is what fences have to do with the strong accesses around them.
@@ -84,6 +63,70 @@ type fences struct {
 	release *Clock // known at the last fence
 	scope   Scope  // of that fence
 	acquire *Clock // read by strong loads since the last acquiring fence
+}
+
+// A pool allocates records and histories a few at a time. That of the scratch begins
+// anew at each barrier of the whole block, when nothing refers to them any more.
+type pool struct {
+	records   []access
+	histories []history
+	nr, nh    int
+}
+
+const (
+	slab    = 16
+	maxPool = 4096 // records kept for use after the next barrier
+)
+
+func (p *pool) newAccess(keep bool) *access {
+	if p.nr == len(p.records) {
+		switch {
+		case !keep:
+			p.records, p.nr = make([]access, slab), 0
+		case p.nr >= maxPool:
+			return &access{}
+		default:
+			// The old slab stays alive while bytes refer to it.
+			p.records = make([]access, min(maxPool, max(slab, 2*len(p.records))))
+			p.nr = 0
+		}
+	}
+	p.nr++
+	return &p.records[p.nr-1]
+}
+
+func (p *pool) newHistory(keep bool) *history {
+	if p.nh == len(p.histories) {
+		switch {
+		case !keep:
+			p.histories, p.nh = make([]history, slab), 0
+		case p.nh >= maxPool:
+			return &history{}
+		default:
+			p.histories = make([]history, min(maxPool, max(slab, 2*len(p.histories))))
+			p.nh = 0
+		}
+	}
+	p.nh++
+	h := &p.histories[p.nh-1]
+	*h = history{}
+	return h
+}
+
+// Scratch declares memory that the block's threads alone reach, without asynchronous
+// operations: what happened before a barrier of all of them can be forgotten there.
+func (b *Block) Scratch(m *Memory) { b.scratch = m }
+
+// forget empties the scratch: all that follows is ordered after what was.
+func (b *Block) forget() {
+	if b.scratch == nil {
+		return
+	}
+	b.scratch.Reset()
+	for _, w := range b.Warps {
+		w.pools[1].nr, w.pools[1].nh = 0, 0
+		w.caches[1] = [cacheSize]cached{}
+	}
 }
 
 func (w *Warp) clockOf(lane int) *Clock {
@@ -254,6 +297,7 @@ func (m *Meeting) Complete() *Clock {
 		for i := range m.arrivals {
 			m.arrivals[i].w.now = t
 		}
+		first.forget()
 	} else {
 		for i := range m.arrivals {
 			if a := &m.arrivals[i]; a.w != nil {
