@@ -130,7 +130,7 @@ func lowerInteger(lw *lowerer, in *ptx.Instr) {
 			map2w(func(a, b uint64) uint64 { return max(a, b) })))
 	case "abs":
 		if w == 16 {
-			lw.unary(t, map16(func(a uint16) uint16 { return max(a, -a)&-(a>>15) | a&^-(a>>15) }))
+			lw.unary(t, map16(func(a uint16) uint16 { return uint16(max(int16(a), -int16(a))) }))
 			return
 		}
 		lw.unary(t, pick(map1(func(a uint32) uint32 {
