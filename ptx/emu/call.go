@@ -134,17 +134,22 @@ func (lw *lowerer) callArg(op ptx.Operand, p *ptx.Var, result bool) callArg {
 // extern is a function that the CUDA runtime gives to device code.
 type extern func(x *exec, in *inst, c *callSite)
 
-var externs = map[string]extern{
-	"__assertfail": func(x *exec, in *inst, c *callSite) {
-		lane := firstLane(x.mask)
-		msg := "assertion failed"
-		if len(c.args) >= 3 {
-			text := func(i int) string { return x.cString(x.argValue(c.args[i], lane)) }
-			msg = fmt.Sprintf("assertion failed: %s, at %s:%d", text(0), text(1), uint32(x.argValue(c.args[2], lane)))
-		}
-		x.fail(in, lane, msg)
-	},
-	"vprintf": runPrintf,
+// externs are filled by init: they reach what refers to them.
+var externs map[string]extern
+
+func init() {
+	externs = map[string]extern{
+		"__assertfail": func(x *exec, in *inst, c *callSite) {
+			lane := firstLane(x.mask)
+			msg := "assertion failed"
+			if len(c.args) >= 3 {
+				text := func(i int) string { return x.cString(x.argValue(c.args[i], lane), lane) }
+				msg = fmt.Sprintf("assertion failed: %s, at %s:%d", text(0), text(1), uint32(x.argValue(c.args[2], lane)))
+			}
+			x.fail(in, lane, msg)
+		},
+		"vprintf": runPrintf,
+	}
 }
 
 // argValue reads an argument of a call before it is made.

@@ -1,5 +1,7 @@
 package emu
 
+import "io"
+
 // Config is what a Device is made of.
 type Config struct {
 	GPU      *GPU     // the GPU to be; nil: H100
@@ -10,6 +12,8 @@ type Config struct {
 	Budget   int64    // warp-instructions of one launch, after which it fails; 0: 1<<33
 	Profile  bool     // keep counters per instruction, see Device.Profile
 
+	// Stdout takes what kernels print by printf; nil: nowhere.
+	Stdout io.Writer
 	// MaxFindings is the number of different findings after which no more are kept; 0: 1000.
 	MaxFindings int
 	// StackLimit is the local memory of a thread in bytes; 0: 512 KiB.

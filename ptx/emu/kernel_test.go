@@ -218,3 +218,25 @@ func TestFaults(t *testing.T) {
 	fails(t, cfg, kernel("barrier.sync 16;"), 1, "barrier 16")
 	fails(t, cfg, module(".func f() { call f, (); ret; }", "call f, ();"), 1, "stack", "recursion")
 }
+
+func TestPrintf(t *testing.T) {
+	var out strings.Builder
+	r := run(t, emu.Config{Stdout: &out, Checks: emu.AllChecks}, module(`
+.extern .func (.param .b32 r) vprintf(.param .b64 f, .param .b64 a);
+.global .align 1 .b8 fmt[20] = {37, 100, 32, 37, 46, 50, 102, 32, 37, 115, 32, 37, 108, 108, 120, 37, 37, 10};
+.global .align 1 .b8 str[3] = {104, 105};`, `
+	.local .align 8 .b8 args[32]; .param .b64 p0; .param .b64 p1; .param .b32 ret;
+	sub.s32 %r1, %t, 5; st.local.u32 [args], %r1;
+	mov.f64 %e1, 0d3FF8000000000000; st.local.f64 [args+8], %e1;
+	mov.u64 %d1, str; st.local.u64 [args+16], %d1; mov.u64 %d2, 0xabcdef0123; st.local.u64 [args+24], %d2;
+	mov.u64 %d3, fmt; st.param.b64 [p0], %d3;
+	mov.u64 %d4, args; cvta.local.u64 %d4, %d4; st.param.b64 [p1], %d4;
+	call.uni (ret), vprintf, (p0, p1);
+	ld.param.b32 %r0, [ret];`+store), 1, 2, 8, nil)
+	if r.err != nil || len(r.dev.Findings()) > 0 {
+		t.Fatal(r.err, r.dev.Findings())
+	}
+	if want := "-5 1.50 hi abcdef0123%\n-4 1.50 hi abcdef0123%\n"; out.String() != want || r.u32(0) != 4 {
+		t.Errorf("%q, want %q; %d arguments", out.String(), want, r.u32(0))
+	}
+}
