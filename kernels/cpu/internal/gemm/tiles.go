@@ -24,6 +24,9 @@ const (
 	// chunkGroups is the most groups that are taken together: sums are loaded and stored
 	// as often as there are chunks, and a chunk of a's rows stays in the L2 cache.
 	chunkGroups = 32
+
+	// fewColumns is the most columns of b for which a is not worth packing.
+	fewColumns = 320
 )
 
 // tileShape is what LDTILECFG reads (Intel, Software Developer's Manual, volume 2).
@@ -102,10 +105,11 @@ type tilesCall struct {
 
 	// Rows of the results, asked for one with each group: without that, all of a
 	// block's lines would be fetched at once, for writing, and hold up the loads.
-	touch                          uintptr
+	results, touch                 uintptr
 	touchLd, touchWidth, touchStep int
 
 	ahead
+	aside
 }
 
 // ahead is memory to be asked for, perGroup lines with each group: lines of them,
@@ -121,6 +125,17 @@ func aheadOf(bits []uint16, ld, rows, n int) ahead {
 	return ahead{at: address(&bits[0]), lines: lines, skip: 2*ld - 64*lines, left: rows * lines}
 }
 
+// aside is the packing of b's rows meanwhile, of 32 columns: pairs of rows with
+// each group, pack in all, into strips at a distance of toStrip.
+type aside struct {
+	pairs   int
+	from    uintptr
+	fromLd  int
+	to      uintptr
+	toStrip int
+	pack    int
+}
+
 func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
 // mul runs the call, whose high and wide are set, for n blocks.
@@ -132,10 +147,10 @@ func (s *tilesScratch) mul(call *tilesCall, n int) {
 	s.call = *call
 	c := &s.call
 	c.shape, c.n, c.block = address(&s.shape), n, address(&s.block[0])
-	c.perGroup = ceil(c.left, n*c.groups)
-	c.touch, c.touchLd, c.touchWidth, c.touchStep = c.c, c.ldc, 4*c.wide, c.cStep
+	c.perGroup, c.pairs = ceil(c.left, n*c.groups), ceil(c.pack, n*c.groups)
+	c.results, c.touchLd, c.touchWidth, c.touchStep = c.c, c.ldc, 4*c.wide, c.cStep
 	if c.out != 0 {
-		c.touch, c.touchLd, c.touchWidth, c.touchStep = c.out, c.ldo, 2*c.wide, c.outStep
+		c.results, c.touchLd, c.touchWidth, c.touchStep = c.out, c.ldo, 2*c.wide, c.outStep
 	}
 	tilesKernels[ceil(c.high, tile)-1][ceil(c.wide, tile)-1]((*byte)(unsafe.Pointer(c)))
 }
@@ -157,13 +172,12 @@ type tilesJob struct {
 	groups int
 	chunk  int // groups of a chunk
 
-	a      []float32 // packed, chunk by chunk: in each, sixteen rows after sixteen rows
+	a      []float32 // packed: all groups of sixteen rows after those of the sixteen before
 	height int       // sixteens of rows
 
 	rows, cols, rowBlocks int // block of dst of one task
-	panel                 int // columns of b that are packed together
 
-	few                     bool
+	few, inPlace            bool // rows of b, or of a, are read in place
 	runFew, runMany         func(i int)
 	packStrips, packAsTiles func(i int)
 }
@@ -181,7 +195,8 @@ type tilesScratch struct {
 	block [1024]float32
 	edge  [tile * chunkGroups * groupLen]uint16 // sixteen rows of a chunk, filled up with zeros
 	tail  [2 * tile * groupLen]uint16           // the last group of rows that are read in place
-	b     []float32                             // a panel of b
+	a     []float32                             // a chunk of a's rows
+	b     []float32                             // two panels of b
 	sums  []float32                             // transposed
 	rows  []float32
 }
@@ -198,18 +213,23 @@ func (j *job) inTiles(p Parallel, k int) {
 		j.empty()
 	default:
 		t.height = ceil(j.m, tile)
-		t.a = room(t.a, t.height*t.groups*groupSize)
 		t.few = j.form == FormNT && j.m <= fewRows
-		pack, run := t.packAsTiles, t.runMany
-		if t.few {
-			pack, run = t.packStrips, t.runFew
-		}
+		t.inPlace = j.n <= fewColumns && k%groupLen == 0 && j.as%groupLen == 0 && address(&j.aBits[0])%64 == 0
 		tasks := t.cut(p)
+		run := t.runMany
 		const worth = 1 << 18 // elements of a that are worth a goroutine's while
-		if n := t.height * ceil(t.groups, t.chunk); j.m*k < worth {
-			in(nil, n, pack)
-		} else {
-			in(p, n, pack)
+		packing := p
+		if j.m*k < worth {
+			packing = nil
+		}
+		switch {
+		case t.few:
+			run = t.runFew
+			t.a = room(t.a, t.height*t.groups*groupSize)
+			in(packing, t.height, t.packStrips)
+		case t.chunk == t.groups && !t.inPlace: // in several chunks, tasks pack what they need
+			t.a = room(t.a, t.height*t.groups*groupSize)
+			in(packing, t.height, t.packAsTiles)
 		}
 		in(p, tasks, run)
 	}
@@ -236,15 +256,10 @@ func (t *tilesJob) cut(p Parallel) int {
 	if t.few {
 		return t.cutFew(p)
 	}
-	// Chunks of equal length.
-	t.chunk = ceil(t.groups, ceil(t.groups, chunkGroups))
-	most := max(l2/2/(t.chunk*groupLen*2)/(2*tile), 1) * 2 * tile
-	t.rows = ceil(ceil(t.m, ceil(t.m, most)), 2*tile) * 2 * tile
+	t.chunk = ceil(t.groups, ceil(t.groups, chunkGroups)) // of equal length
+	tall := max(l2/2/(chunkGroups*groupLen*2)/(2*tile), 1) * 2 * tile
+	t.rows = ceil(ceil(t.m, ceil(t.m, tall)), 2*tile) * 2 * tile
 	t.rowBlocks = ceil(t.m, t.rows)
-	t.panel = 2 * tile
-	if t.form == FormNN {
-		t.panel *= 4 // longer pieces of b's rows
-	}
 	threads := 1
 	if p != nil && t.m*t.n*t.k > 2*worth {
 		threads = runtime.GOMAXPROCS(0)
@@ -253,11 +268,8 @@ func (t *tilesJob) cut(p Parallel) int {
 	best := 0
 	for cols := 2 * tile; ; cols += 2 * tile {
 		n := t.rowBlocks * ceil(t.n, cols)
-		if n > 16*threads && threads > 1 && cols < t.n {
-			continue
-		}
 		time := ceil(n, threads) * (min(cols, t.n) + start)
-		if best == 0 || time <= best && cols <= 512 {
+		if best == 0 || time <= best {
 			best, t.cols = time, cols
 		}
 		if cols >= t.n || cols >= 512 {
@@ -289,25 +301,26 @@ func (s *tilesScratch) packStrip(dst []float32, bits []uint16, ld, rows, g0, n, 
 	}
 }
 
-// rowsOfChunk is where a chunk of sixteen rows of a is packed.
-func (t *tilesJob) rowsOfChunk(row, g0, n int) []float32 {
-	return t.a[(g0*t.height+row*n)*groupSize:][:n*groupSize]
+// sixteen is where sixteen rows of a are packed.
+func (t *tilesJob) sixteen(i int) []float32 {
+	return t.a[i*t.groups*groupSize:][:t.groups*groupSize]
 }
 
 func (t *tilesJob) packStripsTask(i int) {
-	row, g0 := i%t.height, i/t.height*t.chunk
-	n := min(t.chunk, t.groups-g0)
 	s := tilesScratches.Get().(*tilesScratch)
-	s.packStrip(t.rowsOfChunk(row, g0, n), t.aBits[row*tile*t.as:], t.as, min(tile, t.m-row*tile), g0, n, t.k)
+	s.packStrip(t.sixteen(i), t.aBits[i*tile*t.as:], t.as, min(tile, t.m-i*tile), 0, t.groups, t.k)
 	tilesScratches.Put(s)
 }
 
 func (t *tilesJob) packTilesTask(i int) {
-	row, g0 := i%t.height, i/t.height*t.chunk
-	n := min(t.chunk, t.groups-g0)
+	t.packTiles(t.sixteen(i), i*tile, min(tile, t.m-i*tile), 0, t.groups)
+}
+
+// packTiles copies n groups of rows, sixteen at most, into tiles.
+func (t *tilesJob) packTiles(dst []float32, row, rows, g0, n int) {
 	rest := 0
 	if g0+n == t.groups {
 		rest = t.k % groupLen
 	}
-	packTiles(&t.rowsOfChunk(row, g0, n)[0], &t.aBits[row*tile*t.as+g0*groupLen], 2*t.as, min(tile, t.m-row*tile), n, rest)
+	packTiles(&dst[0], &t.aBits[row*t.as+g0*groupLen], 2*t.as, rows, n, rest)
 }

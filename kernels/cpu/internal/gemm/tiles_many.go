@@ -14,36 +14,55 @@ func (t *tilesJob) taskMany(i int) {
 	} else {
 		sums.sums = &s.block[0] // not used
 	}
-	s.b = room(s.b, t.panel/tile*t.chunk*groupSize)
-	for g0 := 0; g0 < t.groups; g0 += t.chunk {
-		n := min(t.chunk, t.groups-g0)
-		a := t.rowsOfChunk(row0/tile, g0, n)
-		for p0 := col0; p0 < col1; p0 += t.panel {
-			p1 := min(p0+t.panel, col1)
-			t.packPanel(s, p0, p1, g0, n)
-			next := t.panelAfter(p1, col0, col1, g0, n)
-			left := ceil(p1-p0, 2*tile)
-			for col := p0; col < p1; col += 2 * tile {
-				call := tilesCall{
-					wide: min(2*tile, p1-col), groups: n,
-					a: address(&a[0]), lda: 4 * tile, aTile: n * tileBytes, aGroup: tileBytes, aStep: 2 * n * tileBytes,
-					b: address(&s.b[(col-p0)/tile*n*groupSize]), strip: n * tileBytes,
-					c: address(add32(sums.sums, col-col0)), ldc: 4 * sums.ld, cStep: 4 * 2 * tile * sums.ld,
-				}
-				if t.accumulate || g0 > 0 {
-					call.add = 1
-				}
-				if round && g0+n == t.groups {
-					call.out, call.ldo, call.outStep = address(&t.out[row0*t.ldd+col]), 2*t.ldd, 2*2*tile*t.ldd
-					if t.bias != nil {
-						call.bias = address(&t.bias[col])
-					}
-				}
-				call.ahead = next.part(left)
-				left--
-				s.downRows(&call, row1-row0)
+	size := 2 * t.chunk * groupSize
+	s.b = room(s.b, 2*size)
+	now, next := s.b[:size], s.b[size:]
+	first := tilesPanel{t: t, col0: col0, col1: col1, col: col0}
+	for p, packed := first, false; p.g0 < t.groups; {
+		n := p.groups()
+		if !packed {
+			p.pack(s, now)
+		}
+		after := p.after()
+		call := tilesCall{
+			wide: p.cols(), groups: n,
+			b: address(&now[0]), strip: n * tileBytes,
+			c: address(add32(sums.sums, p.col-col0)), ldc: 4 * sums.ld, cStep: 4 * 2 * tile * sums.ld,
+		}
+		if row1-row0 >= 2*tile {
+			call.aside = after.aside(next)
+		}
+		switch {
+		case t.inPlace:
+			call.a, call.lda, call.aGroup = address(&t.aBits[row0*t.as+p.g0*groupLen]), 2*t.as, 2*groupLen
+			call.aTile, call.aStep = tile*call.lda, 2*tile*call.lda
+		default:
+			a := s.a
+			if t.chunk == t.groups {
+				a = t.sixteen(row0 / tile)
+			} else if p.col == col0 {
+				a = t.packRows(s, row0, row1, p.g0, n)
+			}
+			call.a, call.lda, call.aGroup = address(&a[0]), 4*tile, tileBytes
+			call.aTile, call.aStep = n*tileBytes, 2*n*tileBytes
+		}
+		packed = call.pack != 0
+		if packed {
+			call.ahead = after.after().ahead()
+		} else {
+			call.ahead = after.ahead()
+		}
+		if t.accumulate || p.g0 > 0 {
+			call.add = 1
+		}
+		if round && p.g0+n == t.groups {
+			call.out, call.ldo, call.outStep = address(&t.out[row0*t.ldd+p.col]), 2*t.ldd, 2*2*tile*t.ldd
+			if t.bias != nil {
+				call.bias = address(&t.bias[p.col])
 			}
 		}
+		s.downRows(&call, row1-row0)
+		p, now, next = after, next, now
 	}
 	if !round {
 		if t.bias != nil {
@@ -58,6 +77,15 @@ func (t *tilesJob) taskMany(i int) {
 	scratches.Put(sums)
 }
 
+// packRows copies n groups of rows into tiles.
+func (t *tilesJob) packRows(s *tilesScratch, row0, row1, g0, n int) []float32 {
+	s.a = room(s.a, ceil(row1-row0, tile)*n*groupSize)
+	for row := row0; row < row1; row += tile {
+		t.packTiles(s.a[(row-row0)/tile*n*groupSize:], row, min(tile, row1-row), g0, n)
+	}
+	return s.a
+}
+
 // downRows goes through blocks of 32 rows.
 func (s *tilesScratch) downRows(call *tilesCall, rows int) {
 	n := rows / (2 * tile)
@@ -65,7 +93,7 @@ func (s *tilesScratch) downRows(call *tilesCall, rows int) {
 	s.mul(call, n)
 	if rest := rows % (2 * tile); rest > 0 {
 		if n > 0 {
-			call.ahead = ahead{}
+			call.ahead, call.aside = ahead{}, aside{}
 		}
 		call.skip(n)
 		call.high = rest
@@ -73,53 +101,71 @@ func (s *tilesScratch) downRows(call *tilesCall, rows int) {
 	}
 }
 
-// packPanel packs n groups of b's columns p0 … p1 into strips.
-func (t *tilesJob) packPanel(s *tilesScratch, p0, p1, g0, n int) {
+// tilesPanel is up to 32 columns of a chunk of b, of a task's.
+type tilesPanel struct {
+	t          *tilesJob
+	col0, col1 int // of the task
+	col, g0    int
+}
+
+func (p tilesPanel) groups() int { return min(p.t.chunk, p.t.groups-p.g0) }
+func (p tilesPanel) cols() int   { return min(2*tile, p.col1-p.col) }
+
+// after is the panel that comes next; after the last, one of no groups.
+func (p tilesPanel) after() tilesPanel {
+	if p.col += 2 * tile; p.col >= p.col1 {
+		p.g0 += p.groups()
+		p.col = p.col0
+	}
+	return p
+}
+
+// ahead is the panel's part of b.
+func (p tilesPanel) ahead() ahead {
+	k0 := p.g0 * groupLen
+	k := min(p.groups()*groupLen, p.t.k-k0)
+	switch {
+	case k <= 0:
+		return ahead{}
+	case p.t.form == FormNT:
+		return aheadOf(p.t.b.Bits[p.col*p.t.b.Ld+k0:], p.t.b.Ld, p.cols(), k)
+	}
+	return aheadOf(p.t.b.Bits[k0*p.t.b.Ld+p.col:], p.t.b.Ld, k, p.cols())
+}
+
+// aside packs the panel to dst while others are multiplied, if it is of whole rows
+// of whole panels: columns would have to be transposed, which then saves nothing.
+func (p tilesPanel) aside(dst []float32) aside {
+	n, b := p.groups(), &p.t.b
+	if n == 0 || p.t.form == FormNT || p.cols() < 2*tile || (p.g0+n)*groupLen > p.t.k {
+		return aside{}
+	}
+	return aside{
+		from: address(&b.Bits[p.g0*groupLen*b.Ld+p.col]), fromLd: 2 * b.Ld,
+		to: address(&dst[0]), toStrip: n * tileBytes, pack: n * tile,
+	}
+}
+
+// pack packs the panel to dst.
+func (p tilesPanel) pack(s *tilesScratch, dst []float32) {
+	t, g0, n, cols := p.t, p.g0, p.groups(), p.cols()
 	if t.form == FormNT {
-		for col := p0; col < p1; col += tile {
-			s.packStrip(s.b[(col-p0)/tile*n*groupSize:], t.b.Bits[col*t.b.Ld:], t.b.Ld, min(tile, p1-col), g0, n, t.k)
+		for col := 0; col < cols; col += tile {
+			s.packStrip(dst[col/tile*n*groupSize:], t.b.Bits[(p.col+col)*t.b.Ld:], t.b.Ld, min(tile, cols-col), g0, n, t.k)
 		}
 		return
 	}
-	cols, whole := p1-p0, min(n, t.k/groupLen-g0)
+	whole := min(n, t.k/groupLen-g0)
 	if whole > 0 {
-		packStripRows(&s.b[0], &t.b.Bits[g0*groupLen*t.b.Ld+p0], 2*t.b.Ld, whole*tile, n*tileBytes, cols)
+		packStripRows(&dst[0], &t.b.Bits[g0*groupLen*t.b.Ld+p.col], 2*t.b.Ld, whole*tile, n*tileBytes, cols)
 	}
 	if whole < n {
 		rows := s.edge[:groupLen*cols]
 		rest := t.k % groupLen
 		for l := range rest {
-			copy(rows[l*cols:][:cols], t.b.Bits[((g0+whole)*groupLen+l)*t.b.Ld+p0:])
+			copy(rows[l*cols:][:cols], t.b.Bits[((g0+whole)*groupLen+l)*t.b.Ld+p.col:])
 		}
 		clear(rows[rest*cols:])
-		packStripRows(&s.b[whole*groupSize], &rows[0], 2*cols, tile, n*tileBytes, cols)
+		packStripRows(&dst[whole*groupSize], &rows[0], 2*cols, tile, n*tileBytes, cols)
 	}
-}
-
-// panelAfter is what packPanel will read next.
-func (t *tilesJob) panelAfter(p, col0, col1, g0, n int) ahead {
-	if p == col1 {
-		p, g0 = col0, g0+n
-	}
-	k0 := g0 * groupLen
-	k, cols := min(t.chunk*groupLen, t.k-k0), min(t.panel, col1-p)
-	switch {
-	case k <= 0:
-		return ahead{}
-	case t.form == FormNT:
-		return aheadOf(t.b.Bits[p*t.b.Ld+k0:], t.b.Ld, cols, k)
-	}
-	return aheadOf(t.b.Bits[k0*t.b.Ld+p:], t.b.Ld, k, cols)
-}
-
-// part takes the n-th part off.
-func (a *ahead) part(n int) ahead {
-	first := *a
-	if a.left > 0 {
-		rows := ceil(a.left/a.lines, n)
-		first.left = rows * a.lines
-		a.at += uintptr(rows * (64*a.lines + a.skip))
-		a.left -= first.left
-	}
-	return first
 }

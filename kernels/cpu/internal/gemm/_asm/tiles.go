@@ -24,8 +24,9 @@ func tilesAll() {
 func field(call Register, name string) Mem {
 	for i, f := range []string{
 		"shape", "n", "groups", "a", "lda", "aTile", "aGroup", "aStep", "b", "strip", "bStep", "c", "ldc", "cStep", "add",
-		"out", "ldo", "outStep", "bias", "high", "wide", "block", "touch", "touchLd", "touchWidth", "touchStep",
+		"out", "ldo", "outStep", "bias", "high", "wide", "block", "results", "touch", "touchLd", "touchWidth", "touchStep",
 		"ahead", "lines", "skip", "perGroup", "left",
+		"pairs", "from", "fromLd", "to", "toStrip", "pack",
 	} {
 		if f == name {
 			return Mem{Base: call, Disp: 8 * i}
@@ -51,7 +52,6 @@ func tiles(high, wide int) {
 	}
 
 	LDTILECFG(Mem{Base: load("shape")})
-	lda := load("lda")
 	row := GP64() // the distance of rows of a strip of b
 	MOVQ(U32(64), row)
 	ahead, lines, left := load("ahead"), load("lines"), load("left")
@@ -66,7 +66,8 @@ func tiles(high, wide int) {
 		b = append(b, load("strip"))
 		ADDQ(b[0], b[1])
 	}
-	groups, touch := load("groups"), load("touch")
+	groups, results := load("groups"), load("results")
+	MOVQ(results, at("touch"))
 	sums := func(c, ldc GPVirtual, f func(m Mem, t tileRegister)) {
 		for i := range high {
 			for j := range wide {
@@ -98,6 +99,7 @@ func tiles(high, wide int) {
 		TILELOADD(Mem{Base: b[j], Index: row, Scale: 1}, bTile(j))
 		ADDQ(I32(1024), b[j])
 	}
+	lda := load("lda")
 	for i := range high {
 		TILELOADD(Mem{Base: a[i], Index: lda, Scale: 1}, aTile(i))
 	}
@@ -110,10 +112,11 @@ func tiles(high, wide int) {
 		ADDQ(at("aGroup"), p)
 	}
 	// A row of the results each time: sixty-four lines at once would hold up the loads.
-	width := load("touchWidth")
+	width, touch := load("touchWidth"), load("touch")
 	PREFETCHW(Mem{Base: touch})
 	PREFETCHW(Mem{Base: touch, Index: width, Scale: 1, Disp: -1})
 	ADDQ(at("touchLd"), touch)
+	MOVQ(touch, at("touch"))
 	n := load("perGroup")
 	Label("ask")
 	SUBQ(U8(1), left)
@@ -128,6 +131,7 @@ func tiles(high, wide int) {
 	DECQ(n)
 	JNZ(LabelRef("ask"))
 	Label("asked")
+	packAside(at)
 	DECQ(groups)
 	JNZ(LabelRef("group"))
 
@@ -145,15 +149,57 @@ func tiles(high, wide int) {
 	roundBlock(at, out)
 
 	Label("next")
-	for _, p := range []string{"a", "b", "c", "out", "touch"} {
+	for _, p := range []string{"a", "b", "c", "out"} {
 		step := load(p + "Step")
 		ADDQ(step, at(p))
 	}
+	step := load("touchStep")
+	ADDQ(step, at("results"))
 	DECQ(at("n"))
 	JNZ(LabelRef("block"))
 	TILERELEASE()
 	VZEROUPPER()
 	RET()
+}
+
+// packAside packs pairs of rows across two strips, for the time when these come
+// next: the tile unit leaves most of the core idle.
+func packAside(at func(name string) Mem) {
+	load := func(name string) GPVirtual {
+		r := GP64()
+		MOVQ(at(name), r)
+		return r
+	}
+	pairs := load("pairs")
+	TESTQ(pairs, pairs)
+	JZ(LabelRef("packed"))
+	from, ld, to, strip := load("from"), load("fromLd"), load("to"), load("toStrip")
+	Label("pair")
+	SUBQ(U8(1), at("pack"))
+	JL(LabelRef("enough"))
+	for half := range 2 {
+		low, high := ZMM(), ZMM()
+		VPMOVZXWD(Mem{Base: from, Disp: 32 * half}, low)
+		VPMOVZXWD(Mem{Base: from, Index: ld, Scale: 1, Disp: 32 * half}, high)
+		VPSLLD(U8(16), high, high)
+		VPORD(low, high, high)
+		m := Mem{Base: to}
+		if half == 1 {
+			m.Index, m.Scale = strip, 1
+		}
+		VMOVUPS(high, m)
+	}
+	LEAQ(Mem{Base: from, Index: ld, Scale: 2}, from)
+	ADDQ(U8(64), to)
+	DECQ(pairs)
+	JNZ(LabelRef("pair"))
+	MOVQ(from, at("from"))
+	MOVQ(to, at("to"))
+	JMP(LabelRef("packed"))
+	Label("enough")
+	MOVQ(U32(0), pairs)
+	MOVQ(pairs, at("pairs"))
+	Label("packed")
 }
 
 // roundBlock adds the bias to a block of sums and rounds it to bf16.
