@@ -19,7 +19,7 @@ func (k *Builder) WgmmaDesc(start SharedPtr, s Swizzle, lbo, sbo int) RegB64 {
 	}
 	mode := map[Swizzle]uint64{SwizzleNone: 0, Swizzle128: 1, Swizzle64: 2, Swizzle32: 3}[s]
 	fixed := uint64(lbo>>4)<<16 | uint64(sbo>>4)<<32 | mode<<62
-	low := start.Value().And(I(0x3ffff)).Shr(4)
+	low := start.Value().Shr(4) // a block's own addresses have 18 bits
 	return k.OrB64(k.CvtU64U32(low), I(int64(fixed)))
 }
 

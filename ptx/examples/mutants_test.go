@@ -37,10 +37,10 @@ func mutantRungs() [][]*problem {
 	for _, s := range [][3]int{{35, 35, 19}, {42, 40, 8}, {33, 50, 12}, {16, 60, 9}} {
 		matmul = append(matmul, matmulProblem(Matmul{BM: 16, BN: 32, BK: 4, TM: 2, TN: 4}, s[0], s[1], s[2]))
 	}
-	for _, s := range [][3]int{{70, 72, 200}, {43, 80, 16}, {53, 88, 24}, {63, 96, 48}, {32, 104, 56}, {3, 112, 80}, {33, 120, 88}, {11, 128, 8}, {8, 8, 0}} {
+	for _, s := range [][3]int{{43, 80, 16}, {53, 88, 24}, {63, 96, 48}, {32, 104, 56}, {3, 112, 80}, {33, 120, 88}, {40, 64, 40}, {11, 128, 8}, {8, 8, 0}, {70, 72, 200}} {
 		mma = append(mma, mmaProblem(MMAMatmul{BM: 32, BN: 64, BK: 32, WarpsM: 2, WarpsN: 2, Stages: 3}, s[0], s[1], s[2]))
 	}
-	for _, s := range [][3]int{{130, 72, 328}, {64, 64, 64}} {
+	for _, s := range [][3]int{{64, 64, 64}, {130, 72, 200}} { // small ones first: most mutants die at once
 		wgmma = append(wgmma, wgmmaProblem(WgmmaMatmul{BM: 128, BN: 64, Stages: 2, Cluster: 1}, s[0], s[1], s[2]))
 		cluster = append(cluster, wgmmaProblem(WgmmaMatmul{BM: 64, BN: 64, Stages: 2, Cluster: 2}, s[0], s[1], s[2]))
 	}

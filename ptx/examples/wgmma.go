@@ -133,10 +133,10 @@ func (p WgmmaMatmul) multiply(k *ptx.Builder, tiles, group ptx.RegU32, stagesA, 
 	acc := k.VarsF32(p.BN/2, ptx.F(0))
 	always := k.SetpEqU32(ptx.I(0), ptx.I(0))
 	rowsA := stagesA.At(group.Times(64 * wgmmaBK * 2))
-	release := func(stage *ptx.Ring) {
+	release := func(stage ptx.RegU32) {
 		// One thread of the group arrives for all: wgmma's waiting is the group's.
 		k.If(k.SetpEqU32(k.TidX().Mod(128), ptx.I(0)), func() {
-			bar := stage.Barrier(empty)
+			bar := empty.Index(stage)
 			if p.Cluster == 1 {
 				bar.Arrive(k)
 				return
@@ -146,7 +146,7 @@ func (p WgmmaMatmul) multiply(k *ptx.Builder, tiles, group ptx.RegU32, stagesA, 
 			}
 		})
 	}
-	use, done := k.NewRing(p.Stages, 0), k.NewRing(p.Stages, 0)
+	use, last := k.NewRing(p.Stages, 0), k.VarU32(ptx.I(0))
 	k.For(ptx.I(0), tiles, ptx.I(1), func(tile ptx.RegU32) {
 		use.Barrier(full).Wait(k, use.Parity)
 		descA := k.WgmmaDesc(use.Stage(rowsA, bytesA), ptx.Swizzle128, 0, 0)
@@ -156,13 +156,11 @@ func (p WgmmaMatmul) multiply(k *ptx.Builder, tiles, group ptx.RegU32, stagesA, 
 			k.Wgmma(op, acc, k.WgmmaDescPlus(descA, 2*kk), k.WgmmaDescPlus(descB, 2*kk), always)
 		}
 		k.WgmmaCommitGroup()
-		use.Advance()
 		// The tile before is multiplied: its stage may be filled again.
 		k.WgmmaWaitGroup(1)
-		k.If(k.SetpNeU32(tile, ptx.I(0)), func() {
-			release(done)
-			done.Advance()
-		})
+		k.If(k.SetpNeU32(tile, ptx.I(0)), func() { release(last) })
+		ptx.Set(k, last, use.Index)
+		use.Advance()
 	})
 	k.WgmmaWaitGroup(0)
 	return acc

@@ -182,7 +182,7 @@ func synchronises(in *ptx.Instr) string {
 			return "commit"
 		case strings.Contains(mods, "wait_"):
 			return "wait"
-		case strings.Contains(mods, "mbarrier"):
+		case strings.Contains(mods, "mbarrier.arrive"):
 			return "arrival"
 		}
 	case "wgmma":
