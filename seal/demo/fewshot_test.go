@@ -71,7 +71,7 @@ func TestFewshotInputsAreDisjoint(t *testing.T) {
 				t.Error(err)
 			}
 			in := FewshotInputs(split, s, Fewshot.Evaluation, seed)
-			if len(in.Eval) != Fewshot.Evaluation || len(in.Train) != s.Outer.Tasks {
+			if len(in.Eval) != Fewshot.Evaluation || len(in.Train) != s.Outer.Rounds*s.Outer.Tasks {
 				t.Errorf("seed %d: %d and %d tasks", seed, len(in.Train), len(in.Eval))
 			}
 			all := in.Eval
@@ -138,7 +138,7 @@ func TestRunFewshot(t *testing.T) {
 func TestFewshotBatchInvariance(t *testing.T) {
 	dev := open(t)
 	run := func(adapters, decodes int) *FewshotResult {
-		opt := FewshotOptions{FewshotScale: FewshotScale{Seeds: 1, Evaluation: 3, Permutations: 1}, Device: dev, Split: gridworld.Tuning}
+		opt := FewshotOptions{FewshotScale: FewshotScale{Seeds: 1, Evaluation: 2, Permutations: 1}, Device: dev, Split: gridworld.Tuning}
 		opt.Adjust = func(s *settings.Fewshot) error {
 			s.Outer.Rounds, s.Edits.EvalPerTask = 0, 1
 			s.Run.MaxAdapters, s.Run.MaxDecodes = adapters, decodes
