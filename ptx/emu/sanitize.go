@@ -2,7 +2,6 @@ package emu
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/selkie-ml/selkie/ptx"
 	"github.com/selkie-ml/selkie/ptx/emu/internal/race"
@@ -16,8 +15,7 @@ type watch struct {
 	races   bool // the happens-before engine runs
 	locs    race.Locations
 	allowed *shadow.Bits // bytes of shared memory that belong to a variable; nil: all
-	used    *atomic.Int64
-	scratch bool // shared memory is reached by plain accesses of the block's threads alone
+	scratch bool         // shared memory is reached by plain accesses of the block's threads alone
 
 	mu   sync.Mutex
 	seen map[seenKey]*Finding
@@ -28,6 +26,7 @@ type watch struct {
 type segShadow struct {
 	init *shadow.Bits
 	mem  *race.Memory
+	pool *race.Pool // of blocks, in the shadow of their shared memory
 }
 
 // unitWatch belongs to a unit. It holds what access needs, so that it allocates
@@ -62,11 +61,6 @@ type origin struct {
 	addr uint64
 }
 
-// deviceWatch outlives launches.
-type deviceWatch struct {
-	used atomic.Int64 // estimate of the bytes that race shadow takes
-}
-
 func init() {
 	newSanitizer = newWatch
 	hooksAlloc = func(d *Device, s *segment) {
@@ -88,12 +82,6 @@ func init() {
 func newWatch(l *launch) sanitizer {
 	s := &watch{l: l, checks: l.dev.cfg.Checks, seen: map[seenKey]*Finding{}}
 	s.races = s.checks&(CheckRaces|CheckAsync) != 0
-	dw, ok := l.dev.san.(*deviceWatch)
-	if !ok {
-		dw = &deviceWatch{}
-		l.dev.san = dw
-	}
-	s.used = &dw.used
 	s.scratch = product(l.cluster) == 1
 	for _, f := range l.kernel.mod.byAddr {
 		markGuesses(f)
@@ -109,7 +97,7 @@ func newWatch(l *launch) sanitizer {
 			continue
 		}
 		if sh.mem == nil {
-			sh.mem = race.NewMemory(len(seg.data), true, s.used)
+			sh.mem = race.NewMemory(len(seg.data), true)
 		} else {
 			sh.mem.Reset()
 		}
@@ -137,6 +125,9 @@ func (s *watch) begin(b *block) {
 		b.u.san = u
 	}
 	bw := &blockWatch{b: race.NewBlock(uint64(b.linear), uint64(b.u.index), b.live)}
+	for i := range bw.bars {
+		bw.bars[i].Barrier = true
+	}
 	b.san = bw
 	for i, w := range b.warps {
 		w.san = &warpWatch{w: bw.b.Warps[i]}
@@ -154,10 +145,14 @@ func (s *watch) begin(b *block) {
 			sh.init = shadow.New(len(b.shared.data))
 		}
 		if s.races {
-			sh.mem = race.NewMemory(len(b.shared.data), false, s.used)
+			sh.mem = race.NewMemory(len(b.shared.data), false)
 		}
 	}
 	b.shared.san = sh
+	if sh.pool != nil {
+		bw.b.Pool = sh.pool
+	}
+	sh.pool = bw.b.Pool
 	if sh.mem != nil && s.scratch {
 		bw.b.Scratch(sh.mem)
 	}

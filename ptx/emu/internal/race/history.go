@@ -26,7 +26,7 @@ const (
 // they do not matter: records are shared by all instructions that agree in the
 // rest.
 type access struct {
-	block  *Block
+	block  *Ident
 	op     *Async   // of an asynchronous access
 	start  uint64   // stride != 0: address of lane 0, modulo 32 strides; lanes != nil: the lowest address
 	lanes  *pattern // of lanes without a stride: their addresses less start
@@ -85,7 +85,7 @@ func (a *access) samePattern(b *access) bool {
 type history struct {
 	last   *access
 	others []*access
-	buf    [2]*access // of others, if they are few
+	buf    [1]*access // of others, if it is one
 }
 
 const maxOthers = 32
@@ -134,7 +134,7 @@ func (w *Warp) order(a, b *access, addr uint64) (o order, perLane bool) {
 }
 
 func (w *Warp) orderPlain(a, b *access, addr uint64) (order, bool) {
-	if w.lanes == nil && a.block == w.Block {
+	if w.lanes == nil && a.block == w.Block.Ident {
 		if w.own != nil && a.t < w.own.warp(int(a.warp)) {
 			return ordered, false
 		}
@@ -143,7 +143,7 @@ func (w *Warp) orderPlain(a, b *access, addr uint64) (order, bool) {
 		}
 	}
 	la, lb := a.lanesAt(addr), b.lanesAt(addr)
-	same := a.block == w.Block && int(a.warp) == w.Index
+	same := a.block == w.Block.Ident && int(a.warp) == w.Index
 	for m := lb; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m)
 		others := la
@@ -234,11 +234,11 @@ func (b *access) covers(a *access, crowd bool) bool {
 func (x *run) after(h *history, b *access) *history {
 	w := x.w
 	if b.kind == Write && b.scope == Weak {
-		n := w.pools[x.where].newHistory(x.where != 0)
+		n := x.pool().newHistory(x.where != 0)
 		n.last = b
 		return n
 	}
-	n := w.pools[x.where].newHistory(x.where != 0)
+	n := x.pool().newHistory(x.where != 0)
 	n.others = n.buf[:0]
 	if h != nil {
 		n.last = h.last
@@ -259,5 +259,5 @@ func (x *run) after(h *history, b *access) *history {
 // forgets says that a is known to all lanes of b, so that b stands for it.
 func (w *Warp) forgets(a, b *access) bool {
 	return a.op == nil && b.op == nil && a.kind <= b.kind && a.scope >= b.scope &&
-		w.lanes == nil && a.block == w.Block && w.own != nil && a.t < w.own.warp(int(a.warp))
+		w.lanes == nil && a.block == w.Block.Ident && w.own != nil && a.t < w.own.warp(int(a.warp))
 }

@@ -2,7 +2,6 @@ package race
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"runtime"
 	"sync/atomic"
 )
@@ -16,8 +15,7 @@ import (
 type Memory struct {
 	pages  []atomic.Pointer[page]
 	gen    uint32
-	shared bool          // goroutines share it: pages are locked
-	live   *atomic.Int64 // estimate of bytes taken, over all memories of a device
+	shared bool // goroutines share it: pages are locked
 }
 
 const (
@@ -29,22 +27,15 @@ type page struct {
 	lock  atomic.Uint32
 	gen   uint32
 	limit int
-	next  int         // from where to look for a free place in the palette
-	pal   []*history  // [0] is nil
-	bytes *[256]uint8 // where accesses are narrower than four bytes
-	words [64]uint8
+	next  int        // from where to look for a free place in the palette
+	pal   []*history // [0] is nil
+	idx   []uint8    // for each word; for each byte where accesses are narrower
 }
 
-// Approximate sizes for Size.
-const (
-	pageCost    = 160
-	historyCost = 96
-)
-
 // NewMemory makes the shadow of a segment of size bytes. Shared says that blocks
-// which run at the same time reach it. The bytes taken are added to live.
-func NewMemory(size int, shared bool, live *atomic.Int64) *Memory {
-	return &Memory{pages: make([]atomic.Pointer[page], (size+pageBytes-1)/pageBytes), gen: 1, shared: shared, live: live}
+// which run at the same time reach it.
+func NewMemory(size int, shared bool) *Memory {
+	return &Memory{pages: make([]atomic.Pointer[page], (size+pageBytes-1)/pageBytes), gen: 1, shared: shared}
 }
 
 // Reset forgets everything: whatever comes is ordered after what was.
@@ -85,7 +76,7 @@ type Conflict struct {
 
 // Earlier is the access before.
 type Earlier struct {
-	Block *Block
+	Block *Ident
 	Warp  int
 	Lane  int
 	Site  uint32
@@ -93,270 +84,12 @@ type Earlier struct {
 	Async bool
 }
 
-const cacheSize = 16
-
-// cached is a record that the next instruction of the same place and shape uses
-// again, with the histories that come of it.
-type cached struct {
-	rec     *access
-	written *history // the history of a byte after a plain write of rec
-	before  *history // for other accesses, one step:
-	after   *history
-	version uint32 // of the warp when the step was found right
-}
-
-func (x *run) record(mask uint32, start uint64, stride uint32, lanes *pattern, single bool) *cached {
-	w, op := x.w, x.op
-	c := &w.caches[x.where][(op.Site^uint32(op.Kind)<<2)%cacheSize]
-	if r := c.rec; r != nil && r.t == w.now && r.site == op.Site && r.mask == mask && r.stride == stride && r.lanes == lanes &&
-		r.start == start && r.kind == op.Kind && r.op == op.Async && int(r.size) == op.Size && r.scope == op.Scope {
-		return c
-	}
-	a := w.pools[x.where].newAccess(x.where != 0)
-	*a = access{
-		block: w.Block, op: op.Async, start: start, t: w.now, site: op.Site, mask: mask, stride: stride, lanes: lanes, single: single,
-		warp: uint16(w.Index), size: uint8(min(op.Size, 255)), kind: op.Kind, scope: op.Scope, proxy: op.Proxy,
-	}
-	c.rec, c.written, c.before, c.after = a, nil, nil, nil
-	return c
-}
-
-// Access notes the access and calls report for bytes that conflict, once per lane
-// at most. It returns the lanes that conflict.
-func (m *Memory) Access(w *Warp, op *Op, report func(*Conflict)) uint32 {
-	mask := op.Mask
-	if mask == 0 {
-		return 0
-	}
-	x := run{m: m, w: w, op: op, report: report, where: m.in(w)}
-	size := uint64(op.Size)
-	first := bits.TrailingZeros32(mask)
-	base := op.Off[first]
-	rest := mask & (mask - 1)
-	if rest == 0 {
-		x.one(first)
-		return x.bad
-	}
-	second := bits.TrailingZeros32(rest)
-	delta := op.Off[second] - base
-	if delta == 0 {
-		for r := rest; r != 0; r &= r - 1 {
-			if op.Off[bits.TrailingZeros32(r)] != base {
-				x.scattered(mask)
-				return x.bad
-			}
-		}
-		x.c = x.record(mask, 0, 0, nil, false)
-		x.within = op.Kind == Write && op.Scope == Weak
-		x.span(base, base+size)
-		return x.bad
-	}
-	stride := delta / uint64(second-first)
-	if int64(delta) < 0 || stride < size || stride > 1<<24 || stride*uint64(second-first) != delta {
-		x.scattered(mask)
-		return x.bad
-	}
-	origin := base - stride*uint64(first)
-	for r := rest; r != 0; r &= r - 1 {
-		l := bits.TrailingZeros32(r)
-		if op.Off[l] != origin+stride*uint64(l) {
-			x.scattered(mask)
-			return x.bad
-		}
-	}
-	period := 32 * stride
-	var start uint64
-	if period&(period-1) == 0 {
-		start = origin & (period - 1)
-	} else {
-		start = (origin%period + period) % period
-		if base < stride*uint64(first) { // origin wrapped below zero
-			start = (base + period - stride*uint64(first)%period) % period
-		}
-	}
-	x.c = x.record(mask, start, uint32(stride), nil, false)
-	if run := mask >> first; stride == size && run&(run+1) == 0 {
-		x.span(base, base+size*uint64(bits.OnesCount32(mask)))
-		return x.bad
-	}
-	for r := mask; r != 0; r &= r - 1 {
-		o := op.Off[bits.TrailingZeros32(r)]
-		x.span(o, o+size)
-	}
-	return x.bad
-}
-
-// Range notes an access of one lane, or of all lanes of the mask, to consecutive
-// bytes.
-func (m *Memory) Range(w *Warp, op *Op, off, n uint64, report func(*Conflict)) uint32 {
-	x := run{m: m, w: w, op: op, report: report, where: m.in(w)}
-	x.c = x.record(op.Mask, 0, 0, nil, false)
-	x.span(off, off+n)
-	return x.bad
-}
-
-func (m *Memory) in(w *Warp) int {
-	if m == w.Block.scratch {
-		return 1
-	}
-	return 0
-}
-
-// A run is the work of one Access.
-type run struct {
-	m      *Memory
-	w      *Warp
-	op     *Op
-	c      *cached
-	report func(*Conflict)
-	bad    uint32
-	where  int  // in Warp.pools and caches
-	within bool // several lanes store to the same bytes
-}
-
-func (x *run) one(lane int) {
-	o := x.op.Off[lane]
-	x.c = x.record(1<<lane, 0, 0, nil, false)
-	x.span(o, o+uint64(x.op.Size))
-}
-
-// scattered handles lanes that follow no stride: one record tells which of them touched
-// a byte.
-func (x *run) scattered(mask uint32) {
-	w, op := x.w, x.op
-	lo, hi := ^uint64(0), uint64(0)
-	for m := mask; m != 0; m &= m - 1 {
-		o := op.Off[bits.TrailingZeros32(m)]
-		lo, hi = min(lo, o), max(hi, o)
-	}
-	if hi-lo >= 1<<31 {
-		for m := mask; m != 0; m &= m - 1 {
-			x.one(bits.TrailingZeros32(m))
-		}
-		return
-	}
-	var p pattern
-	for i := range p {
-		if mask>>i&1 != 0 {
-			p[i] = uint32(op.Off[i] - lo)
-		} else {
-			p[i] = outside
-		}
-	}
-	// Sites tend to repeat their pattern elsewhere.
-	c := &w.patterns[op.Site%uint32(len(w.patterns))]
-	if c.p == nil || *c.p != p {
-		c.p = &p
-		c.single = !p.overlaps(mask, uint32(op.Size))
-	}
-	x.c = x.record(mask, lo, 0, c.p, c.single)
-	if !c.single && op.Kind == Write && op.Scope == Weak {
-		x.sameBytes(mask)
-	}
-	last := ^uint64(0)
-	for m := mask; m != 0; {
-		l := bits.TrailingZeros32(m)
-		m &= m - 1
-		o := op.Off[l]
-		if o == last {
-			continue
-		}
-		last = o
-		end := o + uint64(op.Size)
-		for m != 0 && op.Off[bits.TrailingZeros32(m)] == end { // runs of neighbours
-			end += uint64(op.Size)
-			m &= m - 1
-		}
-		x.span(o, end)
-	}
-}
-
-// overlaps says whether two lanes touch the same byte.
-func (p *pattern) overlaps(mask, size uint32) bool {
-	var seen [4]uint64 // of places modulo 256 words
-	clash := false
-	for m := mask; m != 0; m &= m - 1 {
-		o := p[bits.TrailingZeros32(m)]
-		for k := o / size; k <= (o+size-1)/size; k++ {
-			b := &seen[k>>6&3]
-			clash = clash || *b>>(k&63)&1 != 0
-			*b |= 1 << (k & 63)
-		}
-	}
-	if !clash {
-		return false
-	}
-	for m := mask; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m)
-		for k := m & (m - 1); k != 0; k &= k - 1 {
-			j := bits.TrailingZeros32(k)
-			if d := int64(p[i]) - int64(p[j]); d < int64(size) && d > -int64(size) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// sameBytes reports lanes of one scattered store that write different values to the
-// same bytes.
-func (x *run) sameBytes(mask uint32) {
-	op := x.op
-	for m := mask; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m)
-		for k := m & (m - 1); k != 0; k &= k - 1 {
-			j := bits.TrailingZeros32(k)
-			if x.bad>>j&1 != 0 {
-				continue
-			}
-			lo, hi := max(op.Off[i], op.Off[j]), min(op.Off[i], op.Off[j])+uint64(op.Size)
-			for at := lo; at < hi; at++ {
-				if op.Value != nil && op.Value(i, int(at-op.Off[i])) == op.Value(j, int(at-op.Off[j])) {
-					continue
-				}
-				x.clash(at, i, j)
-				break
-			}
-		}
-	}
-}
-
-// clash reports that lane b stores over what lane a stores with the same instruction.
-func (x *run) clash(at uint64, a, b int) {
-	x.bad |= 1 << b
-	if x.report != nil {
-		x.report(&Conflict{Off: at, Lane: b, Earlier: Earlier{
-			Block: x.w.Block, Warp: x.w.Index, Lane: a, Site: x.op.Site, Kind: Write}})
-	}
-}
-
-// span handles the bytes lo..hi, page by page.
-func (x *run) span(lo, hi uint64) {
-	if hi > uint64(len(x.m.pages))<<pageShift || hi < lo {
-		return
-	}
-	if x.within {
-		x.sameStores(lo)
-	}
-	for lo < hi {
-		end := min(hi, (lo|(pageBytes-1))+1)
-		p := x.m.page(lo >> pageShift)
-		x.chunk(p, lo, end)
-		if x.m.shared {
-			p.lock.Store(0)
-		}
-		lo = end
-	}
-}
-
 func (m *Memory) page(i uint64) *page {
 	p := m.pages[i].Load()
 	if p == nil {
-		p = &page{gen: m.gen, limit: 4, pal: make([]*history, 1, 4)}
+		p = &page{gen: m.gen, limit: 4, pal: make([]*history, 1, 4), idx: make([]uint8, pageBytes/4)}
 		if !m.pages[i].CompareAndSwap(nil, p) {
 			p = m.pages[i].Load()
-		} else if m.live != nil {
-			m.live.Add(pageCost)
 		}
 	}
 	if m.shared {
@@ -372,49 +105,18 @@ func (m *Memory) page(i uint64) *page {
 		p.pal = p.pal[:1]
 		p.next = 0
 		p.limit = 4
-		p.words = [64]uint8{}
-		p.bytes = nil
+		clear(p.idx)
 	}
 	return p
 }
 
+// narrow gives every byte an index of its own.
 func (p *page) narrow() {
-	p.bytes = new([256]uint8)
-	for i, s := range p.words {
-		binary.LittleEndian.PutUint32(p.bytes[4*i:], uint32(s)*0x01010101)
+	idx := make([]uint8, pageBytes)
+	for i, s := range p.idx {
+		binary.LittleEndian.PutUint32(idx[4*i:], uint32(s)*0x01010101)
 	}
-}
-
-func (x *run) chunk(p *page, lo, hi uint64) {
-	if (lo|hi)&3 != 0 && p.bytes == nil {
-		p.narrow()
-	}
-	idx, shift := p.words[:], uint(2)
-	if p.bytes != nil {
-		idx, shift = p.bytes[:], 0
-	}
-	o := int(lo & (pageBytes - 1) >> shift)
-	end := o + int((hi-lo)>>shift)
-	for o < end {
-		s := idx[o]
-		e := o + 1
-		if end-o >= 8 {
-			all := uint64(s) * 0x0101010101010101
-			for e = o; end-e >= 8 && binary.LittleEndian.Uint64(idx[e:]) == all; e += 8 {
-			}
-		}
-		for e < end && idx[e] == s {
-			e++
-		}
-		before := p.pal[s]
-		addr := lo&^(pageBytes-1) + uint64(o)<<shift
-		after := x.step(before, addr, e-o, shift)
-		if after != before {
-			n := p.slot(after, idx, x.m)
-			fill(idx[o:e], n)
-		}
-		o = e
-	}
+	p.idx = idx
 }
 
 func fill(b []uint8, v uint8) {
@@ -428,70 +130,9 @@ func fill(b []uint8, v uint8) {
 	}
 }
 
-// step judges the access to n places with the same history, the first at addr, and
-// gives the history after it.
-func (x *run) step(h *history, addr uint64, n int, shift uint) *history {
-	c, w := x.c, x.w
-	b := c.rec
-	plain := b.kind == Write && b.scope == Weak
-	if h != nil {
-		if plain {
-			if h == c.written {
-				return h
-			}
-		} else {
-			if c.before == h && c.version == w.version {
-				return c.after
-			}
-			if len(h.others) != 0 && h == c.after && c.version == w.version {
-				return h
-			}
-		}
-		bad, o, perLane := w.check(h, b, addr)
-		if bad != nil {
-			x.conflict(bad, o, addr, 1<<shift)
-		}
-		if perLane {
-			for i := 1; i < n; i++ {
-				at := addr + uint64(i)<<shift
-				if bad, o, _ := w.check(h, b, at); bad != nil {
-					x.conflict(bad, o, at, 1<<shift)
-				}
-			}
-		}
-		if plain {
-			if c.written == nil {
-				c.written = x.after(nil, b)
-			}
-			return c.written
-		}
-		for _, a := range h.others {
-			if a == b {
-				return h
-			}
-		}
-		after := x.after(h, b)
-		if !perLane && bad == nil {
-			c.before, c.after, c.version = h, after, w.version
-		}
-		return after
-	}
-	if plain {
-		if c.written == nil {
-			c.written = x.after(nil, b)
-		}
-		return c.written
-	}
-	if c.before == nil && c.after != nil && c.version == w.version {
-		return c.after
-	}
-	after := x.after(nil, b)
-	c.before, c.after, c.version = nil, after, w.version
-	return after
-}
-
 // slot finds or makes a place for h in the palette.
-func (p *page) slot(h *history, idx []uint8, m *Memory) uint8 {
+func (p *page) slot(h *history) uint8 {
+	idx := p.idx
 	for i := len(p.pal) - 1; i > 0 && i >= len(p.pal)-8; i-- {
 		if p.pal[i] == h {
 			return uint8(i)
@@ -519,25 +160,20 @@ func (p *page) slot(h *history, idx []uint8, m *Memory) uint8 {
 	for _, s := range idx {
 		used[s>>6] |= 1 << (s & 63)
 	}
-	live := 0
 	for i := 1; i < len(p.pal); i++ {
 		if used[i>>6]>>(i&63)&1 != 0 {
-			live++
-		} else {
-			p.pal[i] = nil
-			if p.next == 0 {
-				p.next = i
-			}
+			continue
+		}
+		p.pal[i] = nil
+		if p.next == 0 {
+			p.next = i
 		}
 	}
 	if p.next == 0 {
-		if len(p.pal) < 256 {
-			limit := min(256, max(8, 2*p.limit))
-			if m.live != nil {
-				m.live.Add(int64(limit-p.limit) * historyCost)
-			}
-			p.limit = limit
-			p.pal = append(p.pal, h)
+		// A history for each place, one to come, and none.
+		if most := min(len(idx)+2, 256); len(p.pal) < most {
+			p.limit = min(most, max(8, p.limit*3/2))
+			p.pal = append(append(make([]*history, 0, p.limit), p.pal...), h)
 			return uint8(len(p.pal) - 1)
 		}
 		// Every byte has a history of its own: forget one.
@@ -552,92 +188,4 @@ func (p *page) slot(h *history, idx []uint8, m *Memory) uint8 {
 	p.pal[i] = h
 	p.next++
 	return uint8(i)
-}
-
-func (x *run) conflict(a *access, o order, addr uint64, n int) {
-	op, b := x.op, x.c.rec
-	// Of several lanes, name one that did not do the earlier access itself.
-	lanes := b.lanesAt(addr) & op.Mask
-	others := a.lanesAt(addr)
-	mine := lanes
-	if a.block == x.w.Block && int(a.warp) == x.w.Index && mine&^others != 0 {
-		mine &^= others
-	}
-	if mine == 0 {
-		mine = op.Mask
-	}
-	lane := bits.TrailingZeros32(mine)
-	if a.block == x.w.Block && int(a.warp) == x.w.Index && others&^(1<<lane) != 0 {
-		others &^= 1 << lane
-	}
-	if x.bad>>lane&1 != 0 {
-		return
-	}
-	if o == unordered && a.kind == Write && b.kind == Write && a.op == nil && b.op == nil && x.benign(a, addr, n, lane) {
-		return
-	}
-	x.bad |= 1 << lane
-	if x.report == nil {
-		return
-	}
-	c := Conflict{Off: addr, Lane: lane, Earlier: Earlier{
-		Block: a.block, Warp: int(a.warp), Lane: bits.TrailingZeros32(others) & 31, Site: a.site, Kind: a.kind, Async: a.op != nil,
-	}}
-	switch o {
-	case unfinished:
-		c.Problem = Unfinished
-	case unproxied:
-		c.Problem = NoProxy
-	}
-	x.report(&c)
-}
-
-// benign says whether the store writes what is there already.
-func (x *run) benign(a *access, addr uint64, n, lane int) bool {
-	op := x.op
-	if op.Value == nil || op.Current == nil || op.Off == nil {
-		return false
-	}
-	// A store of the same instruction by another lane has not reached memory yet.
-	for i := range uint64(n) {
-		at := addr + i
-		j := at - op.Off[lane]
-		if j >= uint64(op.Size) {
-			continue
-		}
-		v := op.Value(lane, int(j))
-		same := v == op.Current(at)
-		if a.block == x.w.Block && int(a.warp) == x.w.Index && a.site == op.Site {
-			for m := a.lanesAt(at) & op.Mask; m != 0; m &= m - 1 {
-				l := bits.TrailingZeros32(m)
-				if k := at - op.Off[l]; k < uint64(op.Size) {
-					same = v == op.Value(l, int(k))
-				}
-			}
-		}
-		if !same {
-			return false
-		}
-	}
-	return true
-}
-
-// sameStores reports lanes of one store that write different values to the same
-// bytes.
-func (x *run) sameStores(lo uint64) {
-	op := x.op
-	if op.Value == nil {
-		return
-	}
-	first := bits.TrailingZeros32(op.Mask)
-	for m := op.Mask & (op.Mask - 1); m != 0; m &= m - 1 {
-		l := bits.TrailingZeros32(m)
-		for i := range op.Size {
-			if op.Value(l, i) == op.Value(first, i) {
-				continue
-			}
-			x.clash(lo+uint64(i), first, l)
-			return
-		}
-	}
 }

@@ -14,7 +14,7 @@ type desk struct {
 }
 
 func newDesk(t *testing.T, threads int) *desk {
-	return &desk{t: t, b: NewBlock(3, 3, threads), m: NewMemory(1<<16, true, nil)}
+	return &desk{t: t, b: NewBlock(3, 3, threads), m: NewMemory(1<<16, true)}
 }
 
 func linear(base, stride uint64) *[32]uint64 {
@@ -303,7 +303,10 @@ func TestExited(t *testing.T) {
 	a, b := d.b.Warps[0], d.b.Warps[1]
 	d.op(a, Write, all, linear(0, 4), 4, 1)
 	a.Exit(all)
-	var m Meeting
+	d.syncWarp(b, all)
+	d.op(b, Read, 1, linear(0, 4), 4, 2)
+	d.want(1, "bar.warp.sync")
+	m := Meeting{Barrier: true}
 	m.Arrive(b, all, true)
 	m.Complete()
 	d.op(b, Read, all, linear(0, 4), 4, 2)
@@ -333,7 +336,7 @@ func TestPalette(t *testing.T) {
 
 func BenchmarkContiguous(b *testing.B) {
 	blk := NewBlock(0, 0, 256)
-	m := NewMemory(1<<16, false, nil)
+	m := NewMemory(1<<16, false)
 	var meet Meeting
 	offs := make([]*[32]uint64, 8)
 	for i := range offs {
@@ -369,7 +372,7 @@ func BenchmarkContiguous(b *testing.B) {
 
 func BenchmarkScatteredAtomics(b *testing.B) {
 	blk := NewBlock(0, 0, 256)
-	m := NewMemory(1<<16, false, nil)
+	m := NewMemory(1<<16, false)
 	var off [32]uint64
 	for i := range b.N {
 		for l := range off {

@@ -5,21 +5,28 @@ import (
 	"sync/atomic"
 )
 
+// An Ident tells blocks apart. Records of accesses hold it rather than the block, which
+// they outlive.
+type Ident struct {
+	ID      uint64 // linear index in the grid; the unit of its clock parts
+	Cluster uint64 // linear index of its cluster
+}
+
 // A Block is a thread block as the engine sees it. One goroutine at a time may
 // run the warps of a block; those of other blocks may run beside it.
 type Block struct {
-	ID      uint64 // linear index in the grid; the unit of its clock parts
-	Cluster uint64 // linear index of its cluster
+	*Ident
 	threads int
 	exited  int
 	now     Time
 	Warps   []*Warp
 	scratch *Memory
+	Pool    *Pool // may be another block's, once that has ended
 }
 
 // NewBlock makes a block whose threads know nothing of anyone.
 func NewBlock(id, cluster uint64, threads int) *Block {
-	b := &Block{ID: id, Cluster: cluster, threads: threads, now: 1}
+	b := &Block{Ident: &Ident{id, cluster}, threads: threads, now: 1, Pool: &Pool{}}
 	for i := 0; i*32 < threads; i++ {
 		w := &Warp{Block: b, Index: i, live: ^uint32(0), now: 1}
 		if n := threads - i*32; n < 32 {
@@ -55,7 +62,7 @@ type Warp struct {
 		single bool
 	}
 
-	pools [2]pool // the same
+	scratch Pool // of the block's scratch
 }
 
 // fences is what fences have to do with the strong accesses around them.
@@ -65,9 +72,9 @@ type fences struct {
 	acquire *Clock // read by strong loads since the last acquiring fence
 }
 
-// A pool allocates records and histories a few at a time. That of the scratch begins
+// A Pool allocates records and histories a few at a time. That of the scratch begins
 // anew at each barrier of the whole block, when nothing refers to them any more.
-type pool struct {
+type Pool struct {
 	records   []access
 	histories []history
 	nr, nh    int
@@ -78,7 +85,7 @@ const (
 	maxPool = 4096 // records kept for use after the next barrier
 )
 
-func (p *pool) newAccess(keep bool) *access {
+func (p *Pool) newAccess(keep bool) *access {
 	if p.nr == len(p.records) {
 		switch {
 		case !keep:
@@ -95,7 +102,7 @@ func (p *pool) newAccess(keep bool) *access {
 	return &p.records[p.nr-1]
 }
 
-func (p *pool) newHistory(keep bool) *history {
+func (p *Pool) newHistory(keep bool) *history {
 	if p.nh == len(p.histories) {
 		switch {
 		case !keep:
@@ -124,7 +131,7 @@ func (b *Block) forget() {
 	}
 	b.scratch.Reset()
 	for _, w := range b.Warps {
-		w.pools[1].nr, w.pools[1].nh = 0, 0
+		w.scratch.nr, w.scratch.nh = 0, 0
 		w.caches[1] = [cacheSize]cached{}
 	}
 }
@@ -245,6 +252,8 @@ type Meeting struct {
 	arrivals []arrival
 	threads  int
 	leavers  bool // some did not stay
+	// Barrier says that threads which have exited count as arrived, as at bar.sync.
+	Barrier bool
 }
 
 type arrival struct {
@@ -291,7 +300,11 @@ func (m *Meeting) Complete() *Clock {
 	if w := m.arrivals[0].w; w != nil {
 		first = w.Block
 	}
-	if !m.leavers && m.threads+first.exited >= first.threads && m.within(first) {
+	gone := 0
+	if m.Barrier && first != nil {
+		gone = first.exited
+	}
+	if !m.leavers && m.threads+gone >= first.threads && m.within(first) {
 		t := first.tick()
 		c = c.setPart(part{unit: first.ID, base: t})
 		for i := range m.arrivals {
