@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // text is one of an answer's three texts, cut up for comparison.
@@ -453,13 +452,4 @@ func initialsOf(words []string) string {
 		b.WriteRune([]rune(w)[0])
 	}
 	return b.String()
-}
-
-func lastRune(s string) string {
-	s = strings.TrimRightFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '"' || r == ')' })
-	if s == "" {
-		return ""
-	}
-	r := []rune(s)
-	return string(r[len(r)-1])
 }

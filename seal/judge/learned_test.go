@@ -79,28 +79,22 @@ func TestDataLearned(t *testing.T) {
 // report prints agreement, precision, recall and bias, and returns the first.
 func report(t *testing.T, name string, rows []Judged, verdicts []bool) float64 {
 	t.Helper()
-	var n [2][2]float64 // [truth][verdict]
-	at := func(b bool) int {
-		if b {
-			return 1
-		}
-		return 0
-	}
+	truth := make([]bool, len(rows))
+	at := map[bool]float64{true: 1}
 	type sums struct{ truth, verdict, n float64 }
 	perQuestion := map[string]*sums{}
 	for i, r := range rows {
-		n[at(r.Correct)][at(verdicts[i])]++
+		truth[i] = r.Correct
 		q := perQuestion[r.Question]
 		if q == nil {
 			q = &sums{}
 			perQuestion[r.Question] = q
 		}
 		q.n++
-		q.truth += float64(at(r.Correct))
-		q.verdict += float64(at(verdicts[i]))
+		q.truth += at[r.Correct]
+		q.verdict += at[verdicts[i]]
 	}
-	total := float64(len(rows))
-	agree := (n[0][0] + n[1][1]) / total
+	c := Compare(verdicts, truth)
 	mean, spread := 0.0, 0.0
 	for _, r := range rows { // in the file's order, so that sums repeat
 		q := perQuestion[r.Question]
@@ -110,14 +104,11 @@ func report(t *testing.T, name string, rows []Judged, verdicts []bool) float64 {
 	}
 	mean /= float64(len(perQuestion))
 	spread = math.Sqrt(spread / float64(len(perQuestion)))
-	bias := (n[0][1] - n[1][0]) / total
-	t.Logf("%s: agreement %.2f %%; yes: precision %.1f %%, recall %.1f %%; no: precision %.1f %%, recall %.1f %%; mean accuracy off by %+.2f points over answers, %+.2f over questions (a question alone by %.0f)",
-		name, 100*agree, 100*n[1][1]/(n[0][1]+n[1][1]), 100*n[1][1]/(n[1][0]+n[1][1]),
-		100*n[0][0]/(n[0][0]+n[1][0]), 100*n[0][0]/(n[0][0]+n[0][1]), 100*bias, 100*mean, 100*spread)
-	if name != "match" && (math.Abs(bias) > 0.02 || math.Abs(mean) > 0.02) {
-		t.Errorf("%s: mean accuracy is off by %+.4f over answers and %+.4f over questions, at most 0.02 is allowed", name, bias, mean)
+	t.Logf("%s: %v over answers, %+.2f over questions (a question alone by %.0f)", name, c, 100*mean, 100*spread)
+	if name != "match" && (math.Abs(c.Bias) > 0.02 || math.Abs(mean) > 0.02) {
+		t.Errorf("%s: mean accuracy is off by %+.4f over answers and %+.4f over questions, at most 0.02 is allowed", name, c.Bias, mean)
 	}
-	return agree
+	return c.Agreement
 }
 
 func TestLearned(t *testing.T) {
