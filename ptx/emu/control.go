@@ -304,7 +304,7 @@ func (w *warp) newGroup(mask uint32, pc int32, f *frame, r *rec) *group {
 		g = w.freeGroups[n-1]
 		w.freeGroups = w.freeGroups[:n-1]
 	}
-	*g = group{w: w, mask: mask, pc: pc, f: f, rec: r, slot: -1}
+	*g = group{w: w, mask: mask, pc: pc, f: f, rec: r}
 	w.groups = append(w.groups, g)
 	return g
 }

@@ -27,9 +27,6 @@ func b2u(b bool) uint64 {
 	return 0
 }
 func lo(x uint64) uint32 { return uint32(x) }
-func big128(hi, lo uint64) *big.Int {
-	return new(big.Int).Or(new(big.Int).Lsh(new(big.Int).SetUint64(hi), 64), new(big.Int).SetUint64(lo))
-}
 
 func canon32(b uint32) uint32 {
 	if b&0x7fffffff > 0x7f800000 {

@@ -33,7 +33,6 @@ type lowerer struct {
 	fn     *fn
 	errs   []error
 	slots  map[*ptx.Register]slot
-	regs   []*ptx.Register // in the order of their slots
 	scopes []*names
 	code   []inst
 	src    *ptx.Instr

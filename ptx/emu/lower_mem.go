@@ -22,7 +22,6 @@ type memOp struct {
 	file   regFile
 	shadow []int32 // shadow numbers of the elements' registers, -1 for constants
 	signed bool    // sign-extend elements
-	mask   []bool  // elements that are not _
 }
 
 var le = binary.LittleEndian

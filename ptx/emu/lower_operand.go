@@ -194,7 +194,6 @@ func (lw *lowerer) out(op ptx.Operand, t ptx.Type) int32 {
 
 // symbol gives a slot that holds the address of a symbol in its state space.
 func (lw *lowerer) symbol(v ptx.Sym, f regFile) int32 {
-	key := fmt.Sprintf("%d %s %d", f, v.Name, v.Offset)
 	vr := lw.lookup(v.Name)
 	if vr == nil {
 		fn := lw.mod.fns[v.Name]
@@ -205,6 +204,7 @@ func (lw *lowerer) symbol(v ptx.Sym, f regFile) int32 {
 		return lw.const64slot(fn.address() + uint64(v.Offset))
 	}
 	var a uint64
+	var key string
 	switch vr.kind {
 	case varGlobal:
 		a = vr.seg.base

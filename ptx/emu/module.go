@@ -47,7 +47,6 @@ type fn struct {
 	indirect  bool // calls functions whose address is taken
 	ordered   bool // has instructions whose order among blocks matters
 	takesAddr map[*fn]bool
-	barriers  bool
 
 	maxTid, reqTid []int64
 	reqCluster     []int64

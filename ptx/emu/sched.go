@@ -11,8 +11,6 @@ type scheduler struct {
 	ready []*group // round robin: a queue
 	head  int
 	polls []*group // groups whose waiter is asked
-	last  *group
-	turn  int
 }
 
 // Lengths of a turn in instructions. Random draws up to randomTurn; a group that an

@@ -89,8 +89,6 @@ type group struct {
 	wait  waiter
 	in    *inst // the instruction that the group waits at
 	prio  uint32
-	slot  int // in the scheduler's list
-	since int64
 }
 
 type groupState uint8
@@ -209,7 +207,6 @@ type exec struct {
 	acc    access
 	segs   [segCache]*segment // of global or constant memory, as instructions touched them last
 	untold bool               // neither sanitiser nor profile wants to know of accesses
-	merged []part             // other groups that take part in this collective
 	frames [][]*frame         // to be used again, by function
 	prof   *unitProfile
 
