@@ -16,8 +16,8 @@ import (
 // knowledge incorporation.
 var fewshotLabels = map[string]string{
 	RowInContext: "in context",
-	RowBase:      "trained as the base model's self-edits say",
-	RowOracle:    "trained as the oracle says",
+	RowBase:      "base model's self-edits",
+	RowOracle:    "oracle: one configuration by hand",
 }
 
 func fewshotLabel(name string) string {

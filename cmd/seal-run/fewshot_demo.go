@@ -86,9 +86,9 @@ func (a *app) demoFewshot(c *cobra.Command, out string, opt demo.FewshotOptions,
 		return err
 	}
 	d := seal.FewshotReport("SEAL: few-shot learning on small grids", result.Experiments, result.Settings, timings)
-	d.Summary = fmt.Sprintf("A model of 0.7 million parameters, pretrained from scratch on single rules and some pairs of them, is adapted to tasks whose pairs of rules it has never seen. "+
+	d.Summary = fmt.Sprintf("A model of 0.7 million parameters, pretrained from scratch on single rules and some pairs of them, is adapted to tasks under rules it has never seen. "+
 		"%d tasks, %d self-edits each; %d reinforcement run(s).", d.Rows[0].N, result.Settings.Edits.EvalPerTask, len(result.Experiments))
-	d.Notes = append(d.Notes, "The control keeps as many self-edits of the same tasks as SEAL does, but drawn at random, which is what permuted rewards select. The oracle is one configuration for all tasks, chosen on the tuning tasks.")
+	d.Notes = append(d.Notes, "The control keeps as many self-edits of the same tasks as SEAL does, but drawn at random, which is what permuted rewards select. The oracle is one configuration for all tasks, chosen by hand on reinforcement and tuning tasks.")
 	page := filepath.Join(out, "report.html")
 	if err := report.Write(page, d); err != nil {
 		return err

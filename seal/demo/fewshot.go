@@ -25,7 +25,8 @@ type FewshotScale struct {
 // Fewshot is the scale behind the README's table.
 var Fewshot = FewshotScale{Seeds: 3, Evaluation: 24, Permutations: 1}
 
-// FewshotOracle is the self-edit of the oracle row, the best on the tuning tasks.
+// FewshotOracle is the self-edit of the oracle row, chosen by hand on reinforcement
+// and tuning tasks.
 var FewshotOracle = arc.Edit{Tools: arc.Tools{Chain: true}, Strategy: arc.OutputTokens, LR: 0.01, Epochs: 4}
 
 // FewshotOptions of a demo that are no settings.
