@@ -73,6 +73,7 @@ func (r runFlags) need(command string, s settings.Settings) error {
 func newContinual(a *app) *cobra.Command {
 	var r runFlags
 	var worldName, ways string
+	var own bool
 	c := &cobra.Command{
 		Use:   "continual",
 		Short: "Continual self-edits: one update after the other, and what is kept of the earlier ones",
@@ -85,20 +86,21 @@ kl, orthogonal, routed, or several with commas), and --compare runs several ways
 on the same passages and prints a table. Stopped anywhere, the same command goes on.
 
 With --world demo it runs on the embedded model and its world, with self-edits
-that are true and complete, or with --set edits.file_row=own the model's own.`,
+that are true and complete, or with --own-edits the model's own.`,
 		Example: `  seal-run continual --world demo --out runs/continual
   seal-run continual --world demo --compare none,replay,kl,orthogonal,routed --out runs/forgetting
   seal-run continual --model Qwen2.5-0.5B --data squad_val.json --out runs/c --set continual.keep=replay`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.continual(c, r, worldName, ways) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.continual(c, r, worldName, ways, own) },
 	}
 	r.add(c)
 	c.Flags().StringVar(&worldName, "world", "", "demo: the embedded model and its world, in place of --model and --data")
+	c.Flags().BoolVar(&own, "own-edits", false, "with --world, the model's own self-edits in place of true and complete ones")
 	c.Flags().StringVar(&ways, "compare", "", "ways to run one after the other, with commas; join several into one way with +")
 	return c
 }
 
-func (a *app) continual(c *cobra.Command, r runFlags, worldName, ways string) error {
+func (a *app) continual(c *cobra.Command, r runFlags, worldName, ways string, own bool) error {
 	base := settings.Default()
 	switch worldName {
 	case "":
@@ -144,7 +146,7 @@ func (a *app) continual(c *cobra.Command, r runFlags, worldName, ways string) er
 		return err
 	}
 	defer dev.Close()
-	in, err := a.continualInputs(s, dev, worldName)
+	in, err := a.continualInputs(s, dev, worldName, own)
 	if err != nil {
 		return err
 	}
@@ -197,9 +199,9 @@ func (a *app) showContinual(out string, dirs []string, done []seal.ContinualMeth
 }
 
 // continualInputs reads what the settings name, or makes the demo's.
-func (a *app) continualInputs(s settings.Settings, dev *tensor.Device, worldName string) (seal.Inputs, error) {
+func (a *app) continualInputs(s settings.Settings, dev *tensor.Device, worldName string, own bool) (seal.Inputs, error) {
 	if worldName != "" {
-		return demo.ContinualInputs(dev, s.Model.Dir, world.Evaluation, s, s.Edits.FileRow != "own")
+		return demo.ContinualInputs(dev, s.Model.Dir, world.Evaluation, s, !own)
 	}
 	s.Data.Train = s.Data.Eval // the same passages: nothing is reinforced
 	return a.inputs(s, dev)
