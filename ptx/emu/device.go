@@ -28,7 +28,6 @@ type Device struct {
 	closed   bool
 
 	threadInsts, warpInsts int64 // executed
-	san                    any   // state of the sanitiser that outlives launches
 }
 
 // New makes a device.

@@ -1,7 +1,6 @@
 package emu_test
 
 import (
-	"fmt"
 	"runtime"
 	"testing"
 
@@ -69,7 +68,7 @@ func TestShadowMemory(t *testing.T) {
 			without := heap(0)
 			with := heap(emu.AllChecks)
 			per := float64(with-without) / (2 * n)
-			t.Log(fmt.Sprintf("%.2f bytes of shadow for a byte of memory", per))
+			t.Logf("%.2f bytes of shadow for a byte of memory", per)
 			if per > 5 {
 				t.Errorf("%.2f bytes of shadow for a byte of memory, at most 5 are wanted", per)
 			}
