@@ -172,10 +172,10 @@ func TestFilesFindsFaults(t *testing.T) {
 	mustFind(t, checkFiles(plant("nn/table.go", header)), "nn/table.go: generated files have names")
 	mustFind(t, checkFiles(plant("nn/long.go", "package nn\n"+strings.Repeat("\n", maxLines))), "nn/long.go: 601 lines")
 	mustFind(t, checkFiles(plant("nn/again.go", "// Package nn again.\npackage nn\n")), "nn: package nn has 2 package comments")
-	mustFind(t, checkFiles(plant("ptx/ptx.go", "package ptx\n")), "ptx: package ptx has 0 package comments")
-	mustFind(t, checkFiles(plant("ptx/ptx.go", "// PTX is text.\npackage ptx\n")), `should begin with "Package ptx "`)
+	mustFind(t, checkFiles(plant("absent/absent.go", "package absent\n")), "absent: package absent has 0 package comments")
+	mustFind(t, checkFiles(plant("absent/absent.go", "// It is not there.\npackage absent\n")), `should begin with "Package absent "`)
 	mustFind(t, checkWords(plant("docs/a.md", "see\n/wor"+"k/main\n")), "docs/a.md:2")
-	mustFind(t, checkGenerators(plant("ptx/ptx.go", "package ptx\n\n//go:gene"+"rate x\n")), "generator of ptx")
+	mustFind(t, checkGenerators(plant("absent/absent.go", "package absent\n\n//go:gene"+"rate x\n")), "generator of absent")
 	mustFind(t, checkDataTests(plant("nn/x_test.go", "package nn\nfunc TestX(t *testing.T) { testdata.Dir(t) }\n")), "TestX reads the reference data")
 	mustFind(t, checkDataTests(plant("nn/x.go", "package nn\nconst x = \"SELKIE_"+"DATA\"\n")), "nn/x.go: only internal/testdata")
 }
