@@ -72,7 +72,7 @@ func anyOf(s string, parts ...string) bool {
 }
 
 var hedges = []string{"not specified", "not mentioned", "not provided", "unknown", "i don't know", "i do not know", "not clear", "unclear", "no information", "not explicitly",
-	"cannot be determined", "does not specify", "not specify", "doesn't specify", "not stated", "not given", "debate", "not known", "not available", "insufficient", "i'm sorry", "as an ai", "could you", "please provide"}
+	"cannot be determined", "does not specify", "not specify", "doesn't specify", "not stated", "not given", "debate", "not known", "not available", "insufficient", "i'm sorry", "could you", "please provide"}
 
 var negations = map[string]bool{"not": true, "no": true, "never": true, "none": true, "neither": true, "nor": true, "without": true, "isnt": true, "wasnt": true, "didnt": true,
 	"doesnt": true, "dont": true, "cannot": true, "cant": true, "nobody": true, "nothing": true, "wont": true, "arent": true, "werent": true, "unable": true, "failed": true, "lack": true, "lacked": true}

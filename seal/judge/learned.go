@@ -15,7 +15,8 @@ import (
 // features.go). docs/graders.md has its figures and its recipe.
 type Learned struct{}
 
-//go:generate go run ./fit -data ../../../shared/data/grading/graded_answers.jsonl -out zlearned.bin
+// Made by: go run ./seal/judge/fit -data graded_answers.jsonl -out seal/judge/zlearned.bin
+//
 //go:embed zlearned.bin
 var learnedFile []byte
 
