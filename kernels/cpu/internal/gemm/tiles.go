@@ -3,6 +3,7 @@ package gemm
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -103,10 +104,15 @@ type tilesCall struct {
 	high, wide   int     // of sums
 	block        uintptr // room for sums that are to be rounded, 32 rows of 32
 
-	// Rows of the results, asked for one with each group: without that, all of a
+	// Rows of the results, asked for some with each group: without that, all of a
 	// block's lines would be fetched at once, for writing, and hold up the loads.
-	results, touch                 uintptr
-	touchLd, touchWidth, touchStep int
+	results, touch                            uintptr
+	touchLd, touchWidth, touchStep, touchRows int
+
+	// Where to keep a's tiles one after the other, the second keepTile bytes from the
+	// first; from the end of a block's, keepStep to the next one's.
+	keep               uintptr
+	keepTile, keepStep int
 
 	ahead
 	aside
@@ -147,6 +153,7 @@ func (s *tilesScratch) mul(call *tilesCall, n int) {
 	s.call = *call
 	c := &s.call
 	c.shape, c.n, c.block = address(&s.shape), n, address(&s.block[0])
+	c.touchRows = ceil(c.high, c.groups)
 	c.perGroup, c.pairs = ceil(c.left, n*c.groups), ceil(c.pack, n*c.groups)
 	c.results, c.touchLd, c.touchWidth, c.touchStep = c.c, c.ldc, 4*c.wide, c.cStep
 	if c.out != 0 {
@@ -163,6 +170,9 @@ func (c *tilesCall) skip(n int) {
 	if c.out != 0 {
 		c.out += uintptr(n * c.outStep)
 	}
+	if c.keep != 0 {
+		c.keep += uintptr(n * (c.groups*tileBytes + c.keepStep))
+	}
 }
 
 // tilesJob is a product in tiles, cut into tasks.
@@ -172,19 +182,21 @@ type tilesJob struct {
 	groups int
 	chunk  int // groups of a chunk
 
-	a      []float32 // packed: all groups of sixteen rows after those of the sixteen before
-	height int       // sixteens of rows
+	a      []float32 // strips of few rows
+	height int       // how many
 
 	rows, cols, rowBlocks int // block of dst of one task
 
-	few, inPlace            bool // rows of b, or of a, are read in place
-	runFew, runMany         func(i int)
-	packStrips, packAsTiles func(i int)
+	few     bool
+	inPlace bool   // of many rows of a, tiles may be loaded where they are
+	number  uint64 // of the job
+
+	runFew, runMany, packStrips func(i int)
 }
 
 var tilesJobs = sync.Pool{New: func() any {
 	t := new(tilesJob)
-	t.runFew, t.runMany, t.packStrips, t.packAsTiles = t.taskFew, t.taskMany, t.packStripsTask, t.packTilesTask
+	t.runFew, t.runMany, t.packStrips = t.taskFew, t.taskMany, t.packStripsTask
 	return t
 }}
 
@@ -195,11 +207,14 @@ type tilesScratch struct {
 	block [1024]float32
 	edge  [tile * chunkGroups * groupLen]uint16 // sixteen rows of a chunk, filled up with zeros
 	tail  [2 * tile * groupLen]uint16           // the last group of rows that are read in place
-	a     []float32                             // a chunk of a's rows
-	b     []float32                             // two panels of b
-	sums  []float32                             // transposed
+	a     []float32                             // a chunk of a's rows, which are
+	held  held
+	b     []float32 // two panels of b
+	sums  []float32 // transposed
 	rows  []float32
 }
+
+var tilesNumber atomic.Uint64
 
 var tilesScratches = sync.Pool{New: func() any { return new(tilesScratch) }}
 
@@ -212,28 +227,20 @@ func (j *job) inTiles(p Parallel, k int) {
 	case k == 0:
 		j.empty()
 	default:
-		t.height = ceil(j.m, tile)
 		t.few = j.form == FormNT && j.m <= fewRows
-		t.inPlace = j.n <= fewColumns && k%groupLen == 0 && j.as%groupLen == 0 && address(&j.aBits[0])%64 == 0
 		tasks := t.cut(p)
 		run := t.runMany
-		const worth = 1 << 18 // elements of a that are worth a goroutine's while
-		packing := p
-		if j.m*k < worth {
-			packing = nil
-		}
-		switch {
-		case t.few:
+		if t.few {
 			run = t.runFew
-			t.a = room(t.a, t.height*t.groups*groupSize)
-			in(packing, t.height, t.packStrips)
-		case t.chunk == t.groups && !t.inPlace: // in several chunks, tasks pack what they need
-			t.a = room(t.a, t.height*t.groups*groupSize)
-			in(packing, t.height, t.packAsTiles)
+			t.packLeft(p)
+		} else {
+			// Rows whose lines are whole lines of the cache.
+			t.inPlace = j.as%groupLen == 0 && address(&j.aBits[0])%64 == 0
+			t.number = tilesNumber.Add(1)
 		}
 		in(p, tasks, run)
 	}
-	*t = tilesJob{a: t.a, runFew: t.runFew, runMany: t.runMany, packStrips: t.packStrips, packAsTiles: t.packAsTiles}
+	*t = tilesJob{a: t.a, runFew: t.runFew, runMany: t.runMany, packStrips: t.packStrips}
 	tilesJobs.Put(t)
 	*j = job{run: j.run}
 	jobs.Put(j)
@@ -299,28 +306,4 @@ func (s *tilesScratch) packStrip(dst []float32, bits []uint16, ld, rows, g0, n, 
 		packStrip(&dst[0], &s.edge[0], 2*part*groupLen, part)
 		dst, g0, n = dst[part*groupSize:], g0+part, n-part
 	}
-}
-
-// sixteen is where sixteen rows of a are packed.
-func (t *tilesJob) sixteen(i int) []float32 {
-	return t.a[i*t.groups*groupSize:][:t.groups*groupSize]
-}
-
-func (t *tilesJob) packStripsTask(i int) {
-	s := tilesScratches.Get().(*tilesScratch)
-	s.packStrip(t.sixteen(i), t.aBits[i*tile*t.as:], t.as, min(tile, t.m-i*tile), 0, t.groups, t.k)
-	tilesScratches.Put(s)
-}
-
-func (t *tilesJob) packTilesTask(i int) {
-	t.packTiles(t.sixteen(i), i*tile, min(tile, t.m-i*tile), 0, t.groups)
-}
-
-// packTiles copies n groups of rows, sixteen at most, into tiles.
-func (t *tilesJob) packTiles(dst []float32, row, rows, g0, n int) {
-	rest := 0
-	if g0+n == t.groups {
-		rest = t.k % groupLen
-	}
-	packTiles(&dst[0], &t.aBits[row*t.as+g0*groupLen], 2*t.as, rows, n, rest)
 }

@@ -20,6 +20,24 @@ func (t *tilesJob) cutFew(p Parallel) int {
 	return ceil(t.n, t.cols)
 }
 
+// packLeft packs a into strips.
+func (t *tilesJob) packLeft(p Parallel) {
+	const worth = 1 << 18 // elements that are worth a goroutine's while
+	if t.m*t.k < worth {
+		p = nil
+	}
+	t.height = ceil(t.m, tile)
+	t.a = room(t.a, t.height*t.groups*groupSize)
+	in(p, t.height, t.packStrips)
+}
+
+func (t *tilesJob) packStripsTask(i int) {
+	s := tilesScratches.Get().(*tilesScratch)
+	dst := t.a[i*t.groups*groupSize:][:t.groups*groupSize]
+	s.packStrip(dst, t.aBits[i*tile*t.as:], t.as, min(tile, t.m-i*tile), 0, t.groups, t.k)
+	tilesScratches.Put(s)
+}
+
 // taskFew computes columns i·cols… of dst.
 func (t *tilesJob) taskFew(i int) {
 	col0 := i * t.cols

@@ -32,20 +32,7 @@ func (t *tilesJob) taskMany(i int) {
 		if row1-row0 >= 2*tile {
 			call.aside = after.aside(next)
 		}
-		switch {
-		case t.inPlace:
-			call.a, call.lda, call.aGroup = address(&t.aBits[row0*t.as+p.g0*groupLen]), 2*t.as, 2*groupLen
-			call.aTile, call.aStep = tile*call.lda, 2*tile*call.lda
-		default:
-			a := s.a
-			if t.chunk == t.groups {
-				a = t.sixteen(row0 / tile)
-			} else if p.col == col0 {
-				a = t.packRows(s, row0, row1, p.g0, n)
-			}
-			call.a, call.lda, call.aGroup = address(&a[0]), 4*tile, tileBytes
-			call.aTile, call.aStep = n*tileBytes, 2*n*tileBytes
-		}
+		t.leftOperand(s, &call, row0, row1, p.g0, n)
 		packed = call.pack != 0
 		if packed {
 			call.ahead = after.after().ahead()
@@ -77,13 +64,41 @@ func (t *tilesJob) taskMany(i int) {
 	scratches.Put(sums)
 }
 
-// packRows copies n groups of rows into tiles.
-func (t *tilesJob) packRows(s *tilesScratch, row0, row1, g0, n int) []float32 {
-	s.a = room(s.a, ceil(row1-row0, tile)*n*groupSize)
-	for row := row0; row < row1; row += tile {
-		t.packTiles(s.a[(row-row0)/tile*n*groupSize:], row, min(tile, row1-row), g0, n)
+// held names rows of a that a scratch holds in tiles.
+type held struct {
+	job      uint64
+	row0, g0 int
+}
+
+// leftOperand sets the call's a: n groups of rows. They are multiplied from where
+// they are in memory, and at the same time copied into tiles for the calls to come.
+func (t *tilesJob) leftOperand(s *tilesScratch, call *tilesCall, row0, row1, g0, n int) {
+	what := held{t.number, row0, g0}
+	if s.held != what {
+		inPlace := t.inPlace && (g0+n)*groupLen <= t.k
+		if inPlace {
+			call.a, call.lda, call.aGroup = address(&t.aBits[row0*t.as+g0*groupLen]), 2*t.as, 2*groupLen
+			call.aTile, call.aStep = tile*call.lda, 2*tile*call.lda
+			if t.n <= fewColumns {
+				return
+			}
+		}
+		s.held = what
+		s.a = room(s.a, ceil(row1-row0, tile)*n*groupSize)
+		if inPlace {
+			call.keep, call.keepTile, call.keepStep = address(&s.a[0]), n*tileBytes, n*tileBytes
+			return
+		}
+		rest := 0
+		if g0+n == t.groups {
+			rest = t.k % groupLen
+		}
+		for row := row0; row < row1; row += tile {
+			packTiles(&s.a[(row-row0)/tile*n*groupSize], &t.aBits[row*t.as+g0*groupLen], 2*t.as, min(tile, row1-row), n, rest)
+		}
 	}
-	return s.a
+	call.a, call.lda, call.aGroup = address(&s.a[0]), 4*tile, tileBytes
+	call.aTile, call.aStep = n*tileBytes, 2*n*tileBytes
 }
 
 // downRows goes through blocks of 32 rows.

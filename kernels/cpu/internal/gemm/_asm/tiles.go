@@ -24,7 +24,7 @@ func tilesAll() {
 func field(call Register, name string) Mem {
 	for i, f := range []string{
 		"shape", "n", "groups", "a", "lda", "aTile", "aGroup", "aStep", "b", "strip", "bStep", "c", "ldc", "cStep", "add",
-		"out", "ldo", "outStep", "bias", "high", "wide", "block", "results", "touch", "touchLd", "touchWidth", "touchStep",
+		"out", "ldo", "outStep", "bias", "high", "wide", "block", "results", "touch", "touchLd", "touchWidth", "touchStep", "touchRows", "keep", "keepTile", "keepStep",
 		"ahead", "lines", "skip", "perGroup", "left",
 		"pairs", "from", "fromLd", "to", "toStrip", "pack",
 	} {
@@ -108,14 +108,28 @@ func tiles(high, wide int) {
 			TDPBF16PS(bTile(j), aTile(i), sum(i, j))
 		}
 	}
+	keep := load("keep")
+	TESTQ(keep, keep)
+	JZ(LabelRef("kept"))
+	for i := range high {
+		TILESTORED(aTile(i), Mem{Base: keep, Index: row, Scale: 1})
+		if i+1 < high {
+			ADDQ(at("keepTile"), keep)
+		}
+	}
+	ADDQ(I32(1024), at("keep"))
+	Label("kept")
 	for _, p := range a {
 		ADDQ(at("aGroup"), p)
 	}
-	// A row of the results each time: sixty-four lines at once would hold up the loads.
-	width, touch := load("touchWidth"), load("touch")
+	// Some rows of the results each time: all lines at once would hold up the loads.
+	width, touch, rows := load("touchWidth"), load("touch"), load("touchRows")
+	Label("touch")
 	PREFETCHW(Mem{Base: touch})
 	PREFETCHW(Mem{Base: touch, Index: width, Scale: 1, Disp: -1})
 	ADDQ(at("touchLd"), touch)
+	DECQ(rows)
+	JNZ(LabelRef("touch"))
 	MOVQ(touch, at("touch"))
 	n := load("perGroup")
 	Label("ask")
@@ -155,6 +169,8 @@ func tiles(high, wide int) {
 	}
 	step := load("touchStep")
 	ADDQ(step, at("results"))
+	step = load("keepStep")
+	ADDQ(step, at("keep"))
 	DECQ(at("n"))
 	JNZ(LabelRef("block"))
 	TILERELEASE()
