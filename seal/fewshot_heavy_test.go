@@ -18,7 +18,7 @@ import (
 // One real ARC task and one self-edit, end to end, on random weights of
 // Llama-3.2-1B's shape with its tokenizer: the adapter of the paper's rank is
 // trained and the task answered and voted on. It reports tokens per second and
-// memory. Set SELKIE_HEAVY; it takes minutes and 6 GiB.
+// memory. Set SELKIE_HEAVY and a -timeout; it takes many minutes and 5 GiB.
 func TestDataFewshotLlama1B(t *testing.T) {
 	if os.Getenv("SELKIE_HEAVY") == "" {
 		t.Skip("SELKIE_HEAVY is not set")
