@@ -4,18 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/selkie-ml/selkie/internal/testdata"
 )
 
-// dataFiles lists the PTX files of compilers below $SELKIE_DATA/ptx.
+// dataFiles lists the PTX files of compilers in the reference data.
 func dataFiles(t testing.TB) []string {
-	dir := os.Getenv("SELKIE_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "data")
-	}
-	dir = filepath.Join(dir, "ptx")
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no PTX corpus: %v (set SELKIE_DATA to the folder that holds ptx/)", err)
-	}
+	dir := filepath.Join(testdata.Dir(t), "ptx")
 	files, err := filepath.Glob(filepath.Join(dir, "*", "kernel.ptx"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%s holds no CASE/kernel.ptx", dir)

@@ -66,11 +66,11 @@ var rooms = []room{
 	{path: "ptx", under: true},
 
 	{path: "internal/testdata", testOf: true},
-	{path: "internal/amx"},
 	{path: "internal/atomicfile"},
 	{path: "internal/f32math"},
 	{path: "internal/half"},
 	{path: "internal/peak", uses: []string{"internal/amx"}},
+	{path: "internal/amx"},
 	{path: "internal/philox"},
 	{path: "internal/sysmem"},
 }
@@ -96,7 +96,7 @@ var libraries = map[string][]string{
 	"github.com/goccy/go-yaml":           {"cmd/seal-run", "seal/journal", "seal/settings"},
 	"github.com/gofrs/flock":             {"nn/pretrain", "seal/journal"},
 	"github.com/google/renameio/v2":      {"internal/atomicfile"},
-	"github.com/klauspost/cpuid/v2":      {"cmd/seal-run", "internal/amx", "internal/peak", "kernels/cpu", "kernels/cpu/internal/vec"},
+	"github.com/klauspost/cpuid/v2":      {"cmd/seal-run", "internal/amx", "internal/peak", "kernels/cpu", "kernels/cpu/internal/vec", "ptx/emu"},
 	"github.com/nikolalohinski/gonja/v2": {"nn/tokenizer"},
 	"github.com/spf13/cobra":             {"cmd/seal-run", "cmd/ptxemu"},
 	"github.com/spf13/pflag":             {"cmd/seal-run", "cmd/ptxemu"},
