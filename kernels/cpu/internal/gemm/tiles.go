@@ -32,7 +32,7 @@ const (
 
 // tileShape is what LDTILECFG reads (Intel, Software Developer's Manual, volume 2).
 type tileShape struct {
-	palette, startRow uint8
+	palette, _ uint8
 	_                 [14]uint8
 	rowBytes          [16]uint16
 	rows              [16]uint8
