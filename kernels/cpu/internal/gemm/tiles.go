@@ -33,9 +33,9 @@ const (
 // tileShape is what LDTILECFG reads (Intel, Software Developer's Manual, volume 2).
 type tileShape struct {
 	palette, _ uint8
-	_                 [14]uint8
-	rowBytes          [16]uint16
-	rows              [16]uint8
+	_          [14]uint8
+	rowBytes   [16]uint16
+	rows       [16]uint8
 }
 
 // set gives shapes to the tiles of high × wide sums and of their operands.
@@ -234,8 +234,8 @@ func (j *job) inTiles(p Parallel, k int) {
 			run = t.runFew
 			t.packLeft(p)
 		} else {
-			// Rows whose lines are whole lines of the cache.
-			t.inPlace = j.as%groupLen == 0 && address(&j.aBits[0])%64 == 0
+			// Rows of whole lines of the cache, which do not push one another out.
+			t.inPlace = j.as%groupLen == 0 && address(&j.aBits[0])%64 == 0 && !aliased(j.as/2)
 			t.number = tilesNumber.Add(1)
 		}
 		in(p, tasks, run)
@@ -271,15 +271,22 @@ func (t *tilesJob) cut(p Parallel) int {
 	if p != nil && t.m*t.n*t.k > 2*worth {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	const start = 24 // what a task costs besides, in columns
+	start := 24 // what a task costs besides, in columns
+	if t.chunk < t.groups {
+		start = 64 // it copies all of its rows
+	}
+	const widest = 1024
 	best := 0
 	for cols := 2 * tile; ; cols += 2 * tile {
 		n := t.rowBlocks * ceil(t.n, cols)
 		time := ceil(n, threads) * (min(cols, t.n) + start)
+		if threads > 1 {
+			time += min(cols, t.n) / 4 // the last ones run while other threads idle
+		}
 		if best == 0 || time <= best {
 			best, t.cols = time, cols
 		}
-		if cols >= t.n || cols >= 512 {
+		if cols >= t.n || cols >= widest {
 			return t.rowBlocks * ceil(t.n, t.cols)
 		}
 	}
