@@ -1,8 +1,8 @@
 // Package mutate plants small defects in kernels, one at a time, to ask whether the
 // tests and the sanitiser would notice: a barrier or wait left out or moved, an index or
 // stride off by one, another mask, phase, stage count, operand order, predicate or
-// width. It works on the intermediate form alone and runs nothing; see Run for the
-// question, which the caller answers. It imports ptx only.
+// width. It works on the intermediate form alone and runs nothing: that is the caller's
+// part. It imports ptx only.
 package mutate
 
 import (
