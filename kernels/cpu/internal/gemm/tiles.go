@@ -11,10 +11,10 @@ import (
 // sums the products of two tiles: 16 rows of pairs as they lie in memory, and a
 // strip, 16 columns of pairs one below the other. 32 products of k make a group.
 //
-// Of many rows, all of a is first copied into tiles, and each task packs its
-// columns of b into strips, panel by panel. Of few rows, b's rows are read in
-// place: to pack them would take longer than all else. Then a is packed into
-// strips in its stead, and sums come out transposed.
+// Of many rows, a task copies its rows of a into tiles, one after the other in
+// memory, and packs its columns of b into strips, panel by panel. Of few rows,
+// b's rows are read in place: to pack them would take longer than all else. Then a
+// is packed into strips in its stead, and sums come out transposed.
 
 const (
 	tile      = 16          // rows and columns of a tile of sums
