@@ -176,8 +176,11 @@ func check(t *testing.T, mod *ptx.Module, perThread int) {
 func TestPrograms(t *testing.T) {
 	ms := usable(t)
 	n := 150
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		n = 20
+	case os.Getenv("SELKIE_HEAVY") == "1":
+		n = 6000 // some minutes
 	}
 	for seed := range n {
 		r := rand.New(rand.NewPCG(uint64(seed), 9))
@@ -189,6 +192,8 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
+// FuzzPrograms wants -fuzzminimizetime 1x: the emulator's goroutines make coverage
+// waver, and minimising inputs for it takes all the time.
 func FuzzPrograms(f *testing.F) {
 	ms := usable(f)
 	for seed := range 8 {
