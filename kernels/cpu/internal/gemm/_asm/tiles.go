@@ -24,8 +24,9 @@ func tilesAll() {
 func field(call Register, name string) Mem {
 	for i, f := range []string{
 		"shape", "n", "groups", "a", "lda", "aTile", "aGroup", "aStep", "b", "strip", "bStep", "c", "ldc", "cStep", "add",
-		"out", "ldo", "outStep", "bias", "high", "wide", "block", "results", "touch", "touchLd", "touchWidth", "touchStep", "touchRows", "keep", "keepTile", "keepStep",
-		"ahead", "lines", "skip", "perGroup", "left",
+		"out", "ldo", "outStep", "bias", "high", "wide", "block", "results", "touch", "touchLd", "touchWidth", "touchStep",
+		"touchRows", "keep", "keepTile", "keepStep",
+		"at", "lines", "skip", "perGroup", "left",
 		"pairs", "from", "fromLd", "to", "toStrip", "pack",
 	} {
 		if f == name {
@@ -54,7 +55,7 @@ func tiles(high, wide int) {
 	LDTILECFG(Mem{Base: load("shape")})
 	row := GP64() // the distance of rows of a strip of b
 	MOVQ(U32(64), row)
-	ahead, lines, left := load("ahead"), load("lines"), load("left")
+	ahead, lines, left := load("at"), load("lines"), load("left")
 
 	Label("block")
 	a, b := []GPVirtual{load("a")}, []GPVirtual{load("b")}
