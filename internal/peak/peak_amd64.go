@@ -1,6 +1,9 @@
 package peak
 
 import (
+	"encoding/binary"
+	"math/rand/v2"
+
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/selkie-ml/selkie/internal/amx"
@@ -38,7 +41,13 @@ func widestDot() unit {
 		for t := range 8 {
 			shape[16+2*t], shape[48+t] = 64, 16
 		}
-		return unit{func(rounds int) { dotAMX(&shape[0], rounds/4) }, 16 * 16 * 32 * 2}
+		// Numbers of either sign between 1/2 and 2.
+		var factors [1024]byte
+		rng := rand.New(rand.NewPCG(1, 1))
+		for i := 0; i < len(factors); i += 2 {
+			binary.LittleEndian.PutUint16(factors[i:], uint16(0x3f00+rng.IntN(0x100)|rng.IntN(2)<<15))
+		}
+		return unit{func(rounds int) { dotAMX(&shape[0], &factors[0], rounds/4) }, 16 * 16 * 32 * 2}
 	}
 	if wide && cpuid.CPU.Supports(cpuid.AVX512BF16) {
 		return unit{dotBF16, 24 * 16 * 4}

@@ -19,10 +19,10 @@ func fmaAVX512(rounds int)
 //go:noescape
 func dotBF16(rounds int)
 
-// dotAMX multiplies and adds rounds times 4 tiles of pairs of bf16, of the shapes given.
+// dotAMX multiplies and adds rounds times 4 tiles of pairs of bf16, of the shapes given, factors having 16 rows of 64 bytes.
 //
 //go:noescape
-func dotAMX(shape *byte, rounds int)
+func dotAMX(shape *byte, factors *byte, rounds int)
 
 // readAVX2 reads blocks times 512 bytes.
 //

@@ -179,11 +179,15 @@ loop:
 	VZEROUPPER
 	RET
 
-// func dotAMX(shape *byte, rounds int)
-TEXT ·dotAMX(SB), NOSPLIT, $0-16
+// func dotAMX(shape *byte, factors *byte, rounds int)
+TEXT ·dotAMX(SB), NOSPLIT, $0-24
 	MOVQ shape+0(FP), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
-	MOVQ rounds+8(FP), CX
+	MOVQ factors+8(FP), AX
+	MOVQ $0x00000040, CX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x08 // TILELOADD (AX)(CX*1), TMM6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x08 // TILELOADD (AX)(CX*1), TMM7
+	MOVQ rounds+16(FP), CX
 
 loop:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xc6 // TDPBF16PS TMM7, TMM6, TMM0

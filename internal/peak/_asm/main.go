@@ -82,9 +82,11 @@ func dotBF16(name string, n int) {
 }
 
 // dotAMX writes four independent products of tiles, by instructions that neither
-// avo nor Go's assembler knows. Their sums stay zero: so are all tiles at first.
+// avo nor Go's assembler knows. Zeros would take less power, and let the clock be
+// higher than any use does.
 func dotAMX(name string) {
-	begin(name, "multiplies and adds rounds times 4 tiles of pairs of bf16, of the shapes given.", "func(shape *byte, rounds int)")
+	begin(name, "multiplies and adds rounds times 4 tiles of pairs of bf16, of the shapes given, factors having 16 rows of 64 bytes.",
+		"func(shape, factors *byte, rounds int)")
 	Load(Param("shape"), reg.RAX)
 	line := func(code, text string) {
 		var b []string
@@ -94,6 +96,10 @@ func dotAMX(name string) {
 		Instruction(&ir.Instruction{Opcode: strings.Join(b, "; ") + " // " + text})
 	}
 	line("c4e2784900", "LDTILECFG (AX)")
+	Load(Param("factors"), reg.RAX)
+	MOVQ(U32(64), reg.RCX)
+	line("c4e27b4b3408", "TILELOADD (AX)(CX*1), TMM6")
+	line("c4e27b4b3c08", "TILELOADD (AX)(CX*1), TMM7")
 	rounds := Load(Param("rounds"), reg.RCX)
 	Label("loop")
 	for i := range 4 {
