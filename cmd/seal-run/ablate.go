@@ -109,7 +109,7 @@ func (a *app) ablate(c *cobra.Command, k knowledgeFlags, kinds string) error {
 	}
 	d := report.Data{Title: "SEAL: kinds of self-edits", Tables: []report.Table{t}}
 	d.Summary = fmt.Sprintf("Model %s, evaluation passages of %s. Every kind's own report is in its folder.", s.Model.Dir, s.Data.Eval)
-	return a.showTables(k.out, d, k.asJSON)
+	return a.showReport(k.out, d, k.asJSON, report.TablesJSON)
 }
 
 type discard struct{}

@@ -195,7 +195,7 @@ func (a *app) showContinual(out string, dirs []string, done []seal.ContinualMeth
 	}
 	d := seal.ContinualReport("SEAL: continual self-edits", done, timings)
 	d.Notes = append(d.Notes, notes.Notes...)
-	return a.showTables(out, d, asJSON)
+	return a.showReport(out, d, asJSON, report.TablesJSON)
 }
 
 // continualInputs reads what the settings name, or makes the demo's.
@@ -205,20 +205,4 @@ func (a *app) continualInputs(s settings.Settings, dev *tensor.Device, worldName
 	}
 	s.Data.Train = s.Data.Eval // the same passages: nothing is reinforced
 	return a.inputs(s, dev)
-}
-
-// showTables writes a report and prints its tables.
-func (a *app) showTables(dir string, d report.Data, asJSON bool) error {
-	page := filepath.Join(dir, "report.html")
-	if err := report.Write(page, d); err != nil {
-		return err
-	}
-	if asJSON {
-		return report.TablesJSON(a.out, d)
-	}
-	if err := report.Text(a.out, d); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.out, "\nreport: %s\n", page)
-	return nil
 }

@@ -102,18 +102,7 @@ func (a *app) showContinue(dir string, s settings.Settings, result *seal.Continu
 	if err := addJudgeCost(&d, run, s); err != nil {
 		return err
 	}
-	page := filepath.Join(dir, "report.html")
-	if err := report.Write(page, d); err != nil {
-		return err
-	}
-	if asJSON {
-		return report.JSON(a.out, d)
-	}
-	if err := report.Text(a.out, d); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.out, "\nreport: %s\n", page)
-	return nil
+	return a.showReport(dir, d, asJSON, report.JSON)
 }
 
 // addJudgeCost tells what an endpoint was asked and paid for, if one was.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -18,9 +17,9 @@ import (
 
 // fewshotFlags are what the command line adds to a run's settings.
 type fewshotFlags struct {
-	model, train, eval, oracle, config, out string
-	solutions, sets                         []string
-	dryRun, acceptNumerics, asJSON          bool
+	model, train, eval, oracle, config string
+	solutions, sets                    []string
+	experimentFlags
 }
 
 func newFewshot(a *app) *cobra.Command {
@@ -114,25 +113,10 @@ func (a *app) fewshot(c *cobra.Command, k fewshotFlags) error {
 	if err != nil {
 		return err
 	}
-	if k.dryRun {
-		plan.Print(a.out)
-		train, decode, err := measureSpeed(c, in.Model)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(a.out, "time                      about %v, at %.0f tokens/s trained and %.0f generated, measured now\n", plan.Time(train, decode), train, decode)
-		return nil
-	}
-	if err := a.checkMemory("this run", plan.Bytes(), "use fewer adapters at once (run.max_adapters), fewer tokens (run.max_batch_tokens) or texts (run.max_decodes), or run.recompute=true"); err != nil {
-		return err
-	}
-	phases := newPhaseMeter(a)
-	defer phases.stop()
-	e, err := seal.ExecuteFewshot(c.Context(), k.out, s, in, seal.Options{
-		AcceptNumerics: k.acceptNumerics, Progress: phases.show, Say: func(line string) { a.say("%s", line) },
+	e, err := a.carryOut(c, k.experimentFlags, in.Model, plan, "use fewer adapters at once (run.max_adapters), fewer tokens (run.max_batch_tokens) or texts (run.max_decodes), or run.recompute=true", func(o seal.Options) (*seal.Experiment, error) {
+		return seal.ExecuteFewshot(c.Context(), k.out, s, in, o)
 	})
-	phases.stop()
-	if err != nil {
+	if err != nil || e == nil {
 		return err
 	}
 	return a.showFewshot(k.out, s, e, k.asJSON)
@@ -191,16 +175,5 @@ func (a *app) showFewshot(dir string, s settings.Fewshot, e *seal.Experiment, as
 	d := seal.FewshotReport("SEAL: few-shot learning", []*seal.Experiment{e}, s, timings)
 	d.Summary = fmt.Sprintf("Model %s, %d evaluation tasks of %s.", s.Model.Dir, len(e.Articles), s.Data.Eval)
 	d.Paper = report.PaperFewshot()
-	page := filepath.Join(dir, "report.html")
-	if err := report.Write(page, d); err != nil {
-		return err
-	}
-	if asJSON {
-		return report.JSON(a.out, d)
-	}
-	if err := report.Text(a.out, d); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.out, "\nreport: %s\n", page)
-	return nil
+	return a.showReport(dir, d, asJSON, report.JSON)
 }

@@ -18,9 +18,9 @@ import (
 
 // knowledgeFlags are what the command line adds to a run's settings.
 type knowledgeFlags struct {
-	model, train, eval, edits, config, out string
-	sets                                   []string
-	dryRun, acceptNumerics, asJSON         bool
+	model, train, eval, edits, config string
+	sets                              []string
+	experimentFlags
 }
 
 func newKnowledge(a *app) *cobra.Command {
@@ -107,25 +107,10 @@ func (a *app) knowledge(c *cobra.Command, k knowledgeFlags) error {
 	if err != nil {
 		return err
 	}
-	if k.dryRun {
-		plan.Print(a.out)
-		train, decode, err := measureSpeed(c, in.Model)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(a.out, "time                      about %v, at %.0f tokens/s trained and %.0f generated, measured now\n", plan.Time(train, decode), train, decode)
-		return nil
-	}
-	if err := a.checkMemory("this run", plan.Bytes(), "use fewer adapters at once (run.max_adapters), fewer tokens (run.max_batch_tokens) or texts (run.max_decodes)"); err != nil {
-		return err
-	}
-	phases := newPhaseMeter(a)
-	defer phases.stop()
-	e, err := seal.Execute(c.Context(), k.out, s, in, seal.Options{
-		AcceptNumerics: k.acceptNumerics, Progress: phases.show, Say: func(line string) { a.say("%s", line) },
+	e, err := a.carryOut(c, k.experimentFlags, in.Model, plan, "use fewer adapters at once (run.max_adapters), fewer tokens (run.max_batch_tokens) or texts (run.max_decodes)", func(o seal.Options) (*seal.Experiment, error) {
+		return seal.Execute(c.Context(), k.out, s, in, o)
 	})
-	phases.stop()
-	if err != nil {
+	if err != nil || e == nil {
 		return err
 	}
 	return a.showRun(k.out, s, e, k.asJSON)
@@ -207,18 +192,7 @@ func (a *app) showRun(dir string, s settings.Settings, e *seal.Experiment, asJSO
 	if err := addJudgeCost(&d, run, s); err != nil {
 		return err
 	}
-	page := filepath.Join(dir, "report.html")
-	if err := report.Write(page, d); err != nil {
-		return err
-	}
-	if asJSON {
-		return report.JSON(a.out, d)
-	}
-	if err := report.Text(a.out, d); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.out, "\nreport: %s\n", page)
-	return nil
+	return a.showReport(dir, d, asJSON, report.JSON)
 }
 
 func newReport(a *app) *cobra.Command {
