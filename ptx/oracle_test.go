@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/selkie-ml/selkie/internal/ptxas"
 )
 
 // isaVersions are those that ptxas is asked about.
@@ -48,7 +50,7 @@ func (g group) complaints(t *testing.T, tool string, ps []probe) map[int]string 
 // forms with other versions than the ISA states.
 func newAssembler(t *testing.T) string {
 	newest := isaVersions[len(isaVersions)-1]
-	for _, tool := range assemblers(t) {
+	for _, tool := range ptxas.Find(t) {
 		if _, _, ok := assemble(t, tool, probeModule(newest, Target{90, 0}, nil), Target{90, 0}); ok {
 			return tool
 		}

@@ -12,51 +12,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/selkie-ml/selkie/internal/ptxas"
 )
 
-// assemblers lists the ptxas binaries that are found: those in $SELKIE_PTXAS (a list
-// as in PATH, each the binary or a folder anywhere above it) and the one in PATH.
-func assemblers(t testing.TB) (found []string) {
-	for _, p := range filepath.SplitList(os.Getenv("SELKIE_PTXAS")) {
-		st, err := os.Stat(p)
-		if err != nil {
-			t.Fatalf("SELKIE_PTXAS: %v", err)
-		}
-		if !st.IsDir() {
-			found = append(found, p)
-			continue
-		}
-		before := len(found)
-		err = filepath.WalkDir(p, func(path string, d os.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && (d.Name() == "ptxas" || d.Name() == "ptxas.exe") {
-				found = append(found, path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found) == before {
-			t.Fatalf("SELKIE_PTXAS: no ptxas below %s", p)
-		}
-	}
-	if p, err := exec.LookPath("ptxas"); err == nil {
-		found = append(found, p)
-	}
-	if found == nil {
-		t.Skip("no ptxas: set SELKIE_PTXAS to it, or to a folder above it (the PyPI package nvidia-cuda-nvcc holds one)")
-	}
-	return found
-}
-
 // assemble gives the cubin, or what ptxas says.
-func assemble(t testing.TB, ptxas, text string, target Target) (cubin []byte, out string, ok bool) {
+func assemble(t testing.TB, tool, text string, target Target) (cubin []byte, out string, ok bool) {
 	dir := t.TempDir()
 	in, bin := filepath.Join(dir, "in.ptx"), filepath.Join(dir, "out.cubin")
 	if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	msg, err := exec.Command(ptxas, "-arch="+target.String(), in, "-o", bin).CombinedOutput()
+	msg, err := exec.Command(tool, "-arch="+target.String(), in, "-o", bin).CombinedOutput()
 	if err != nil {
 		return nil, string(msg), false
 	}
@@ -90,7 +57,7 @@ func machineCode(t testing.TB, cubin []byte) map[string][]byte {
 // that was parsed, also under the lowest version.
 func TestDataPTXAssembles(t *testing.T) {
 	files := dataFiles(t)
-	tools := assemblers(t)
+	tools := ptxas.Find(t)
 	for _, f := range files {
 		t.Run(filepath.Base(filepath.Dir(f)), func(t *testing.T) {
 			t.Parallel()

@@ -66,6 +66,7 @@ var rooms = []room{
 	{path: "ptx", under: true},
 
 	{path: "internal/testdata", testOf: true},
+	{path: "internal/ptxas", testOf: true},
 	{path: "internal/atomicfile"},
 	{path: "internal/f32math"},
 	{path: "internal/half"},

@@ -7,25 +7,20 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
-)
 
-// ptxas is NVIDIA's assembler, from SELKIE_PTXAS or PATH.
-func ptxas(t *testing.T) string {
-	path := os.Getenv("SELKIE_PTXAS")
-	if path == "" {
-		var err error
-		if path, err = exec.LookPath("ptxas"); err != nil {
-			t.Skip("no ptxas: set SELKIE_PTXAS or put it on PATH (PyPI package nvidia-cuda-nvcc)")
-		}
-	}
-	return path
-}
+	"github.com/selkie-ml/selkie/internal/ptxas"
+)
 
 var spills = regexp.MustCompile(`[1-9][0-9]* bytes spill|[Ss]erialized|[1-9][0-9]* bytes stack`)
 
 // TestPtxas assembles every kernel for every target that it claims, without spills.
 func TestPtxas(t *testing.T) {
-	bin := ptxas(t)
+	for i, bin := range ptxas.Find(t) {
+		t.Run(fmt.Sprintf("ptxas%d", i), func(t *testing.T) { assembleLadder(t, bin) })
+	}
+}
+
+func assembleLadder(t *testing.T, bin string) {
 	for _, r := range ladder() {
 		for _, target := range r.targets {
 			t.Run(fmt.Sprintf("%s/%s", r.name, target), func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/selkie-ml/selkie/internal/ptxas"
 	"github.com/selkie-ml/selkie/ptx"
 	"github.com/selkie-ml/selkie/ptx/emu"
 )
@@ -82,13 +83,7 @@ func TestMethods(t *testing.T) {
 
 // TestPtxas assembles the instructions of all methods.
 func TestPtxas(t *testing.T) {
-	bin := os.Getenv("SELKIE_PTXAS")
-	if bin == "" {
-		var err error
-		if bin, err = exec.LookPath("ptxas"); err != nil {
-			t.Skip("no ptxas: set SELKIE_PTXAS or put it on PATH (PyPI package nvidia-cuda-nvcc)")
-		}
-	}
+	bin := ptxas.Find(t)[0]
 	ms := usable(t)
 	r := rand.New(rand.NewPCG(2, 2))
 	for len(ms) > 0 {

@@ -1,0 +1,48 @@
+// Package ptxas finds NVIDIA's assembler for tests that ask it. Only tests import it.
+package ptxas
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Find returns the assemblers that there are: those that SELKIE_PTXAS names, a list of
+// files and of folders above them, then the one on PATH. Without any the test is skipped;
+// it fails where SELKIE_PTXAS names nothing.
+func Find(t testing.TB) []string {
+	t.Helper()
+	var found []string
+	for _, p := range filepath.SplitList(os.Getenv("SELKIE_PTXAS")) {
+		st, err := os.Stat(p)
+		if err != nil {
+			t.Fatalf("SELKIE_PTXAS: %v", err)
+		}
+		if !st.IsDir() {
+			found = append(found, p)
+			continue
+		}
+		before := len(found)
+		err = filepath.WalkDir(p, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && (d.Name() == "ptxas" || d.Name() == "ptxas.exe") {
+				found = append(found, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == before {
+			t.Fatalf("SELKIE_PTXAS: no ptxas below %s", p)
+		}
+	}
+	if p, err := exec.LookPath("ptxas"); err == nil {
+		found = append(found, p)
+	}
+	if found == nil {
+		t.Skip("no ptxas: set SELKIE_PTXAS to it, or to a folder above it (the PyPI package nvidia-cuda-nvcc holds one)")
+	}
+	return found
+}
