@@ -47,8 +47,6 @@ type blockAsync struct {
 	wg   map[int]*wgmmaGroup
 }
 
-func init() { asyncStep = stepAsync }
-
 func (u *unit) asyncs() *unitAsync {
 	a, ok := u.async.(*unitAsync)
 	if !ok {
@@ -92,7 +90,9 @@ func (op *asyncOp) perform() {
 	op.move()
 }
 
-// stepAsync is asyncStep.
+// stepAsync lets asynchronous operations of a unit make progress: one step of one
+// that the schedule chooses; when idle, no group can run, so the step should be one that
+// lets some. It returns false if none is left.
 func stepAsync(u *unit, idle bool) bool {
 	a, ok := u.async.(*unitAsync)
 	if !ok {

@@ -373,9 +373,3 @@ func (t *transfer) end(x *exec) {
 	}
 	u.issue(op)
 }
-
-func init() {
-	register(lowerTensormap, "tensormap")
-	lowerStAsync = func(lw *lowerer, in *ptx.Instr) { lowerRemote(lw, in, false) }
-	lowerRedAsync = func(lw *lowerer, in *ptx.Instr) { lowerRemote(lw, in, true) }
-}

@@ -133,6 +133,8 @@ func (x *exec) box(t *transfer, o *bulkOp, tm *TensorMap, coords []int32, sh *ac
 	}
 }
 
+func init() { register(lowerTensormap, "tensormap") }
+
 // lowerTensormap lowers tensormap.replace.
 func lowerTensormap(lw *lowerer, in *ptx.Instr) {
 	m := &lw.mods

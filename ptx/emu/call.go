@@ -278,15 +278,12 @@ func (x *exec) reserve(in *inst, n int) bool {
 	for l := range warpSize {
 		copy(data[l*stride:], w.local.data[l*w.stride:(l+1)*w.stride])
 	}
-	if hooksGrow != nil && x.san != nil {
-		hooksGrow(x.w, w.stride, stride)
+	if x.san != nil {
+		growShadow(x.w, w.stride, stride)
 	}
 	w.local.data, w.stride = data, stride
 	return true
 }
-
-// hooksGrow tells the sanitiser that the local memory of a warp is about to be laid out anew.
-var hooksGrow func(w *warp, from, to int)
 
 // newFrame makes the registers of an activation.
 func (x *exec) newFrame(f *fn, base uint32, lanes uint32) *frame {

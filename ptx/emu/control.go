@@ -421,15 +421,11 @@ func (x *exec) copyParam(df *frame, d callArg, sf *frame, s callArg, m uint32) {
 		} else if d.isReg {
 			df.def[df.shadow(d.reg)] |= m
 		}
-		if hooksParam != nil && !d.isReg {
-			hooksParam(x, int(df.base)+d.off, int(sf.base)+s.off, min(d.size, s.size), s.isReg)
+		if !d.isReg {
+			copyParamShadow(x, int(df.base)+d.off, int(sf.base)+s.off, min(d.size, s.size), s.isReg)
 		}
 	}
 }
-
-// hooksParam tells the sanitiser that n bytes of the local memory of the lanes of
-// x.mask were copied, or written from registers. Set by sanitize_*.go.
-var hooksParam func(x *exec, dst, src, n int, fromReg bool)
 
 func (f *frame) shadow(s slot) int32 {
 	switch s.file {

@@ -84,9 +84,7 @@ func (d *Device) Alloc(bytes int) (Ptr, error) {
 	if _, file, line, ok := runtime.Caller(1); ok {
 		s.site = fmt.Sprintf("%s:%d", file, line)
 	}
-	if hooksAlloc != nil {
-		hooksAlloc(d, s)
-	}
+	shadowAlloc(d, s)
 	return Ptr(s.base), nil
 }
 
@@ -96,15 +94,6 @@ func fillPattern(b []byte) {
 		b[i] = 0xff
 	}
 }
-
-// Memory that the host allocates, writes and frees, told to the sanitiser; nil
-// without it. Called with the device locked.
-var (
-	hooksAlloc func(d *Device, s *segment)
-	hooksWrite func(d *Device, s *segment, off, n int)
-	hooksFree  func(d *Device, s *segment)
-	hooksClose func(d *Device)
-)
 
 // Free gives an allocation back. Its addresses are not used again, so that a later
 // access is reported as one of freed memory.
@@ -118,9 +107,7 @@ func (d *Device) Free(p Ptr) error {
 		}
 		return fmt.Errorf("emu: Free of 0x%x, which Alloc did not give", uint64(p))
 	}
-	if hooksFree != nil {
-		hooksFree(d, s)
-	}
+	s.san = nil
 	d.table.remove(s)
 	d.used -= int64(len(s.data))
 	tomb := *s
@@ -158,9 +145,7 @@ func (d *Device) CopyIn(p Ptr, b []byte) error {
 		return err
 	}
 	copy(s.data[off:], b)
-	if hooksWrite != nil {
-		hooksWrite(d, s, off, len(b))
-	}
+	shadowWrite(s, off, len(b))
 	return nil
 }
 
@@ -190,9 +175,7 @@ func (d *Device) Memset(p Ptr, value byte, n int) error {
 	for i := range n {
 		s.data[off+i] = value
 	}
-	if hooksWrite != nil {
-		hooksWrite(d, s, off, n)
-	}
+	shadowWrite(s, off, n)
 	return nil
 }
 
@@ -250,8 +233,8 @@ func (d *Device) ClearFindings() {
 func (d *Device) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.closed && hooksClose != nil {
-		hooksClose(d)
+	if !d.closed {
+		reportLeaks(d)
 	}
 	d.closed = true
 }

@@ -172,7 +172,3 @@ const (
 	syncFence                         // membar, fence
 	syncGridWait                      // griddepcontrol.wait
 )
-
-// newSanitizer makes the sanitiser of a launch; nil where no check is on, or where
-// the sanitiser is not linked in. Set by sanitize_*.go.
-var newSanitizer func(l *launch) sanitizer

@@ -88,8 +88,8 @@ func (mod *Module) run(spec Launch, args []any) error {
 	l.params = &segment{base: paramWindow, data: p, name: "parameters of " + k.name, space: spaceParam, readOnly: true}
 	d.launches++
 	l.number = d.launches
-	if d.cfg.Checks != 0 && newSanitizer != nil {
-		l.san = newSanitizer(l)
+	if d.cfg.Checks != 0 {
+		l.san = newWatch(l)
 	}
 	if d.cfg.Profile {
 		l.prof = newLaunchProfile(l)

@@ -161,7 +161,7 @@ type atomOp struct {
 func lowerAtom(lw *lowerer, in *ptx.Instr) {
 	m := &lw.mods
 	if m.peek("async") {
-		lowerRedAsync(lw, in)
+		lowerRemote(lw, in, true)
 		return
 	}
 	o := &atomOp{kind: accAtomic}
@@ -265,9 +265,6 @@ func lowerAtom(lw *lowerer, in *ptx.Instr) {
 	}
 	lw.emit(inst{run: runAtom, aux: o, flags: flags, sink: useAddress})
 }
-
-// lowerRedAsync lowers red.async, in async_*.go.
-var lowerRedAsync = func(lw *lowerer, in *ptx.Instr) { lw.fail("the emulator does not know this instruction") }
 
 func runAtom(x *exec, in *inst) {
 	o := in.aux.(*atomOp)

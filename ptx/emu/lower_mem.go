@@ -367,7 +367,7 @@ func (lw *lowerer) in64Loose(op ptx.Operand, t ptx.Type) int32 {
 func lowerSt(lw *lowerer, in *ptx.Instr) {
 	m := &memOp{}
 	if lw.mods.peek("async") {
-		lowerStAsync(lw, in)
+		lowerRemote(lw, in, false)
 		return
 	}
 	if lw.mods.peek("bulk") {
@@ -405,6 +405,3 @@ func lowerSt(lw *lowerer, in *ptx.Instr) {
 	}
 	lw.emit(inst{run: storeRun(m), aux: m, flags: flags, sink: useAddress})
 }
-
-// lowerStAsync lowers st.async, in async_*.go.
-var lowerStAsync = func(lw *lowerer, in *ptx.Instr) { lw.fail("the emulator does not know this instruction") }

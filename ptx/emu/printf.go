@@ -64,8 +64,8 @@ func runPrintf(x *exec, in *inst, c *callSite) {
 	if x.san != nil && len(c.rets) > 0 {
 		if r := c.rets[0]; r.isReg {
 			x.def[x.f.shadow(r.reg)] |= x.mask
-		} else if hooksParam != nil {
-			hooksParam(x, int(x.f.base)+r.off, 0, r.size, true)
+		} else {
+			copyParamShadow(x, int(x.f.base)+r.off, 0, r.size, true)
 		}
 	}
 }

@@ -61,22 +61,18 @@ type origin struct {
 	addr uint64
 }
 
-func init() {
-	newSanitizer = newWatch
-	hooksAlloc = func(d *Device, s *segment) {
-		if d.cfg.Checks&CheckUninit != 0 {
-			s.san = &segShadow{init: shadow.New(len(s.data))}
-		}
+// shadowAlloc begins to keep which bytes of an allocation were written. The device is locked.
+func shadowAlloc(d *Device, s *segment) {
+	if d.cfg.Checks&CheckUninit != 0 {
+		s.san = &segShadow{init: shadow.New(len(s.data))}
 	}
-	hooksWrite = func(d *Device, s *segment, off, n int) {
-		if sh, ok := s.san.(*segShadow); ok && sh.init != nil {
-			sh.init.Set(uint64(off), uint64(n))
-		}
+}
+
+// shadowWrite notes that the host wrote n bytes.
+func shadowWrite(s *segment, off, n int) {
+	if sh, ok := s.san.(*segShadow); ok && sh.init != nil {
+		sh.init.Set(uint64(off), uint64(n))
 	}
-	hooksFree = func(d *Device, s *segment) { s.san = nil }
-	hooksClose = reportLeaks
-	hooksParam = copyParamShadow
-	hooksGrow = growShadow
 }
 
 func newWatch(l *launch) sanitizer {

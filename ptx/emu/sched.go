@@ -130,11 +130,6 @@ func (x *exec) block(in *inst, w waiter, again bool) {
 	x.stop = stopBlocked
 }
 
-// asyncStep lets asynchronous operations of a unit make progress: one step of one
-// that the schedule chooses; when idle, no group can run, so the step should be one that
-// lets some. It returns false if none is left. Set by async_*.go.
-var asyncStep func(u *unit, idle bool) bool
-
 // run executes the unit until it ends, fails, needs its turn among units, or has
 // executed about n warp-instructions.
 func (u *unit) run(n int64) stopReason {
@@ -143,7 +138,7 @@ func (u *unit) run(n int64) stopReason {
 	slow := x.san != nil || x.prof != nil
 	for u.alive > 0 {
 		if u.async != nil {
-			asyncStep(u, false)
+			stepAsync(u, false)
 		}
 		g, turn := u.sched.next(u)
 		if g == nil {
@@ -207,7 +202,7 @@ func (w *warp) impatient() {
 // unstick is called when no group can run. It ends waiting that is soft, in the
 // order of harmlessness, and returns false for a deadlock.
 func (u *unit) unstick() bool {
-	if u.async != nil && asyncStep(u, true) {
+	if u.async != nil && stepAsync(u, true) {
 		return true
 	}
 	found := false
