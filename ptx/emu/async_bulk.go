@@ -90,6 +90,7 @@ func lowerBulk(lw *lowerer, in *ptx.Instr, reduce bool) {
 		o.bar.count32(8)
 		lw.address(a, &o.bar)
 	}
+	var rest []ptx.Operand // behind the addresses and the size
 	if tensor {
 		mapArg, memArg := 0, 1
 		if to == ptx.Global {
@@ -116,22 +117,7 @@ func lowerBulk(lw *lowerer, in *ptx.Instr, reduce bool) {
 		}
 		side.elem, side.count = 16, 1
 		lw.address(args[memArg], side)
-		rest := args[2:]
-		if o.hasBar {
-			need(3)
-			bar(args[2], to)
-			rest = args[3:]
-		}
-		if o.multicast {
-			if len(rest) == 0 {
-				lw.fail("the mask of blocks is missing")
-			}
-			o.mask = lw.in32(rest[0], ptx.U16)
-			rest = rest[1:]
-		}
-		if len(rest) != 0 {
-			lw.fail("has %d operands too many", len(rest))
-		}
+		rest = args[2:]
 	} else {
 		need(3)
 		o.dst.space, o.dst.own = space(to)
@@ -140,22 +126,22 @@ func lowerBulk(lw *lowerer, in *ptx.Instr, reduce bool) {
 		lw.address(args[0], &o.dst)
 		lw.address(args[1], &o.src)
 		o.size = lw.in32(args[2], ptx.U32)
-		rest := args[3:]
-		if o.hasBar {
-			need(4)
-			bar(args[3], to)
-			rest = args[4:]
+		rest = args[3:]
+	}
+	if o.hasBar {
+		need(len(args) - len(rest) + 1)
+		bar(rest[0], to)
+		rest = rest[1:]
+	}
+	if o.multicast {
+		if len(rest) == 0 {
+			lw.fail("the mask of blocks is missing")
 		}
-		if o.multicast {
-			if len(rest) == 0 {
-				lw.fail("the mask of blocks is missing")
-			}
-			o.mask = lw.in32(rest[0], ptx.U16)
-			rest = rest[1:]
-		}
-		if len(rest) != 0 {
-			lw.fail("has %d operands too many", len(rest))
-		}
+		o.mask = lw.in32(rest[0], ptx.U16)
+		rest = rest[1:]
+	}
+	if len(rest) != 0 {
+		lw.fail("has %d operands too many", len(rest))
 	}
 	flags := flagMemory
 	if reduce && to == ptx.Global {

@@ -198,11 +198,11 @@ func (lw *lowerer) vectorWidth() int {
 	return 1
 }
 
-func lowerLd(lw *lowerer, in *ptx.Instr) {
-	m := &memOp{}
+// accessOf reads what a load and a store have in common: space, order, width and type,
+// the number of operands, and which of them is the address.
+func (lw *lowerer) accessOf(in *ptx.Instr, m *memOp, address int) ptx.Type {
 	space := lw.mods.space()
 	hint := lw.cacheHints()
-	nc := lw.mods.has("nc")
 	lw.order(m)
 	m.count = lw.vectorWidth()
 	t := lw.mods.lastType()
@@ -219,8 +219,15 @@ func lowerLd(lw *lowerer, in *ptx.Instr) {
 	if len(in.Args) == 3 {
 		lw.in64(in.Args[2], ptx.B64)
 	}
-	mem, _ := in.Args[1].(ptx.Mem)
+	mem, _ := in.Args[address].(ptx.Mem)
 	m.space, m.own = lw.memSpaceOf(space, mem)
+	return t
+}
+
+func lowerLd(lw *lowerer, in *ptx.Instr) {
+	m := &memOp{}
+	nc := lw.mods.has("nc")
+	t := lw.accessOf(in, m, 1)
 	if nc && m.space != spaceGlobal && m.space != spaceGeneric {
 		lw.fail(".nc needs .global")
 	}
@@ -373,26 +380,7 @@ func lowerSt(lw *lowerer, in *ptx.Instr) {
 	if lw.mods.peek("bulk") {
 		lw.fail("st.bulk is not supported")
 	}
-	space := lw.mods.space()
-	hint := lw.cacheHints()
-	lw.order(m)
-	m.count = lw.vectorWidth()
-	t := lw.mods.lastType()
-	if t == ptx.NoType || t == ptx.Pred {
-		lw.fail("the type is missing")
-	}
-	n := 2
-	if hint {
-		n = 3
-	}
-	if len(in.Args) < 2 || len(in.Args) > n {
-		lw.need(n)
-	}
-	if len(in.Args) == 3 {
-		lw.in64(in.Args[2], ptx.B64)
-	}
-	mem, _ := in.Args[0].(ptx.Mem)
-	m.space, m.own = lw.memSpaceOf(space, mem)
+	t := lw.accessOf(in, m, 0)
 	switch m.space {
 	case spaceConst, spaceParam:
 		lw.fail("stores to .%s are not allowed", m.space)

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"embed"
+	"encoding/json"
 
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/safetensors"
@@ -17,14 +18,31 @@ var files embed.FS
 // Embedded returns the demo's model, its weights widened to f32 so that merging
 // adapters rounds nothing away, and its tokenizer.
 func Embedded(dev *tensor.Device) (*nn.Model, *tokenizer.Tokenizer, error) {
+	return embedded(dev, files, "model", "")
+}
+
+// embedded reads a folder of the program; a chat template replaces the tokenizer's.
+func embedded(dev *tensor.Device, files embed.FS, folder, template string) (*nn.Model, *tokenizer.Tokenizer, error) {
 	read := func(name string) []byte {
-		data, err := files.ReadFile("model/" + name)
+		data, err := files.ReadFile(folder + "/" + name)
 		if err != nil {
 			panic("demo: embedded model: " + err.Error())
 		}
 		return data
 	}
-	tok, err := tokenizer.Parse(read("tokenizer.json"), read("tokenizer_config.json"))
+	about := read("tokenizer_config.json")
+	if template != "" {
+		var fields map[string]any
+		err := json.Unmarshal(about, &fields)
+		if err != nil {
+			return nil, nil, err
+		}
+		fields["chat_template"] = template
+		if about, err = json.Marshal(fields); err != nil {
+			return nil, nil, err
+		}
+	}
+	tok, err := tokenizer.Parse(read("tokenizer.json"), about)
 	if err != nil {
 		return nil, nil, err
 	}
