@@ -2,7 +2,6 @@ package seal
 
 import (
 	"context"
-	"errors"
 	"math"
 	"path/filepath"
 	"slices"
@@ -45,25 +44,11 @@ func TestContinualResumesWithEqualFiles(t *testing.T) {
 		want := canonical(t, whole)
 		matrices[want[filepath.Join("adapters", "continual-1", "002", "adapter_model.safetensors")]] = true
 		broken := t.TempDir()
-		stops := 0
-		for limit := 1; ; limit++ {
-			ctx, cancel := context.WithCancel(t.Context())
-			calls := 0
+		stops := interruptions(t, 1, 1, func(ctx context.Context, limit int, progress func(string, int, int)) error {
 			s.Run.MaxBatchTokens = 64 << (limit % 3)
-			_, err := ExecuteContinual(ctx, broken, s, continualInputs(t, 1+limit%2), Options{Progress: func(string, int, int) {
-				if calls++; calls > limit {
-					cancel()
-				}
-			}})
-			cancel()
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, context.Canceled) {
-				t.Fatal(err)
-			}
-			stops++
-		}
+			_, err := ExecuteContinual(ctx, broken, s, continualInputs(t, 1+limit%2), Options{Progress: progress})
+			return err
+		})
 		got := canonical(t, broken)
 		for name, data := range want {
 			if name != "config.yaml" && got[name] != data {
@@ -193,24 +178,10 @@ func TestContinueResumesWithEqualFiles(t *testing.T) {
 		}
 		want := canonical(t, whole)
 		broken := t.TempDir()
-		stops := 0
-		for limit := 2; ; limit += 3 {
-			ctx, cancel := context.WithCancel(t.Context())
-			calls := 0
-			_, err := ExecuteContinue(ctx, broken, s, inputs(1), Options{Progress: func(string, int, int) {
-				if calls++; calls > limit {
-					cancel()
-				}
-			}})
-			cancel()
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, context.Canceled) {
-				t.Fatal(err)
-			}
-			stops++
-		}
+		stops := interruptions(t, 2, 3, func(ctx context.Context, limit int, progress func(string, int, int)) error {
+			_, err := ExecuteContinue(ctx, broken, s, inputs(1), Options{Progress: progress})
+			return err
+		})
 		got := canonical(t, broken)
 		for name, data := range want {
 			if got[name] != data {

@@ -2,7 +2,6 @@ package seal
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,26 +104,12 @@ func TestFewshotResumesWithEqualFiles(t *testing.T) {
 
 	// Stopped again and again, on other threads and with other bounds.
 	broken := t.TempDir()
-	interrupted := 0
-	for limit := 1; ; limit += 2 {
-		ctx, cancel := context.WithCancel(t.Context())
-		calls := 0
+	interrupted := interruptions(t, 1, 2, func(ctx context.Context, limit int, progress func(string, int, int)) error {
 		s := s
 		s.Run.MaxAdapters, s.Run.MaxDecodes = 1+limit%3, 1+limit%5
-		_, err := ExecuteFewshot(ctx, broken, s, tinyFewshot(t, 1+limit%3), Options{Progress: func(string, int, int) {
-			if calls++; calls > limit {
-				cancel()
-			}
-		}})
-		cancel()
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
-		}
-		interrupted++
-	}
+		_, err := ExecuteFewshot(ctx, broken, s, tinyFewshot(t, 1+limit%3), Options{Progress: progress})
+		return err
+	})
 	if interrupted < 3 {
 		t.Errorf("interrupted only %d times", interrupted)
 	}

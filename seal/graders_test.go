@@ -3,7 +3,6 @@ package seal
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -130,24 +129,10 @@ func TestRunWithAFaultyEndpoint(t *testing.T) {
 	}
 	wild.down = false
 	s.Judge.Retries = 50
-	stops := 0
-	for limit := 1; ; limit += 4 {
-		ctx, cancel := context.WithCancel(t.Context())
-		calls := 0
-		_, err := Execute(ctx, dir, s, tinyInputs(t, 1), Options{Progress: func(string, int, int) {
-			if calls++; calls > limit {
-				cancel()
-			}
-		}})
-		cancel()
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
-		}
-		stops++
-	}
+	stops := interruptions(t, 1, 4, func(ctx context.Context, limit int, progress func(string, int, int)) error {
+		_, err := Execute(ctx, dir, s, tinyInputs(t, 1), Options{Progress: progress})
+		return err
+	})
 	for chat, n := range wild.answered {
 		if n > 1 {
 			t.Errorf("answered %d times: %s", n, chat)

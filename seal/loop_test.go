@@ -114,24 +114,10 @@ func TestLoopResumesWithEqualFiles(t *testing.T) {
 
 	// Stopped again and again, each time a little later, on other threads.
 	broken := t.TempDir()
-	interrupted := 0
-	for limit := 3; ; limit += 5 {
-		ctx, cancel := context.WithCancel(t.Context())
-		calls := 0
-		_, err := Execute(ctx, broken, s, tinyInputs(t, 1+limit%3), Options{Progress: func(string, int, int) {
-			if calls++; calls > limit {
-				cancel()
-			}
-		}})
-		cancel()
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
-		}
-		interrupted++
-	}
+	interrupted := interruptions(t, 3, 5, func(ctx context.Context, limit int, progress func(string, int, int)) error {
+		_, err := Execute(ctx, broken, s, tinyInputs(t, 1+limit%3), Options{Progress: progress})
+		return err
+	})
 	if interrupted < 3 {
 		t.Errorf("interrupted only %d times", interrupted)
 	}
@@ -186,5 +172,28 @@ func TestDivergedUpdateScoresAsFailed(t *testing.T) {
 	}
 	if e.Row(RowNoPassage).Articles[0][0].Diverged != "" {
 		t.Error("the untouched model is reported as diverged")
+	}
+}
+
+// interruptions runs a piece of work again and again until it ends, stopping it each
+// time a little later: after limit reports of progress, which grows by step. It
+// returns how often it was stopped.
+func interruptions(t *testing.T, limit, step int, run func(ctx context.Context, limit int, progress func(string, int, int)) error) int {
+	t.Helper()
+	for stops := 0; ; stops, limit = stops+1, limit+step {
+		ctx, cancel := context.WithCancel(t.Context())
+		calls := 0
+		err := run(ctx, limit, func(string, int, int) {
+			if calls++; calls > limit {
+				cancel()
+			}
+		})
+		cancel()
+		if err == nil {
+			return stops
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
 	}
 }
