@@ -15,7 +15,7 @@ import (
 )
 
 func newDemoFewshot(a *app) *cobra.Command {
-	opt := demo.FewshotOptions{FewshotScale: demo.Fewshot, Split: gridworld.Evaluation}
+	opt := demo.FewshotOptions{Scale: demo.Fewshot, Split: gridworld.Evaluation}
 	var asJSON, tuning bool
 	var out string
 	var sets []string

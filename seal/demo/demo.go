@@ -9,7 +9,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"path/filepath"
 
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/tokenizer"
@@ -22,7 +21,7 @@ import (
 // Scale is how much of the experiment a demo runs.
 type Scale struct {
 	Seeds        int // whole reinforcement runs
-	Evaluation   int // passages each
+	Evaluation   int // passages or tasks each
 	Permutations int // of the control
 }
 
@@ -89,28 +88,15 @@ func Run(ctx context.Context, dir string, opt Options) (*Result, error) {
 	}
 	defer model.Close()
 	result := &Result{}
-	for seed := range opt.Seeds {
-		s := Settings(opt.Scale, seed)
-		if opt.Adjust != nil {
-			if err := opt.Adjust(&s); err != nil {
-				return nil, err
-			}
-		}
-		if seed == 0 {
-			result.Settings = s
-		}
-		in := Inputs(opt.Split, s, seed)
-		in.Model, in.Tokenizer = model, tok
-		in.Fingerprints = map[string]string{"model": fingerprint, "world": fmt.Sprintf("%v %d", opt.Split, world.Recipe.WorldSeed)}
-		o := seal.Options{Say: opt.Say}
-		if opt.Progress != nil {
-			o.Progress = func(phase string, done, total int) { opt.Progress(seed, phase, done, total) }
-		}
-		e, err := seal.Execute(ctx, filepath.Join(dir, fmt.Sprintf("seed-%d", seed)), s, in, o)
-		if err != nil {
-			return nil, fmt.Errorf("seed %d: %w", seed, err)
-		}
-		result.Experiments = append(result.Experiments, e)
+	result.Settings, result.Experiments, err = eachSeed(opt.Seeds, func(seed int) settings.Settings { return Settings(opt.Scale, seed) }, opt.Adjust,
+		func(seed int, s settings.Settings) (*seal.Experiment, error) {
+			in := Inputs(opt.Split, s, seed)
+			in.Model, in.Tokenizer = model, tok
+			in.Fingerprints = map[string]string{"model": fingerprint, "world": fmt.Sprintf("%v %d", opt.Split, world.Recipe.WorldSeed)}
+			return seal.Execute(ctx, seedFolder(dir, seed), s, in, seedOptions(seed, opt.Say, opt.Progress))
+		})
+	if err != nil {
+		return nil, err
 	}
 	result.Styles = styleShares(result.Experiments, opt.Split)
 	return result, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"path/filepath"
 
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/tokenizer"
@@ -15,15 +14,8 @@ import (
 	"github.com/selkie-ml/selkie/tensor"
 )
 
-// FewshotScale is how much of the few-shot experiment a demo runs.
-type FewshotScale struct {
-	Seeds        int // whole reinforcement runs
-	Evaluation   int // tasks each
-	Permutations int // of the control
-}
-
 // Fewshot is the scale behind the README's table.
-var Fewshot = FewshotScale{Seeds: 3, Evaluation: 24, Permutations: 1}
+var Fewshot = Scale{Seeds: 3, Evaluation: 24, Permutations: 1}
 
 // FewshotOracle is the self-edit of the oracle row, chosen by hand on reinforcement
 // and tuning tasks.
@@ -31,7 +23,7 @@ var FewshotOracle = arc.Edit{Tools: arc.Tools{Chain: true}, Strategy: arc.Output
 
 // FewshotOptions of a demo that are no settings.
 type FewshotOptions struct {
-	FewshotScale
+	Scale
 	Device   *tensor.Device
 	ModelDir string                        // a model of the grid tasks' pretraining; empty: the embedded one
 	Split    gridworld.Split               // of the evaluation: gridworld.Evaluation, or gridworld.Tuning to choose settings on
@@ -47,7 +39,7 @@ type FewshotResult struct {
 }
 
 // FewshotSettings returns what a few-shot demo of a scale runs with, seed by seed.
-func FewshotSettings(scale FewshotScale, seed int) settings.Fewshot {
+func FewshotSettings(scale Scale, seed int) settings.Fewshot {
 	s := settings.DefaultFewshot()
 	s.Edits.PerTask, s.Edits.EvalPerTask, s.Edits.Temperature, s.Edits.MaxTokens = 5, 2, 1, 80
 	s.Edits.Shown = 3 // as in pretraining
@@ -73,28 +65,15 @@ func RunFewshot(ctx context.Context, dir string, opt FewshotOptions) (*FewshotRe
 	}
 	defer model.Close()
 	result := &FewshotResult{}
-	for seed := range opt.Seeds {
-		s := FewshotSettings(opt.FewshotScale, seed)
-		if opt.Adjust != nil {
-			if err := opt.Adjust(&s); err != nil {
-				return nil, err
-			}
-		}
-		if seed == 0 {
-			result.Settings = s
-		}
-		in := FewshotInputs(opt.Split, s, opt.Evaluation, seed)
-		in.Model, in.Tokenizer = model, tok
-		in.Fingerprints = map[string]string{"model": fingerprint, "world": fmt.Sprintf("%v %d", opt.Split, gridworld.Recipe.WorldSeed)}
-		o := seal.Options{Say: opt.Say}
-		if opt.Progress != nil {
-			o.Progress = func(phase string, done, total int) { opt.Progress(seed, phase, done, total) }
-		}
-		e, err := seal.ExecuteFewshot(ctx, filepath.Join(dir, fmt.Sprintf("seed-%d", seed)), s, in, o)
-		if err != nil {
-			return nil, fmt.Errorf("seed %d: %w", seed, err)
-		}
-		result.Experiments = append(result.Experiments, e)
+	result.Settings, result.Experiments, err = eachSeed(opt.Seeds, func(seed int) settings.Fewshot { return FewshotSettings(opt.Scale, seed) }, opt.Adjust,
+		func(seed int, s settings.Fewshot) (*seal.Experiment, error) {
+			in := FewshotInputs(opt.Split, s, opt.Evaluation, seed)
+			in.Model, in.Tokenizer = model, tok
+			in.Fingerprints = map[string]string{"model": fingerprint, "world": fmt.Sprintf("%v %d", opt.Split, gridworld.Recipe.WorldSeed)}
+			return seal.ExecuteFewshot(ctx, seedFolder(dir, seed), s, in, seedOptions(seed, opt.Say, opt.Progress))
+		})
+	if err != nil {
+		return nil, err
 	}
 	return result, nil
 }

@@ -94,7 +94,7 @@ func TestFewshotInputsAreDisjoint(t *testing.T) {
 // parse, and the oracle's training helps.
 func TestRunFewshot(t *testing.T) {
 	dev := open(t)
-	opt := FewshotOptions{FewshotScale: FewshotScale{Seeds: 1, Evaluation: 4, Permutations: 1}, Device: dev, Split: gridworld.Tuning}
+	opt := FewshotOptions{Scale: Scale{Seeds: 1, Evaluation: 4, Permutations: 1}, Device: dev, Split: gridworld.Tuning}
 	opt.Adjust = func(s *settings.Fewshot) error {
 		s.Outer.Rounds, s.Outer.Tasks, s.Edits.PerTask, s.Edits.EvalPerTask, s.Outer.Epochs = 1, 2, 2, 1, 1
 		return s.Validate()
@@ -138,7 +138,7 @@ func TestRunFewshot(t *testing.T) {
 func TestFewshotBatchInvariance(t *testing.T) {
 	dev := open(t)
 	run := func(adapters, decodes int) *FewshotResult {
-		opt := FewshotOptions{FewshotScale: FewshotScale{Seeds: 1, Evaluation: 2, Permutations: 1}, Device: dev, Split: gridworld.Tuning}
+		opt := FewshotOptions{Scale: Scale{Seeds: 1, Evaluation: 2, Permutations: 1}, Device: dev, Split: gridworld.Tuning}
 		opt.Adjust = func(s *settings.Fewshot) error {
 			s.Outer.Rounds, s.Edits.EvalPerTask = 0, 1
 			s.Run.MaxAdapters, s.Run.MaxDecodes = adapters, decodes
