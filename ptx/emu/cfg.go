@@ -1,5 +1,7 @@
 package emu
 
+import "github.com/selkie-ml/selkie/ptx"
+
 // reconverge finds, for every branch that can diverge, the instruction at which its lanes
 // meet again: the first of the immediate post-dominator of its basic block (as
 // compilers for GPUs place it). Branches whose paths meet nowhere in the function
@@ -33,12 +35,10 @@ func reconverge(f *fn) {
 		blockOf[i] = int32(len(starts) - 1)
 	}
 	nb := len(starts)
-	exit := int32(nb)
-	preds := make([][]int32, nb+1) // in the reversed graph: successors
-	succs := make([][]int32, nb+1)
-	edge := func(a, b int32) {
-		succs[a] = append(succs[a], b)
-		preds[b] = append(preds[b], a)
+	flow := ptx.Flow{Blocks: make([]ptx.BasicBlock, nb)}
+	edge := func(a int, b int32) {
+		flow.Blocks[a].Succ = append(flow.Blocks[a].Succ, int(b))
+		flow.Blocks[b].Pred = append(flow.Blocks[b].Pred, a)
 	}
 	for b := range nb {
 		last := n - 1
@@ -46,92 +46,29 @@ func reconverge(f *fn) {
 			last = int(starts[b+1]) - 1
 		}
 		in := &code[last]
-		next := int32(b + 1)
 		br, isBranch := in.aux.(*branch)
+		falls := true // into the next block
 		switch {
 		case isBranch:
 			if br.table == nil {
-				edge(int32(b), blockOf[br.target])
+				edge(b, blockOf[br.target])
 			}
 			for _, t := range br.table {
-				edge(int32(b), blockOf[t])
+				edge(b, blockOf[t])
 			}
-			if in.guard >= 0 && b+1 < nb {
-				edge(int32(b), next)
-			}
+			falls = in.guard >= 0
 		case isEnd(in):
-			edge(int32(b), exit)
-			if in.guard >= 0 && b+1 < nb {
-				edge(int32(b), next)
-			}
-		default:
-			if b+1 < nb {
-				edge(int32(b), next)
-			} else {
-				edge(int32(b), exit)
-			}
+			flow.Blocks[b].Exits = true
+			falls = in.guard >= 0
+		}
+		switch {
+		case falls && b+1 < nb:
+			edge(b, int32(b+1))
+		case !isBranch:
+			flow.Blocks[b].Exits = true
 		}
 	}
-	// Cooper, Harvey, Kennedy: A Simple, Fast Dominance Algorithm, on the reversed graph.
-	order := make([]int32, 0, nb+1) // postorder of the reversed graph
-	num := make([]int32, nb+1)
-	for i := range num {
-		num[i] = -1
-	}
-	type frame struct{ b, k int32 }
-	seen := make([]bool, nb+1)
-	stack := []frame{{exit, 0}}
-	seen[exit] = true
-	for len(stack) > 0 {
-		t := &stack[len(stack)-1]
-		if int(t.k) < len(preds[t.b]) {
-			p := preds[t.b][t.k]
-			t.k++
-			if !seen[p] {
-				seen[p] = true
-				stack = append(stack, frame{p, 0})
-			}
-			continue
-		}
-		num[t.b] = int32(len(order))
-		order = append(order, t.b)
-		stack = stack[:len(stack)-1]
-	}
-	idom := make([]int32, nb+1)
-	for i := range idom {
-		idom[i] = -1
-	}
-	idom[exit] = exit
-	for changed := true; changed; {
-		changed = false
-		for i := len(order) - 2; i >= 0; i-- {
-			b := order[i]
-			d := int32(-1)
-			for _, s := range succs[b] {
-				if idom[s] < 0 {
-					continue
-				}
-				if d < 0 {
-					d = s
-					continue
-				}
-				a, c := d, s
-				for a != c {
-					for num[a] < num[c] {
-						a = idom[a]
-					}
-					for num[c] < num[a] {
-						c = idom[c]
-					}
-				}
-				d = a
-			}
-			if idom[b] != d {
-				idom[b] = d
-				changed = true
-			}
-		}
-	}
+	joins := flow.PostDominators()
 	for i := range code {
 		if _, ok := code[i].aux.(*callSite); ok {
 			code[i+1].flags |= flagJoin
@@ -140,7 +77,7 @@ func reconverge(f *fn) {
 		if !ok {
 			continue
 		}
-		if d := idom[blockOf[i]]; d >= 0 && d != exit {
+		if d := joins[blockOf[i]]; d >= 0 {
 			br.join = starts[d]
 			code[br.join].flags |= flagJoin
 		}
