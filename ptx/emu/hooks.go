@@ -50,7 +50,7 @@ type sanitizer interface {
 	// together was executed by have; no lane of the rest can come any more.
 	diverged(x *exec, in *inst, have, want uint32)
 
-	// collective is told of a wrong mask of a .sync instruction: lanes execute it
+	// badMask is told of a wrong mask of a .sync instruction: lanes execute it
 	// without being named in their own mask.
 	badMask(x *exec, in *inst, lanes uint32, mask uint32)
 
