@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -34,6 +35,10 @@ type Launch struct {
 
 // Bytes is an argument passed as it is: a struct by value, a tensor map.
 type Bytes []byte
+
+// Packed, as the only argument, is the block of all parameters as the kernel declares them,
+// each at a multiple of its alignment.
+type Packed []byte
 
 // launch is a grid being run.
 type launch struct {
@@ -175,6 +180,14 @@ func (l *launch) check(spec Launch) error {
 
 // packParams lays out the arguments as the kernel declares its parameters.
 func packParams(k *fn, args []any) ([]byte, error) {
+	if len(args) == 1 {
+		if b, ok := args[0].(Packed); ok {
+			if len(b) != k.size {
+				return nil, fmt.Errorf("emu: launch of %s with a block of %d bytes; its parameters take %d", k.name, len(b), k.size)
+			}
+			return slices.Clone(b), nil
+		}
+	}
 	if len(args) != len(k.params) {
 		return nil, fmt.Errorf("emu: launch of %s with %d arguments; it has %d parameters", k.name, len(args), len(k.params))
 	}
