@@ -1,0 +1,198 @@
+// Package cuda is the backend for NVIDIA GPUs: memory, streams and launches by the
+// driver API, and for every op a kernel of package kernel, chosen by storage types,
+// shapes and GPU generation. It needs nothing but the driver; without a GPU the same
+// launches run on the emulator.
+//
+// It must not import tensor or another backend.
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/selkie-ml/selkie/kernels/cuda/driver"
+	"github.com/selkie-ml/selkie/kernels/cuda/kernel"
+)
+
+// Options of New.
+type Options struct {
+	Device int   // ordinal of the GPU
+	Limit  int64 // most bytes of device memory in use; 0: what the GPU has
+	Poison bool  // fills memory with NaN when it is handed out and when it is freed
+	Direct bool  // an allocation of the driver for each of ours, so that an emulator can tell them apart
+}
+
+// Backend computes on one GPU. One goroutine at a time may use it; the OS thread
+// does not matter.
+type Backend struct {
+	api    driver.API
+	info   Info
+	ctx    driver.Context
+	stream driver.Stream
+	arena  arena
+	stage  staging
+
+	functions map[kernel.Any]*function
+	args      argBlock
+	poison    bool
+
+	faults faultRecord
+	err    error // first failure since the last Sync
+	lost   error // the context is unusable from here on
+	closed bool
+}
+
+// Info describes a GPU.
+type Info struct {
+	Name           string
+	Driver         string // whose API it is: a library, or the emulator
+	DriverVersion  int    // 12040 for CUDA 12.4
+	SM             int    // compute capability: 90
+	SMs            int    // multiprocessors
+	Memory         int64
+	SharedPerBlock int // most shared memory that a block can have
+	SharedPerSM    int
+	L2             int
+	BandwidthGBs   float64 // of memory, by its clock and width
+	ClockGHz       float64
+}
+
+// Query describes GPU ordinal of a driver.
+func Query(api driver.API, ordinal int) (Info, driver.Device, error) {
+	info := Info{Driver: api.Name()}
+	if err := api.Init(); err != nil {
+		return info, 0, err
+	}
+	var err error
+	if info.DriverVersion, err = api.DriverVersion(); err != nil {
+		return info, 0, err
+	}
+	n, err := api.DeviceCount()
+	if err != nil {
+		return info, 0, err
+	}
+	if ordinal < 0 || ordinal >= n {
+		return info, 0, fmt.Errorf("GPU %d: the driver knows %d, from 0; name one of them", ordinal, n)
+	}
+	dev, err := api.DeviceGet(ordinal)
+	if err != nil {
+		return info, 0, err
+	}
+	if info.Name, err = api.DeviceName(dev); err != nil {
+		return info, 0, err
+	}
+	if info.Memory, err = api.DeviceTotalMem(dev); err != nil {
+		return info, 0, err
+	}
+	attr := func(a driver.Attribute) int {
+		v, e := api.DeviceAttribute(a, dev)
+		err = errors.Join(err, e)
+		return v
+	}
+	info.SM = 10*attr(driver.AttrCapabilityMajor) + attr(driver.AttrCapabilityMinor)
+	info.SMs = attr(driver.AttrMultiprocessors)
+	info.SharedPerBlock = attr(driver.AttrSharedPerBlock)
+	info.SharedPerSM = attr(driver.AttrSharedPerSM)
+	info.L2 = attr(driver.AttrL2Bytes)
+	info.BandwidthGBs = 2 * float64(attr(driver.AttrMemoryClockRate)) * 1e3 * float64(attr(driver.AttrMemoryBusWidth)) / 8 / 1e9
+	info.ClockGHz = float64(attr(driver.AttrClockRate)) / 1e6
+	return info, dev, err
+}
+
+// leastSM is the oldest compute capability that the kernels run on.
+const leastSM = 80
+
+// New returns a backend on a GPU of a driver.
+func New(api driver.API, opt Options) (*Backend, error) {
+	info, dev, err := Query(api, opt.Device)
+	if err != nil {
+		return nil, err
+	}
+	if info.SM < leastSM {
+		return nil, fmt.Errorf("GPU %d, %s, has compute capability %d.%d; Selkie needs 8.0 or later (A100, RTX 30 and newer): use --device cpu",
+			opt.Device, info.Name, info.SM/10, info.SM%10)
+	}
+	b := &Backend{api: api, info: info, poison: opt.Poison, functions: map[kernel.Any]*function{}}
+	if b.ctx, err = api.PrimaryContextRetain(dev); err != nil {
+		return nil, fmt.Errorf("GPU %d, %s: %w", opt.Device, info.Name, err)
+	}
+	defer b.enter()()
+	b.arena = newArena(api, opt.Limit, opt.Direct)
+	if b.stream, err = api.StreamCreate(); err == nil {
+		if b.stage, err = newStaging(api); err == nil {
+			b.faults, err = newFaultRecord(api, b.stream)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("GPU %d, %s: %w", opt.Device, info.Name, err), api.PrimaryContextRelease(dev))
+	}
+	return b, nil
+}
+
+// enter makes the GPU's context current on this OS thread, and returns what lets the
+// goroutine go where it likes again.
+func (b *Backend) enter() func() {
+	runtime.LockOSThread()
+	if err := b.api.ContextSetCurrent(b.ctx); err != nil {
+		b.fail("", err)
+	}
+	return runtime.UnlockOSThread
+}
+
+// Name implements kernels.Backend.
+func (b *Backend) Name() string { return "cuda" }
+
+// NumericsID implements kernels.Backend.
+func (b *Backend) NumericsID() string { return fmt.Sprintf("cuda-sm_%d-1", b.info.SM) }
+
+// Info describes the GPU.
+func (b *Backend) Info() Info { return b.info }
+
+// Sync implements kernels.Backend.
+func (b *Backend) Sync() error {
+	defer b.enter()()
+	return b.wait()
+}
+
+// wait waits for all work and returns the first failure since the last time.
+func (b *Backend) wait() error {
+	b.faults.fetch(b)
+	err := b.api.StreamSynchronize(b.stream)
+	if err != nil {
+		b.fail("", err)
+	}
+	if refused := b.faults.take(b, err == nil); refused != nil && b.err == nil {
+		b.err = refused
+	}
+	err = b.err
+	b.err = nil
+	return err
+}
+
+// fail keeps the first failure until the next Sync.
+func (b *Backend) fail(op string, err error) {
+	if b.err != nil {
+		return
+	}
+	if op != "" {
+		err = fmt.Errorf("%s: %w", op, err)
+	}
+	b.err = err
+}
+
+// Close implements kernels.Backend.
+func (b *Backend) Close() error {
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	defer b.enter()()
+	err := b.wait()
+	for _, f := range b.functions {
+		err = errors.Join(err, b.api.ModuleUnload(f.module))
+	}
+	err = errors.Join(err, b.stage.close(b.api), b.faults.close(b.api), b.arena.close(), b.api.StreamDestroy(b.stream))
+	dev, e := b.api.DeviceGet(0)
+	return errors.Join(err, e, b.api.PrimaryContextRelease(dev))
+}
