@@ -59,7 +59,7 @@ func newArena(api driver.API, limit int64, direct bool) arena {
 // size returns what an allocation of n bytes takes: at most an eighth more.
 func (a *arena) size(n int64) int64 {
 	if a.direct {
-		return max(n, 1)
+		return max(4, (n+3)&^3)
 	}
 	unit := int64(grain)
 	for unit*16 < n {
