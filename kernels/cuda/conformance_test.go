@@ -31,10 +31,18 @@ func emulated(t *testing.T, gpu *emu.GPU, s emu.Schedule) kernels.Backend {
 }
 
 func TestConformance(t *testing.T) {
-	for _, s := range []emu.Schedule{emu.RoundRobin, emu.Random, emu.Adversarial} {
-		t.Run(fmt.Sprint(s), func(t *testing.T) {
-			kerneltest.Run(t, func(t *testing.T) kernels.Backend { return emulated(t, emu.A100, s) },
-				kerneltest.Options{Seed: uint64(3 + s), SpreadNaN: true, Limit: 1 << 16})
+	for _, c := range []struct {
+		schedule emu.Schedule
+		gpu      *emu.GPU
+		aligned  bool
+	}{{emu.RoundRobin, emu.A100, false}, {emu.Random, emu.H100, true}, {emu.Adversarial, emu.A100, true}, {emu.Adversarial, emu.A100, false}} {
+		name := fmt.Sprint(c.schedule)
+		if c.aligned {
+			name += "-aligned"
+		}
+		t.Run(name, func(t *testing.T) {
+			kerneltest.Run(t, func(t *testing.T) kernels.Backend { return emulated(t, c.gpu, c.schedule) },
+				kerneltest.Options{Seed: uint64(3 + c.schedule), SpreadNaN: true, Aligned: c.aligned, Limit: 1 << 16})
 		})
 	}
 }

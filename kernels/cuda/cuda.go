@@ -13,6 +13,7 @@ import (
 
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
 	"github.com/selkie-ml/selkie/kernels/cuda/kernel"
+	"github.com/selkie-ml/selkie/ptx"
 )
 
 // Options of New.
@@ -34,6 +35,7 @@ type Backend struct {
 	stage  staging
 
 	functions map[kernel.Any]*function
+	emit      func(kernel.Any) *ptx.Module // kernel.Module, or what a test puts in its place
 	args      argBlock
 	poison    bool
 
@@ -113,7 +115,7 @@ func New(api driver.API, opt Options) (*Backend, error) {
 		return nil, fmt.Errorf("GPU %d, %s, has compute capability %d.%d; Selkie needs 8.0 or later (A100, RTX 30 and newer): use --device cpu",
 			opt.Device, info.Name, info.SM/10, info.SM%10)
 	}
-	b := &Backend{api: api, info: info, poison: opt.Poison, functions: map[kernel.Any]*function{}}
+	b := &Backend{api: api, info: info, poison: opt.Poison, functions: map[kernel.Any]*function{}, emit: kernel.Module}
 	if b.ctx, err = api.PrimaryContextRetain(dev); err != nil {
 		return nil, fmt.Errorf("GPU %d, %s: %w", opt.Device, info.Name, err)
 	}

@@ -25,7 +25,7 @@ func (b *Backend) function(k kernel.Any) (*function, error) {
 		return f, nil
 	}
 	var text bytes.Buffer
-	if err := ptx.Print(&text, kernel.Module(k)); err != nil {
+	if err := ptx.Print(&text, b.emit(k)); err != nil {
 		return nil, err
 	}
 	text.WriteByte(0) // the driver wants a C string

@@ -30,6 +30,9 @@ type Options struct {
 	// SpreadNaN excuses a backend that multiplies masked zeros, as tensor cores
 	// do: a NaN may then reach other outputs of its own sequence.
 	SpreadNaN bool
+	// Aligned puts arrays at multiples of 256 bytes, as real ones lie, instead of odd
+	// elements: backends may have other kernels for these.
+	Aligned bool
 	// Heavy adds problems of realistic size.
 	Heavy bool
 	// Limit leaves out problems with more elements than this, for backends that

@@ -15,11 +15,15 @@ type region struct {
 	at, n int    // bytes of the contents within image
 }
 
-// region uploads contents at an odd element offset of an allocation of its
-// own, whose rest is filled with what an op must neither read nor write.
+// region uploads contents at an odd element offset (or an aligned one) of an
+// allocation of its own, whose rest is filled with what an op must neither read
+// nor write.
 func (t *trial) region(k kernels.Backend, name string, dt kernels.DType, contents []byte) *region {
 	size := dt.Size()
 	before, after := 1+t.rng.IntN(40), 1+t.rng.IntN(80)
+	if t.opt.Aligned {
+		before = 256 / size
+	}
 	r := &region{name: name, at: before * size, n: len(contents), image: make([]byte, (before+after)*size+len(contents))}
 	for i := range len(r.image) / size {
 		putBits(dt, r.image, i, untouched(dt))
