@@ -62,6 +62,7 @@ var rooms = []room{
 	{path: "kernels"},
 
 	{path: "ptx/examples", uses: []string{"ptx"}},
+	{path: "ptx/mutate/mutatetest", testOf: true, uses: []string{"ptx"}},
 	{path: "ptx/emu", under: true, uses: []string{"ptx"}},
 	{path: "ptx", under: true},
 
