@@ -126,6 +126,9 @@ type API interface {
 	GraphExecDestroy(GraphExec) error
 }
 
+// VersionString writes a version of CUDA as people do: 12040 is 12.4.
+func VersionString(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
+
 // Code is a CUresult.
 type Code int32
 

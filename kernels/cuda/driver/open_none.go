@@ -1,0 +1,14 @@
+//go:build nocuda || !((linux && !android) || windows) || !(amd64 || arm64)
+
+package driver
+
+import (
+	"fmt"
+	"runtime"
+)
+
+// Open says why there is no driver to open.
+func Open() (API, error) {
+	return nil, fmt.Errorf("this program was built without NVIDIA GPUs, for %s/%s or with the build tag nocuda; "+
+		"a build for 64-bit Linux or Windows without the tag has them: compute on the CPU (--device cpu)", runtime.GOOS, runtime.GOARCH)
+}
