@@ -70,6 +70,12 @@ func CeilDiv(n, d int) int { return (n + d - 1) / d }
 func name(stem string, params ...any) string {
 	for _, p := range params {
 		switch p := p.(type) {
+		case kernels.DType:
+			if p == kernels.Invalid { // an array that there is not
+				stem += "_none"
+			} else {
+				stem += "_" + p.String()
+			}
 		case bool:
 			if p {
 				stem += "_1"

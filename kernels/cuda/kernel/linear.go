@@ -1,5 +1,10 @@
 package kernel
 
+import (
+	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/ptx"
+)
+
 // The order of the sum over k in every product: chunks of k from zero in ascending
 // order, each a chain of its own, and their sums added to a running total in
 // ascending order.
@@ -7,3 +12,77 @@ const (
 	ChunkF32 = 64  // fma by fma, where an operand is f32 or the storages differ
 	ChunkMMA = 512 // by mma of 16 k, where both operands are bf16, or both f16
 )
+
+// Linear is y[i, o] (+)= Σ_k a[i, k]·b[k, o] (+ bias[o]), b stored [o][k] or, across,
+// [k][o]: the product of a linear layer, and that of its input's gradient.
+type Linear struct {
+	Tile
+	Y, Bias    kernels.DType // Bias Invalid: there is none
+	VecY       bool          // rows of y are aligned to 16 bytes
+	Accumulate bool          // y f32 is added to
+}
+
+// Name implements Any.
+func (p Linear) Name() string { return name("linear", p.Tile, p.Y, p.Bias, p.VecY, p.Accumulate) }
+
+// Launch is the launch for y of so many rows and columns.
+func (p Linear) Launch(rows, cols int) Launch {
+	l := lines(CeilDiv(rows, p.BM)*CeilDiv(cols, p.BN), p.Threads())
+	l.Shared = p.Shared()
+	return l
+}
+
+// Emit implements Any: linear(y, a, b, bias, rows, cols, depth); bias is there only if it has a storage.
+func (p Linear) Emit(k *ptx.Builder) {
+	k.RequireThreads(p.Threads())
+	y, a, b, bias := k.ParamGlobal("y"), k.ParamGlobal("a"), k.ParamGlobal("b"), k.ParamGlobal("bias")
+	biased := p.Bias != kernels.Invalid
+	rows, cols, depth := k.ParamU32("rows"), k.ParamU32("cols"), k.ParamU32("depth")
+	shared := k.DynamicShared(tileAlign).Alloc(p.Shared(), tileAlign)
+
+	bm, bn := raster(k, k.CtaidX(), rows.CeilDivBy(p.BM), cols.CeilDivBy(p.BN))
+	row0, col0 := bm.Times(p.BM), bn.Times(p.BN)
+	rowsLeft, colsLeft := rows.Sub(row0), cols.Sub(col0)
+	srcA := source{row(k, a, row0, depth, p.A), depth, rowsLeft}
+	srcB := source{row(k, b, col0, depth, p.B), depth, colsLeft}
+	if p.AcrossB {
+		srcB = source{at(b, col0, p.B), cols, colsLeft}
+	}
+	product := p.begin(k, shared)
+	product.add(srcA, srcB, depth)
+
+	product.sums().each(k, rowsLeft, colsLeft, p.VecY, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+		line := row(k, y, row0.Add(r), cols, p.Y)
+		return func(c ptx.RegU32, v []ptx.RegF32) {
+			c = col0.Add(c)
+			to := at(line, c, p.Y)
+			sum := append([]ptx.RegF32{}, v...)
+			for i := range sum {
+				if biased {
+					sum[i] = k.AddF32(v[i], load(k, at(bias, c, p.Bias).Plus(i*p.Bias.Size()), p.Bias))
+				}
+			}
+			if p.Accumulate {
+				for i, old := range loads(k, to, p.Y, len(v)) {
+					sum[i] = k.AddF32(old, sum[i])
+				}
+			}
+			stores(k, to, p.Y, sum)
+		}
+	})
+}
+
+// rasterRows is how many rows of tiles neighbouring blocks go through together.
+const rasterRows = 8
+
+// raster gives block id its tile of c: groups of a few rows of tiles, down before
+// across, so that blocks that run at once share operands in L2.
+func raster(k *ptx.Builder, id, tilesM, tilesN ptx.RegU32) (m, n ptx.RegU32) {
+	perGroup := tilesN.Times(rasterRows)
+	group := k.DivU32(id, perGroup)
+	first := group.Times(rasterRows)
+	in := id.Sub(group.Mul(perGroup))
+	height := k.MinU32(tilesM.Sub(first), ptx.I(rasterRows))
+	n = k.DivU32(in, height)
+	return first.Add(in.Sub(n.Mul(height))), n
+}

@@ -1,0 +1,274 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/ptx"
+)
+
+// Tile is how a block multiplies: its sums c[BM][BN] += Σ_k a[m][k]·b[n][k], in the
+// order that ChunkF32 and ChunkMMA state. A line of an operand is a row of a, or a
+// column of c for b. Kernels place the operands (see source) and use the sums.
+//
+// With one 16-bit storage for both, warps multiply by mma; otherwise operands are
+// widened to f32 on their way to shared memory, and lanes multiply by fma.
+type Tile struct {
+	A, B             kernels.DType
+	AcrossA, AcrossB bool // the operand is stored [k][line], not [line][k]
+	VecA, VecB       bool // its rows are aligned and a multiple of VecElements long
+
+	BM, BN, BK     int // a block's lines of a and of b, and the k of a stage
+	WarpsM, WarpsN int // how the block's warps share its sums
+	Stages         int // of shared memory, Stages-1 of which are being filled
+}
+
+// MMA reports whether a product of these storages is one of tensor cores.
+func MMA(a, b kernels.DType) bool { return a == b && a != kernels.F32 }
+
+// Mma reports whether warps multiply by mma.
+func (t Tile) Mma() bool { return MMA(t.A, t.B) }
+
+// VecElements is how many neighbours of an operand are copied at once, if they may.
+func (t Tile) VecElements() int {
+	if t.Mma() {
+		return 8
+	}
+	return 4
+}
+
+// Threads of a block.
+func (t Tile) Threads() int { return 32 * t.WarpsM * t.WarpsN }
+
+// Shared is the bytes of shared memory that a block needs for its stages.
+func (t Tile) Shared() int {
+	a, b := t.layouts()
+	return t.Stages * (a.Bytes() + b.Bytes())
+}
+
+// String is the tile as part of a kernel's name.
+func (t Tile) String() string {
+	stem := "fma"
+	if t.Mma() {
+		stem = "mma"
+	}
+	form := func(across, vec bool) string {
+		s := "k"
+		if across {
+			s = "x"
+		}
+		if vec {
+			s += "v"
+		}
+		return s
+	}
+	return name(stem, t.A, t.B, form(t.AcrossA, t.VecA), form(t.AcrossB, t.VecB), fmt.Sprintf("%dx%dx%d", t.BM, t.BN, t.BK),
+		fmt.Sprintf("%dx%d", t.WarpsM, t.WarpsN), t.Stages)
+}
+
+// tileAlign is what the stages in shared memory must be aligned to.
+const tileAlign = 1024
+
+// layouts are the tiles of a and of b in a stage.
+func (t Tile) layouts() (a, b ptx.SharedTile) {
+	return t.layout(t.BM, t.AcrossA), t.layout(t.BN, t.AcrossB)
+}
+
+func (t Tile) layout(lines int, across bool) ptx.SharedTile {
+	size := 16 / t.VecElements()
+	switch {
+	case !across:
+		return ptx.SharedTile{Rows: lines, RowBytes: size * t.BK, Swizzle: ptx.Swizzle(min(size*t.BK, 128))}
+	case t.Mma():
+		return ptx.SharedTile{Rows: t.BK, RowBytes: size * lines, Swizzle: ptx.Swizzle(min(size*lines, 128))}
+	}
+	return ptx.SharedTile{Rows: t.BK, RowBytes: size * lines}
+}
+
+// source places an operand for a block.
+type source struct {
+	at     ptx.GlobalPtr // of the block's first line, k = 0
+	stride ptx.RegU32    // elements from a line to the next, or from a k to the next (Across)
+	lines  ptx.RegU32    // that there are from the first on; beyond, zeros
+}
+
+// product is a block's product under way.
+type product struct {
+	Tile
+	k          *ptx.Builder
+	stages     ptx.SharedPtr
+	a, b       *copier
+	acc, total []ptx.RegF32 // of the chunk, of all before; in the order of the engine
+	engine     engine
+	used       bool // shared memory may still be read
+}
+
+// engine multiplies what a stage holds, and knows which sums a thread has.
+type engine interface {
+	count() int // sums of a thread
+	multiply(a, b ptx.SharedPtr, acc []ptx.RegF32)
+	sums(v []ptx.RegF32) sums
+}
+
+// begin prepares the product in a block whose stages lie at shared, Shared() bytes
+// aligned to tileAlign. Totals start from zero; see totals to change that.
+func (t Tile) begin(k *ptx.Builder, shared ptx.SharedPtr) *product {
+	p := &product{Tile: t, k: k, stages: shared}
+	tid := k.TidX()
+	if t.Mma() {
+		p.engine = newMMA(k, t, tid)
+	} else {
+		p.engine = newFMA(k, t, tid)
+	}
+	la, lb := t.layouts()
+	p.a = newCopier(k, t, t.A, t.AcrossA, t.VecA, la, tid, nil)
+	p.b = newCopier(k, t, t.B, t.AcrossB, t.VecB, lb, tid, t.columnOrder())
+	p.acc, p.total = k.VarsF32(p.engine.count(), ptx.F(0)), k.VarsF32(p.engine.count(), ptx.F(0))
+	return p
+}
+
+// sums are the thread's totals. Their registers are those of the product: a kernel may
+// set them before it adds.
+func (p *product) sums() sums { return p.engine.sums(p.total) }
+
+// clear sets the totals to zero.
+func (p *product) clear() {
+	for _, r := range p.total {
+		p.k.MovF32To(r, ptx.F(0))
+	}
+}
+
+// add adds Σ_k a·b over k < depth to the totals. All threads of the block take part;
+// at least one line of each operand exists, unless depth is 0.
+func (p *product) add(a, b source, depth ptx.RegU32) {
+	k := p.k
+	if p.used {
+		k.BarSync(0) // the stages of the product before
+	}
+	p.used = true
+	p.a.aim(a)
+	p.b.aim(b)
+	la, lb := p.layouts()
+	bytes := la.Bytes() + lb.Bytes()
+	chunk := ChunkF32
+	if p.Mma() {
+		chunk = ChunkMMA
+	}
+	if chunk%p.BK != 0 || p.Stages < 2 {
+		panic(fmt.Sprintf("kernels/cuda/kernel: tile %v: chunks of %d k need a BK that divides them, and 2 stages or more", p.Tile, chunk))
+	}
+	ahead := p.Stages - 1
+	tiles := depth.CeilDivBy(p.BK)
+	fetch := func(tile ptx.RegU32, stage ptx.SharedPtr) {
+		k0 := tile.Times(p.BK)
+		left := depth.Sub(k0)
+		p.a.fetch(k0, left, stage)
+		p.b.fetch(k0, left, stage.Plus(la.Bytes()))
+	}
+	put := func(stage ptx.SharedPtr) {
+		p.a.put(stage)
+		p.b.put(stage.Plus(la.Bytes()))
+	}
+	for s := range ahead {
+		tile := k.VarU32(ptx.I(s))
+		k.If(k.SetpLtU32(tile, tiles), func() {
+			fetch(tile, p.stages.Plus(s*bytes))
+			put(p.stages.Plus(s * bytes))
+		})
+		p.commit()
+	}
+	use, fill := k.VarU32(ptx.I(0)), k.VarU32(ptx.I(ahead*bytes))
+	k.For(ptx.I(0), tiles, ptx.I(1), func(tile ptx.RegU32) {
+		if p.async() {
+			k.CpAsyncWaitGroup(ahead - 1)
+		}
+		k.BarSync(0)
+		next := tile.Plus(ahead)
+		more := k.SetpLtU32(next, tiles)
+		k.If(more, func() { fetch(next, p.stages.At(fill)) })
+		p.commit()
+		stage := p.stages.At(use)
+		p.engine.multiply(stage, stage.Plus(la.Bytes()), p.acc)
+		if !p.a.async || !p.b.async {
+			k.If(more, func() { put(p.stages.At(fill)) })
+		}
+		done := tile.Plus(1)
+		end := k.SetpEqU32(done.And(ptx.I(chunk/p.BK-1)), ptx.I(0))
+		k.If(end.Or(k.SetpEqU32(done, tiles)), func() {
+			for i := range p.acc {
+				k.AddF32To(p.total[i], p.total[i], p.acc[i])
+				k.MovF32To(p.acc[i], ptx.F(0))
+			}
+		})
+		for _, off := range []ptx.RegU32{use, fill} {
+			k.AddU32To(off, off, ptx.I(bytes))
+			k.Guard(k.SetpEqU32(off, ptx.I(p.Stages*bytes)), func() { k.MovU32To(off, ptx.I(0)) })
+		}
+	})
+}
+
+// async reports whether any operand is copied in the background.
+func (p *product) async() bool { return p.a.async || p.b.async }
+
+func (p *product) commit() {
+	if p.async() {
+		p.k.CpAsyncCommitGroup() // empty ones too: groups are counted from the newest
+	}
+}
+
+// columnOrder is where line i of b's tile in shared memory comes from. A lane's sums
+// are those of lines that lie apart; in this order they are neighbours in a row of c,
+// and are stored together. Nil for operands stored across, whose lines stay as they are.
+func (t Tile) columnOrder() func(i ptx.RegU32) ptx.RegU32 {
+	if t.AcrossB {
+		return nil
+	}
+	if t.Mma() {
+		return mmaOrder(t)
+	}
+	return fmaOrder(t)
+}
+
+// run is neighbours in a row of a thread's sums: row and col count from sums' own.
+type run struct {
+	row, col int
+	v        []ptx.RegF32
+}
+
+// sums are what a thread has of a block's sums.
+type sums struct {
+	row, col ptx.RegU32 // in the block's tile
+	runs     []run      // row by row
+}
+
+// each calls atRow for every row of the thread that is one of the first rows of the
+// tile, and what that gives for its runs: a whole one where it lies within cols and
+// vec says that whole ones may be accessed at once, or else element by element.
+func (s sums) each(k *ptx.Builder, rows, cols ptx.RegU32, vec bool, atRow func(row ptx.RegU32) func(col ptx.RegU32, v []ptx.RegF32)) {
+	for i := 0; i < len(s.runs); {
+		r := s.row.Plus(s.runs[i].row)
+		j := i
+		for j < len(s.runs) && s.runs[j].row == s.runs[i].row {
+			j++
+		}
+		of := s.runs[i:j]
+		i = j
+		k.If(k.SetpLtU32(r, rows), func() {
+			f := atRow(r)
+			for _, run := range of {
+				c := s.col.Plus(run.col)
+				single := func() {
+					for e := range run.v {
+						at := c.Plus(e)
+						k.If(k.SetpLtU32(at, cols), func() { f(at, run.v[e:e+1]) })
+					}
+				}
+				if vec {
+					k.IfElse(k.SetpLeU32(c.Plus(len(run.v)), cols), func() { f(c, run.v) }, single)
+				} else {
+					single()
+				}
+			}
+		})
+	}
+}
