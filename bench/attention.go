@@ -8,7 +8,7 @@ import (
 )
 
 // attention is causal self-attention of one sequence: as many heads of keys as
-// of queries, and the grouped heads of the large shape.
+// of queries, and the grouped heads of the large shape; and long sequences.
 func attention(s Sizes) ([]Case, error) {
 	c, err := Shape(s.Large)
 	if err != nil {
@@ -20,6 +20,11 @@ func attention(s Sizes) ([]Case, error) {
 			for _, backward := range []bool{false, true} {
 				out = append(out, attentionCase(kind, c.Heads, kv, s.Rows, c.HeadDim, backward))
 			}
+		}
+	}
+	for _, rows := range s.Long {
+		for _, backward := range []bool{false, true} {
+			out = append(out, attentionCase(BF16, 16, 16, rows, 128, backward))
 		}
 	}
 	return out, nil

@@ -10,9 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
+	deviceFlag  = flag.String("device", "cpu", "`device` to measure, as tensor.Open knows them")
 	threadsFlag = flag.String("threads", fmt.Sprintf("1,%d", runtime.NumCPU()), "numbers of `threads` to measure with")
 	curvesFlag  = flag.String("curves", "", "`folder` to write the cost curves to that -bench Curve measures")
 )
@@ -45,22 +47,25 @@ func environments(tb testing.TB) []*Env {
 			tb.Fatalf("-threads %s: want numbers, as in 1,2", *threadsFlag)
 		}
 		if state.envs[n] == nil {
-			if state.envs[n], err = NewEnv(n, state.weights); err != nil {
+			if state.envs[n], err = NewEnv(*deviceFlag, n, state.weights); err != nil {
 				tb.Fatal(err)
 			}
 		}
 		if len(out) == 0 || out[len(out)-1].Threads != n {
 			out = append(out, state.envs[n])
 		}
+		if out[0].GPU() {
+			break // threads do not matter
+		}
 	}
 	return out
 }
 
-func peakOf(threads int) Peak {
-	p, ok := state.peaks[threads]
+func peakOf(e *Env) Peak {
+	p, ok := state.peaks[e.Threads]
 	if !ok {
-		p = MeasurePeak(threads)
-		state.peaks[threads] = p
+		p = MeasurePeak(e)
+		state.peaks[e.Threads] = p
 	}
 	return p
 }
@@ -70,7 +75,11 @@ func suite(b *testing.B, name string) {
 	for _, unit := range []string{"GFLOP/s", "GB/s", "tokens/s", "%peak"} {
 		fmt.Println("Unit", unit, "better=higher") // for benchstat
 	}
-	cases, err := Cases(Full())
+	sizes := Full()
+	if environments(b)[0].GPU() {
+		sizes = FullGPU()
+	}
+	cases, err := Cases(sizes)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -101,12 +110,22 @@ func benchmark(b *testing.B, c Case, e *Env) {
 	}
 	b.ReportAllocs()
 	seconds := 0.0
-	for b.Loop() {
-		d, err := run.Once()
-		if err != nil {
+	if began := time.Now(); run.Enqueue != nil && e.GPU() {
+		for b.Loop() {
+			run.Enqueue()
+		}
+		if err := run.Sync(); err != nil {
 			b.Fatal(err)
 		}
-		seconds += d.Seconds()
+		seconds = time.Since(began).Seconds()
+	} else {
+		for b.Loop() {
+			d, err := run.Once()
+			if err != nil {
+				b.Fatal(err)
+			}
+			seconds += d.Seconds()
+		}
 	}
 	seconds /= float64(b.N)
 	b.ReportMetric(seconds*1e9, "ns/op")
@@ -118,7 +137,7 @@ func benchmark(b *testing.B, c Case, e *Env) {
 	report(c.Work.FLOPs, "GFLOP/s", 1e9)
 	report(c.Work.Bytes, "GB/s", 1e9)
 	report(c.Work.Tokens, "tokens/s", 1)
-	b.ReportMetric(100*peakOf(e.Threads).Seconds(c.Work)/seconds, "%peak")
+	b.ReportMetric(100*peakOf(e).Seconds(c.Work)/seconds, "%peak")
 }
 
 func BenchmarkProducts(b *testing.B)    { suite(b, "products") }
@@ -135,7 +154,7 @@ func BenchmarkPrompt(b *testing.B)      { suite(b, "prompt") }
 func BenchmarkPeak(b *testing.B) {
 	for _, e := range environments(b) {
 		b.Run(fmt.Sprintf("threads=%d", e.Threads), func(b *testing.B) {
-			p := peakOf(e.Threads)
+			p := peakOf(e)
 			for b.Loop() {
 			}
 			b.ReportMetric(0, "ns/op")
@@ -155,7 +174,7 @@ func TestCases(t *testing.T) {
 	weights := NewWeights()
 	suites := map[string]int{}
 	for threads := 1; threads <= 2; threads++ {
-		e, err := NewEnv(threads, weights)
+		e, err := NewEnv("cpu", threads, weights)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +221,26 @@ func checkCase(t *testing.T, c Case) {
 
 // The published cases have names of their own, which scripts and documents use.
 func TestFullSizes(t *testing.T) {
-	cases, err := Cases(Full())
+	for _, want := range []string{"attention/bf16/heads16-16/16384x128/forward+backward", "step/qwen2.5-7b/bf16/qv/rank32/1x4096", "seal/qwen2.5-7b/bf16/qv/rank32/adapters16/together/epochs1", "decode/qwen2.5-7b/bf16/batch1/prompt64"} {
+		if !caseNames(t, FullGPU())[want] {
+			t.Errorf("no case %s on a GPU", want)
+		}
+	}
+	names := caseNames(t, Full())
+	for _, want := range []string{
+		"products/f32/train/qwen2.5-0.5b/896to4864/NT", "products/bf16/cold/rows8/896to151936", "lora/rank32/16x64/forward", "lora/rank32/1x1024/backward",
+		"attention/f32/heads14-14/512x64/forward+backward", "step/qwen2.5-0.5b/f32/qv/rank32/1x512", "step/llama3.2-1b/bf16/all7/rank32/1x128",
+		"seal/mini/f32/qv/rank32/adapters16/together/epochs10", "full/mini/f32/16x128", "decode/qwen2.5-0.5b/bf16/batch32/prompt64", "prompt/qwen2.5-0.5b/f32/512",
+	} {
+		if !names[want] {
+			t.Errorf("no case %s", want)
+		}
+	}
+	t.Logf("%d cases", len(names))
+}
+
+func caseNames(t *testing.T, s Sizes) map[string]bool {
+	cases, err := Cases(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,14 +251,5 @@ func TestFullSizes(t *testing.T) {
 		}
 		names[c.Name] = true
 	}
-	for _, want := range []string{
-		"products/f32/train/qwen2.5-0.5b/896to4864/NT", "products/bf16/cold/rows8/896to151936", "lora/rank32/16x64/forward", "lora/rank32/1x1024/backward",
-		"attention/f32/heads14-14/512x64/forward+backward", "step/qwen2.5-0.5b/f32/qv/rank32/1x512", "step/llama3.2-1b/bf16/all7/rank32/1x128",
-		"seal/mini/f32/qv/rank32/adapters16/together/epochs10", "full/mini/f32/16x128", "decode/qwen2.5-0.5b/bf16/batch32/prompt64", "prompt/qwen2.5-0.5b/f32/512",
-	} {
-		if !names[want] {
-			t.Errorf("no case %s", want)
-		}
-	}
-	t.Logf("%d cases", len(cases))
+	return names
 }

@@ -22,10 +22,13 @@ type Case struct {
 func (c Case) Suite() string { suite, _, _ := strings.Cut(c.Name, "/"); return suite }
 
 // Run is a case that is ready: Once does the work one time and returns how
-// long it took.
+// long it took. Where Enqueue is not nil the work can be asked for many times
+// before Sync waits for all of it, so that a GPU is not timed waiting for us.
 type Run struct {
-	Once  func() (time.Duration, error)
-	Close func()
+	Once    func() (time.Duration, error)
+	Enqueue func()
+	Sync    func() error
+	Close   func()
 }
 
 // Spec tells another library what a case is: the operation and its sizes. The
@@ -105,6 +108,18 @@ func (c Case) Start(e *Env) (*Run, error) {
 // the mean over the repetitions.
 func (r *Run) Sample(d time.Duration) (float64, error) {
 	var total time.Duration
+	if r.Enqueue != nil {
+		for n := 1; ; n *= 2 {
+			began := time.Now()
+			for range n {
+				r.Enqueue()
+			}
+			err := r.Sync()
+			if total = time.Since(began); err != nil || total >= d {
+				return total.Seconds() / float64(n), err
+			}
+		}
+	}
 	n := 0
 	for n == 0 || total < d {
 		t, err := r.Once()
@@ -123,6 +138,7 @@ type Sizes struct {
 	Shapes      []string // models
 	Large       string   // the shape whose products, decoding and long steps count
 	Small       string   // the shape of many small steps
+	SEAL        string   // the shape of SEAL's workload
 	Rows        int      // tokens of a training batch
 	Squares     []int
 	Ranks       []int
@@ -136,25 +152,36 @@ type Sizes struct {
 	Epochs      int // of SEAL's workload
 	Adapters    int
 	Lengths     []int
-	BatchSeq    int // tokens of a sequence of the small shape's batches
+	Long        []int // rows of attention beyond a training batch, 16 heads of 128
+	BatchSeq    int   // tokens of a sequence of the small shape's batches
 	FullBatch   int
 }
 
 // Full are the sizes whose results are published.
 func Full() Sizes {
 	return Sizes{
-		Large: "qwen2.5-0.5b", Small: "mini", Shapes: []string{"qwen2.5-0.5b", "llama3.2-1b", "mini"}, Rows: 512, Squares: []int{1024, 2048}, Ranks: []int{16, 32, 64},
+		Large: "qwen2.5-0.5b", Small: "mini", SEAL: "mini", Shapes: []string{"qwen2.5-0.5b", "llama3.2-1b", "mini"}, Rows: 512, Squares: []int{1024, 2048}, Ranks: []int{16, 32, 64},
 		Cold: 512 << 20, Elements: 1 << 24, Segments: 16, SegmentRows: 64, Prompt: 64, New: 32, LongPrompt: 512,
 		Epochs: SEALEpochs, Adapters: SEALAdapters, Lengths: SEALLengths, BatchSeq: 128, FullBatch: 16,
 	}
 }
 
+// FullGPU are the sizes whose results on GPUs are published.
+func FullGPU() Sizes {
+	s := Full()
+	s.Large, s.Shapes, s.Rows = "qwen2.5-7b", []string{"qwen2.5-0.5b", "llama3.2-1b", "qwen2.5-7b"}, 4096
+	s.Squares, s.Ranks, s.Long = []int{4096, 8192}, []int{16, 32, 64, 128}, []int{4096, 8192, 16384}
+	s.Cold, s.Elements = 2<<30, 1<<28
+	s.SEAL, s.Epochs = s.Large, 1
+	return s
+}
+
 // Tiny are sizes for trying every case.
 func Tiny() Sizes {
 	return Sizes{
-		Large: "tiny", Small: "tiny", Shapes: []string{"tiny"}, Rows: 24, Squares: []int{17}, Ranks: []int{4},
+		Large: "tiny", Small: "tiny", SEAL: "tiny", Shapes: []string{"tiny"}, Rows: 24, Squares: []int{17}, Ranks: []int{4},
 		Cold: 1 << 14, Elements: 1 << 12, Segments: 3, SegmentRows: 5, Prompt: 6, New: 4, LongPrompt: 9,
-		Epochs: 2, Adapters: 3, Lengths: []int{3, 7, 5}, BatchSeq: 8, FullBatch: 2,
+		Epochs: 2, Adapters: 3, Lengths: []int{3, 7, 5}, Long: []int{9}, BatchSeq: 8, FullBatch: 2,
 	}
 }
 

@@ -99,7 +99,7 @@ func measureCost(b *testing.B, e *Env, c *cost) {
 		seconds += d.Seconds()
 	}
 	c.seconds = seconds / float64(b.N)
-	c.ofPeak = peakOf(e.Threads).Seconds(c.work) / c.seconds
+	c.ofPeak = peakOf(e).Seconds(c.work) / c.seconds
 	c.arena, c.resident = e.Stats().Peak, resident()
 	b.ReportMetric(100*c.ofPeak, "%peak")
 	b.ReportMetric(c.work.Tokens/c.seconds, "tokens/s")

@@ -26,9 +26,10 @@ type Env struct {
 
 type modelKey struct{ shape, kind string }
 
-// NewEnv opens a CPU device. weights may be shared with other environments.
-func NewEnv(threads int, weights *Weights) (*Env, error) {
-	dev, err := tensor.Open("cpu", tensor.Options{Threads: threads})
+// NewEnv opens a device by name, as tensor.Open knows them. weights may be shared
+// with other environments.
+func NewEnv(device string, threads int, weights *Weights) (*Env, error) {
+	dev, err := tensor.Open(device, tensor.Options{Threads: threads})
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +52,9 @@ func (e *Env) DropModels() {
 		delete(e.models, k)
 	}
 }
+
+// GPU tells whether the device is one, whose threads do not matter.
+func (e *Env) GPU() bool { return e.dev.Backend().Name() == "cuda" }
 
 // NumericsID names the device's instruction set and versions.
 func (e *Env) NumericsID() string { return e.dev.NumericsID() }
@@ -165,7 +169,7 @@ func (a *arrays) ops(f func()) (*Run, error) {
 		a.free()
 		return nil, a.err
 	}
-	return &Run{Once: func() (time.Duration, error) {
+	return &Run{Enqueue: f, Sync: a.env.dev.Sync, Once: func() (time.Duration, error) {
 		began := time.Now()
 		f()
 		err := a.env.dev.Sync()

@@ -26,10 +26,10 @@ func Shape(name string) (nn.Config, error) {
 		return qwen2(256, 688, 6, 4, 2, 4096), nil
 	case "tiny":
 		return qwen2(32, 48, 2, 2, 1, 64), nil
-	case "qwen2.5-0.5b", "llama3.2-1b":
+	case "qwen2.5-0.5b", "llama3.2-1b", "qwen2.5-7b":
 		return nn.Preset(name)
 	}
-	return nn.Config{}, fmt.Errorf("no shape %q is measured: want qwen2.5-0.5b, llama3.2-1b, mini or tiny", name)
+	return nn.Config{}, fmt.Errorf("no shape %q is measured: want qwen2.5-0.5b, qwen2.5-7b, llama3.2-1b, mini or tiny", name)
 }
 
 func qwen2(hidden, intermediate, layers, heads, kvHeads, vocab int) nn.Config {

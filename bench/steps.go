@@ -45,7 +45,7 @@ func steps(s Sizes) ([]Case, error) {
 					if adapters == 1 && !together {
 						continue
 					}
-					c, err := sealCase(s.Small, kind, targets, adapters, together, s.Epochs, s.Lengths)
+					c, err := sealCase(s.SEAL, kind, targets, adapters, together, s.Epochs, s.Lengths)
 					if err != nil {
 						return nil, err
 					}

@@ -35,6 +35,7 @@ func run() error {
 	flag.StringVar(&o.cache, "cache", "", "folder for model files that llama.cpp reads")
 	flag.StringVar(&o.results, "results", "bench/results", "folder of results")
 	flag.StringVar(&o.only, "only", "", "cases whose name has this text, of the parts named")
+	flag.StringVar(&o.device, "device", "cpu", "where to compute: cpu, or cuda for the first GPU")
 	flag.StringVar(&o.peers, "peers", "numpy,torch,llama.cpp", "libraries to compare with")
 	flag.IntVar(&o.rounds, "rounds", 5, "samples of each case and library; 3 at most where one takes a second, 2 where it takes five")
 	threads := flag.String("threads", fmt.Sprintf("1,%d", runtime.NumCPU()), "numbers of threads")
@@ -58,7 +59,12 @@ func run() error {
 			return fmt.Errorf("no part %q: there are %s", name, strings.Join(partNames(), ", "))
 		}
 	}
-	base := filepath.Join(o.results, time.Now().Format(time.DateOnly)+"-CPU")
+	kind := "CPU"
+	if o.device != "cpu" {
+		kind = "GPU"
+		o.threads = o.threads[:1] // which do not matter there
+	}
+	base := filepath.Join(o.results, time.Now().Format(time.DateOnly)+"-"+kind)
 	book, err := openBook(base + ".jsonl")
 	if err != nil {
 		return err
@@ -80,7 +86,7 @@ func run() error {
 }
 
 type options struct {
-	python, worker, llama, cache, results, only, peers string
+	python, worker, llama, cache, results, only, peers, device string
 
 	rounds  int
 	threads []int
@@ -128,8 +134,11 @@ func partNames() []string {
 
 // sizes are the published ones, of fewer shapes and with fewer passes over
 // SEAL's sequences: every pass takes the same time.
-func sizes() bench.Sizes {
+func sizes(device string) bench.Sizes {
 	s := bench.Full()
+	if device != "cpu" {
+		s = bench.FullGPU()
+	}
 	s.Shapes = []string{s.Large}
 	s.Epochs = 2
 	return s
@@ -144,7 +153,7 @@ type session struct {
 
 // measure times all cases of a part and keeps the results in the book.
 func (s *session) measure(p part) error {
-	all, err := bench.Cases(sizes())
+	all, err := bench.Cases(sizes(s.device))
 	if err != nil {
 		return err
 	}
@@ -164,13 +173,13 @@ func (s *session) measure(p part) error {
 }
 
 func (s *session) measureWith(part string, threads int, cases []bench.Case, began time.Time) error {
-	env, err := bench.NewEnv(threads, s.weights)
+	env, err := bench.NewEnv(s.device, threads, s.weights)
 	if err != nil {
 		return err
 	}
 	defer env.Close()
 	s.book.Host.describe(env)
-	peak := bench.MeasurePeak(threads)
+	peak := bench.MeasurePeak(env)
 	workers := map[string]*worker{}
 	defer func() {
 		for _, w := range workers {
@@ -206,9 +215,20 @@ func (s *session) measureWith(part string, threads int, cases []bench.Case, bega
 // engines lists the libraries to compare a case with.
 func (o *options) engines(c bench.Case, threads int) []string {
 	chosen := strings.Split(o.peers, ",")
-	return slices.DeleteFunc(enginesFor(c, threads), func(name string) bool {
+	return slices.DeleteFunc(o.able(c, threads), func(name string) bool {
 		return !slices.Contains(chosen, name) || name == "llama.cpp" && o.llama == ""
 	})
+}
+
+// able lists the libraries that can do the same work on the device.
+func (o *options) able(c bench.Case, threads int) []string {
+	if o.device == "cpu" {
+		return enginesFor(c, threads)
+	}
+	if c.Spec.Type == bench.BF16W || c.Spec.Op == "seal" && c.Spec.Adapters > 1 {
+		return nil
+	}
+	return []string{"torch"}
 }
 
 // enginesFor lists the libraries that can do the same work.

@@ -3,6 +3,8 @@
 SHAPES = {
     "qwen2.5-0.5b": dict(hidden_size=896, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2,
                          intermediate_size=4864, vocab_size=151936, rope_theta=1000000.0),
+    "qwen2.5-7b": dict(hidden_size=3584, num_hidden_layers=28, num_attention_heads=28, num_key_value_heads=4,
+                       intermediate_size=18944, vocab_size=152064, rope_theta=1000000.0, tie_word_embeddings=False),
     "mini": dict(hidden_size=256, num_hidden_layers=6, num_attention_heads=4, num_key_value_heads=2,
                  intermediate_size=688, vocab_size=4096, rope_theta=10000.0),
 }
@@ -16,9 +18,9 @@ class Models:
 
     def fresh(self, shape, dtype):
         from transformers import Qwen2Config, Qwen2ForCausalLM
-        sizes = dict(SHAPES[shape])
+        sizes = {"tie_word_embeddings": True, **SHAPES[shape]}
         theta = sizes.pop("rope_theta")
-        config = Qwen2Config(max_position_embeddings=32768, rms_norm_eps=1e-6, tie_word_embeddings=True,
+        config = Qwen2Config(max_position_embeddings=32768, rms_norm_eps=1e-6,
                              rope_parameters={"rope_type": "default", "rope_theta": theta},
                              bos_token_id=None, eos_token_id=None, pad_token_id=None, **sizes)
         config._attn_implementation = "sdpa"

@@ -78,7 +78,7 @@ func TestWorker(t *testing.T) {
 
 // Every case belongs to one part, and the libraries asked for it exist.
 func TestParts(t *testing.T) {
-	cases, err := bench.Cases(sizes())
+	cases, err := bench.Cases(sizes("cpu"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestSpread(t *testing.T) {
 
 // Each goal finds the rows that the cases give it.
 func TestGoalsFindTheirRows(t *testing.T) {
-	cases, err := bench.Cases(sizes())
+	cases, err := bench.Cases(sizes("cpu"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,9 +11,12 @@ TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Engine:
-    def __init__(self, threads):
+    def __init__(self, threads, device="cpu"):
         torch.set_num_threads(threads)
         torch.manual_seed(0)
+        if device == "cuda":
+            torch.set_default_device("cuda")
+            self.wait = torch.cuda.synchronize
         self.versions = {"python": platform.python_version(), "torch": torch.__version__}
         self.models = models.Models()
 
@@ -139,10 +142,12 @@ class Engine:
         @torch.no_grad()
         def once():
             out = net(input_ids=ids, use_cache=True, logits_to_keep=1)
+            getattr(self, "wait", lambda: None)()
             began = time.perf_counter()
             for _ in range(spec["new"] - 1):
                 token = out.logits[:, -1:].argmax(-1)
                 out = net(input_ids=token, cache=out.past_key_values, use_cache=True, logits_to_keep=1)
+            getattr(self, "wait", lambda: None)()
             return time.perf_counter() - began
         return once
 

@@ -37,7 +37,7 @@ type answer struct {
 
 func startWorker(o options, engine string, threads int) (*worker, error) {
 	w := &worker{engine: engine}
-	w.cmd = exec.Command(o.python, "-W", "ignore", o.worker, "--engine", engine, "--threads", strconv.Itoa(threads), "--llama", o.llama, "--cache", o.cache)
+	w.cmd = exec.Command(o.python, "-W", "ignore", o.worker, "--engine", engine, "--device", o.device, "--threads", strconv.Itoa(threads), "--llama", o.llama, "--cache", o.cache)
 	w.cmd.Stderr = os.Stderr
 	var err error
 	if w.in, err = w.cmd.StdinPipe(); err != nil {

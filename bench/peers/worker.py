@@ -15,6 +15,7 @@ import time
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--engine", choices=["torch", "numpy", "llama.cpp"], required=True)
+    ap.add_argument("--device", default="cpu", help="cpu or cuda")
     ap.add_argument("--threads", type=int, required=True)
     ap.add_argument("--llama", default="", help="folder of llama.cpp's programs")
     ap.add_argument("--cache", default="", help="folder for model files of llama.cpp")
@@ -31,7 +32,7 @@ def main():
 
     if a.engine == "torch":
         import torchwork
-        engine = torchwork.Engine(a.threads)
+        engine = torchwork.Engine(a.threads, a.device)
     elif a.engine == "numpy":
         import numpywork
         engine = numpywork.Engine()
@@ -48,7 +49,7 @@ def main():
                 once = engine.start(request["spec"])
                 answer()
             elif request["do"] == "sample":
-                answer(seconds=sample(once, request["seconds"]))
+                answer(seconds=sample(once, request["seconds"], getattr(engine, "wait", None)))
             else:
                 once = None
                 engine.stop()
@@ -57,9 +58,22 @@ def main():
             answer(error="%s: %s" % (type(e).__name__, e))
 
 
-def sample(once, seconds):
-    """Mean seconds of once, repeated for at least so long. What once returns, if anything, is its time."""
+def sample(once, seconds, wait=None):
+    """Mean seconds of once, repeated for at least so long. What once returns, if anything, is its time.
+
+    With wait, which waits for a GPU, once is repeated more and more often before it is called."""
     total = n = 0
+    if wait:
+        n = 1
+        while True:
+            wait()
+            t = time.perf_counter()
+            own = sum(x or 0 for x in [once() for _ in range(n)])
+            wait()
+            total = own or time.perf_counter() - t
+            if total >= seconds:
+                return total / n
+            n *= 2
     while n == 0 or total < seconds:
         t = time.perf_counter()
         own = once()
