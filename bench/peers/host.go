@@ -14,6 +14,7 @@ import (
 // part.
 type host struct {
 	CPU      string            `json:"cpu"`
+	GPU      string            `json:"gpu,omitempty"`
 	Cores    int               `json:"cores"`
 	System   string            `json:"system"`
 	Numerics string            `json:"numerics"`
@@ -22,6 +23,7 @@ type host struct {
 
 // describe fills in what this process knows.
 func (h *host) describe(e *bench.Env) {
+	h.GPU = e.GPUName()
 	h.CPU, h.Cores, h.Numerics = cpuName(), runtime.NumCPU(), e.NumericsID()
 	h.System = runtime.GOOS + "/" + runtime.GOARCH
 	h.Versions["go"] = runtime.Version()

@@ -123,6 +123,18 @@ func TestRow(t *testing.T) {
 	}
 }
 
+// A GPU's report has goals of its own.
+func TestGPUReport(t *testing.T) {
+	r := testRow("attention/bf16/heads16-16/8192x128/forward", map[string][]float64{"torch": {3}})
+	r.Spec.Rows, r.Work.FLOPs = 8192, 8e14
+	text := report(&book{Host: host{GPU: "NVIDIA X", Numerics: "cuda-sm_90-1"}, rows: []*row{r}})
+	for _, want := range []string{"# GPU", "NVIDIA X", "scripts/gpu-check", "met: 400.00 TFLOP/s", "1.50"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report lacks %q:\n%s", want, text)
+		}
+	}
+}
+
 func TestSpread(t *testing.T) {
 	rows := []*row{testRow("products/a", map[string][]float64{"numpy": {2}}), testRow("products/b", map[string][]float64{"numpy": {8}}), testRow("products/c", nil)}
 	for _, c := range []struct {

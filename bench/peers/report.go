@@ -10,10 +10,17 @@ import (
 // report writes a book as Markdown: the goals, then every row.
 func report(b *book) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "# CPU: Selkie beside others\n\n")
-	fmt.Fprintf(&s, "Made by `scripts/bench-peers`: each case's libraries took turns in one run, and the medians of their times are compared. ×: how many times as fast Selkie is\n"+
-		"as the fastest of the others. Peak: the least time that the counted work ([work.go](../work.go)) needs at this machine's measured peak, over ours.\n"+
-		"All samples are in the .jsonl file of the same name.\n\n")
+	script, peak, kind := "scripts/bench-peers", "this machine's measured peak", "CPU"
+	if b.Host.GPU != "" {
+		script, peak, kind = "scripts/gpu-check", "the data sheet's peak", "GPU"
+	}
+	fmt.Fprintf(&s, "# %s: Selkie beside others\n\n", kind)
+	fmt.Fprintf(&s, "Made by `%s`: each case's libraries took turns in one run, and the medians of their times are compared. ×: how many times as fast Selkie is\n"+
+		"as the fastest of the others. Peak: the least time that the counted work ([work.go](../work.go)) needs at %s, over ours.\n"+
+		"All samples are in the .jsonl file of the same name.\n\n", script, peak)
+	if b.Host.GPU != "" {
+		fmt.Fprintf(&s, "%s. ", b.Host.GPU)
+	}
 	fmt.Fprintf(&s, "%s, %d cores, %s; Selkie's numerics id is `%s`. ", b.Host.CPU, b.Host.Cores, b.Host.System, b.Host.Numerics)
 	var versions []string
 	for _, name := range slices.Sorted(maps.Keys(b.Host.Versions)) {
@@ -24,6 +31,10 @@ func report(b *book) string {
 	for _, n := range threads {
 		rows := b.find(n, "")
 		p := rows[len(rows)-1].Peak
+		if b.Host.GPU != "" {
+			fmt.Fprintf(&s, "- Peak: %.0f TFLOP/s (f32), %.0f (bf16 on tensor cores), %.0f GB/s\n", p.FMA/1e12, p.BF16/1e12, p.Read/1e9)
+			continue
+		}
 		fmt.Fprintf(&s, "- Peak with %s: %.0f GFLOP/s (f32 multiply-adds), %.0f (bf16 dot products), %.1f GB/s (streaming read)\n", threadsName(n), p.FMA/1e9, p.BF16/1e9, p.Read/1e9)
 	}
 	writeGoals(&s, b, threads)
@@ -52,7 +63,11 @@ func writeGoals(s *strings.Builder, b *book, threads []int) {
 		fmt.Fprintf(s, " %s |", threadsName(n))
 	}
 	fmt.Fprintf(s, "\n| --- | --- |%s\n", strings.Repeat(" --- |", len(threads)))
-	for _, g := range goals {
+	list := goals
+	if b.Host.GPU != "" {
+		list = gpuGoals
+	}
+	for _, g := range list {
 		fmt.Fprintf(s, "| %s | %s |", g.work, g.want)
 		for _, n := range threads {
 			measured, met, ok := g.check(b, n)

@@ -2,6 +2,7 @@ package cuda_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/selkie-ml/selkie/kernels"
@@ -43,6 +44,34 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			kerneltest.Run(t, func(t *testing.T) kernels.Backend { return emulated(t, c.gpu, c.schedule) },
 				kerneltest.Options{Seed: uint64(3 + c.schedule), SpreadNaN: true, Aligned: c.aligned, Limit: 1 << 16})
+		})
+	}
+}
+
+// TestConformanceGPU is the suite on a real GPU, if there is one.
+func TestConformanceGPU(t *testing.T) {
+	gpu := func(t *testing.T) kernels.Backend {
+		api, err := driver.Open()
+		if err != nil {
+			t.Log(err)
+			kerneltest.Require(t, "cuda", false)
+		}
+		b, err := cuda.New(api, cuda.Options{})
+		if err != nil {
+			t.Log(err)
+			kerneltest.Require(t, "cuda", false)
+		}
+		return incomplete{Backend: b}
+	}
+	first := gpu(t).(incomplete)
+	t.Log(first.Describe())
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	heavy := os.Getenv("SELKIE_HEAVY") != ""
+	for _, aligned := range []bool{false, true} {
+		t.Run(fmt.Sprintf("aligned %t", aligned), func(t *testing.T) {
+			kerneltest.Run(t, gpu, kerneltest.Options{Seed: 7, SpreadNaN: true, Aligned: aligned, Heavy: heavy})
 		})
 	}
 }
