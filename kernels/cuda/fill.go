@@ -10,7 +10,7 @@ import (
 
 // Fill implements kernels.Backend.
 func (b *Backend) Fill(a kernels.FillArgs) {
-	k := kernel.Fill{Bytes: a.Dst.DType.Size()}
+	k := kernel.Fill{Bytes: a.Dst.DType.Size(), Vec: vector(8, a.Dst)}
 	bits := math.Float32bits(a.Value)
 	switch a.Dst.DType {
 	case kernels.BF16:

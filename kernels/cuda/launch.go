@@ -142,3 +142,13 @@ func vector(most int, bufs ...kernels.Buffer) int {
 	}
 	return most
 }
+
+// dividing is the largest number up to most, a power of two, that divides every size.
+func dividing(most int, sizes ...int) int {
+	for _, n := range sizes {
+		for n%most != 0 {
+			most /= 2
+		}
+	}
+	return most
+}
