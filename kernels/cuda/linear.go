@@ -25,6 +25,23 @@ func (b *Backend) LinearBackwardInput(a kernels.LinearBackwardInputArgs) {
 	b.launch("LinearBackwardInput", k, k.Launch(a.Rows, a.In), ptr(a.DX), ptr(a.DY), ptr(a.W), ptr(kernels.Buffer{}), num(a.Rows), num(a.In), num(a.Out))
 }
 
+// LinearBackwardWeight implements kernels.Backend.
+func (b *Backend) LinearBackwardWeight(a kernels.LinearBackwardWeightArgs) {
+	const op, refused = "LinearBackwardWeight", "starts: sequence %d ends at row %d, want ascending rows of the batch"
+	if !a.DW.IsNil() {
+		k := kernel.LinearWeight{Tile: tileFor(a.DY.DType, a.X.DType, a.Out, a.In), VecDW: even(a.DW, a.In, 4)}
+		k.AcrossA, k.AcrossB = true, true
+		k.VecA, k.VecB = even(a.DY, a.Out, k.VecElements()), even(a.X, a.In, k.VecElements())
+		at, tag := b.refusals(op, refused)
+		b.launch(op, k, k.Launch(a.Out, a.In), ptr(a.DW), ptr(a.DY), ptr(a.X), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.In), num(a.Out), at, tag)
+	}
+	if !a.DBias.IsNil() {
+		k := kernel.LinearBias{}
+		at, tag := b.refusals(op, refused)
+		b.launch(op, k, k.Launch(a.Out), ptr(a.DBias), ptr(a.DY), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.Out), at, tag)
+	}
+}
+
 // even reports whether rows of so many elements all begin at a multiple of n elements.
 func even(buf kernels.Buffer, cols, n int) bool { return aligned(buf, n) == n && cols%n == 0 }
 

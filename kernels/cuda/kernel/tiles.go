@@ -100,7 +100,7 @@ type product struct {
 	a, b       *copier
 	acc, total []ptx.RegF32 // of the chunk, of all before; in the order of the engine
 	engine     engine
-	used       bool // shared memory may still be read
+	again      bool // add has been called, or is in a loop: the stages may still be read
 }
 
 // engine multiplies what a stage holds, and knows which sums a thread has.
@@ -142,10 +142,10 @@ func (p *product) clear() {
 // at least one line of each operand exists, unless depth is 0.
 func (p *product) add(a, b source, depth ptx.RegU32) {
 	k := p.k
-	if p.used {
+	if p.again {
 		k.BarSync(0) // the stages of the product before
 	}
-	p.used = true
+	p.again = true
 	p.a.aim(a)
 	p.b.aim(b)
 	la, lb := p.layouts()

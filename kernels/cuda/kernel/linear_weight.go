@@ -1,0 +1,111 @@
+package kernel
+
+import (
+	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/ptx"
+)
+
+// LinearWeight is dw[o, k] += Σ_i dy[i, o]·x[i, k], sequence by sequence: chunks of
+// ChunkRows rows from a sequence's start, whose sums are added to dw in order. dy is
+// f32, so that the engine is fma, whose chunks these are.
+type LinearWeight struct {
+	Tile
+	VecDW bool // rows of dw are aligned to 16 bytes
+}
+
+const _ = uint(ChunkRows-ChunkF32) + uint(ChunkF32-ChunkRows) // they are the same
+
+// Name implements Any.
+func (p LinearWeight) Name() string { return name("linear_weight", p.Tile, p.VecDW) }
+
+// Launch is the launch for dw of so many rows and columns.
+func (p LinearWeight) Launch(out, in int) Launch { return Linear{Tile: p.Tile}.Launch(out, in) }
+
+// Emit implements Any: linear_weight(dw, dy, x, starts, nseq, rows, in, out, fault, fault_tag).
+func (p LinearWeight) Emit(k *ptx.Builder) {
+	k.RequireThreads(p.Threads())
+	dw, dy, x, starts := k.ParamGlobal("dw"), k.ParamGlobal("dy"), k.ParamGlobal("x"), k.ParamGlobal("starts")
+	nseq, rows, in, out := k.ParamU32("nseq"), k.ParamU32("rows"), k.ParamU32("in"), k.ParamU32("out")
+	refuse := newFaults(k)
+	shared := k.DynamicShared(tileAlign).Alloc(p.Shared(), tileAlign)
+
+	bm, bn := raster(k, k.CtaidX(), out.CeilDivBy(p.BM), in.CeilDivBy(p.BN))
+	row0, col0 := bm.Times(p.BM), bn.Times(p.BN)
+	rowsLeft, colsLeft := out.Sub(row0), in.Sub(col0)
+	product := p.begin(k, shared)
+	each := func(f func(to ptx.GlobalPtr, v []ptx.RegF32)) {
+		product.sums().each(k, rowsLeft, colsLeft, p.VecDW, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+			line := at(row(k, dw, row0.Add(r), in, kernels.F32), col0, kernels.F32)
+			return func(c ptx.RegU32, v []ptx.RegF32) { f(at(line, c, kernels.F32), v) }
+		})
+	}
+	each(func(from ptx.GlobalPtr, v []ptx.RegF32) {
+		for i, old := range loads(k, from, kernels.F32, len(v)) {
+			ptx.Set(k, v[i], old)
+		}
+	})
+	product.again = true
+	forSequences(k, starts, nseq, rows, refuse, firstThread(k), func(first, count ptx.RegU32) {
+		a := source{at(row(k, dy, first, out, p.A), row0, p.A), out, rowsLeft}
+		b := source{at(row(k, x, first, in, p.B), col0, p.B), in, colsLeft}
+		product.add(a, b, count)
+	})
+	each(func(to ptx.GlobalPtr, v []ptx.RegF32) { stores(k, to, kernels.F32, v) })
+}
+
+// LinearBias is dbias[o] += Σ_i dy[i, o] in the same order; within a chunk, the sums
+// of eight rows each are added in order. A block takes 32 columns, a warp eight rows.
+type LinearBias struct{}
+
+const biasWarps = 8
+
+// Name implements Any.
+func (p LinearBias) Name() string { return "linear_bias" }
+
+// Launch is the launch for so many columns.
+func (p LinearBias) Launch(out int) Launch { return lines(CeilDiv(out, 32), 32*biasWarps) }
+
+// Emit implements Any: linear_bias(dbias, dy, starts, nseq, rows, out, fault, fault_tag).
+func (p LinearBias) Emit(k *ptx.Builder) {
+	k.RequireThreads(32 * biasWarps)
+	dbias, dy, starts := k.ParamGlobal("dbias"), k.ParamGlobal("dy"), k.ParamGlobal("starts")
+	nseq, rows, out := k.ParamU32("nseq"), k.ParamU32("rows"), k.ParamU32("out")
+	refuse := newFaults(k)
+	const bufferBytes = 4 * 32 * biasWarps
+	parts := k.Shared("parts", ptx.F32, 2*32*biasWarps, 0)
+
+	lane, warp := k.TidX().Mod(32), k.TidX().DivBy(32)
+	col := k.CtaidX().Times(32).Add(lane)
+	inCol := k.SetpLtU32(col, out)
+	adds := k.SetpEqU32(warp, ptx.I(0))
+	to := at(dbias, col, kernels.F32)
+	total := k.VarF32(ptx.F(0))
+	k.If(adds.And(inCol), func() { ptx.Set(k, total, k.LdF32(to)) })
+	buffer := k.VarU32(ptx.I(0))
+	forSequences(k, starts, nseq, rows, refuse, firstThread(k), func(first, count ptx.RegU32) {
+		k.For(ptx.I(0), count, ptx.I(ChunkRows), func(c ptx.RegU32) {
+			r := c.Add(warp.Times(ChunkRows / biasWarps))
+			part := k.VarF32(ptx.F(0))
+			from := at(row(k, dy, first.Add(r), out, kernels.F32), col, kernels.F32)
+			step := k.MulWideU32(out, ptx.I(kernels.F32.Size()))
+			for i := range ChunkRows / biasWarps {
+				v := k.VarF32(ptx.F(0))
+				k.Guard(inCol.And(k.SetpLtU32(r.Plus(i), count)), func() { k.MovF32To(v, k.LdF32(from)) })
+				k.AddF32To(part, part, v)
+				from = from.At(step)
+			}
+			mine := parts.At(buffer)
+			k.StF32(mine.Elem(k.TidX(), ptx.F32), part)
+			k.BarSync(0)
+			k.If(adds, func() {
+				sum := k.VarF32(ptx.F(0))
+				for w := range biasWarps {
+					k.AddF32To(sum, sum, k.LdF32(mine.Elem(lane, ptx.F32).Plus(4*32*w)))
+				}
+				k.AddF32To(total, total, sum)
+			})
+			k.XorB32To(buffer, buffer, ptx.I(bufferBytes)) // the other one, while this is read
+		})
+	})
+	k.If(adds.And(inCol), func() { k.StF32(to, total) })
+}
