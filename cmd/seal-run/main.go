@@ -50,7 +50,7 @@ type app struct {
 }
 
 // addCommands makes the commands of the program, in the order of its help.
-var addCommands = []func(*app) *cobra.Command{newDemo, newKnowledge, newContinue, newContinual, newAblate, newJudge, newFewshot, newReport, newGenerate, newFinetune, newPretrain, newEval, newInit, newInfo, newVersion}
+var addCommands = []func(*app) *cobra.Command{newDemo, newKnowledge, newContinue, newContinual, newAblate, newJudge, newFewshot, newReport, newGenerate, newFinetune, newPretrain, newEval, newInit, newPlan, newInfo, newVersion}
 
 // run is the program; it returns its exit code.
 func run(args []string, in io.Reader, out, errOut io.Writer) (code int) {
