@@ -1,0 +1,388 @@
+package kernel
+
+import (
+	"math"
+
+	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/ptx"
+)
+
+// Attention is attention by fma in f32, for any storages and head dimension, over
+// packed sequences or (Cached) over a KV cache. Its sums:
+//
+//   - a score is one chain of fma over the head's elements;
+//   - a block of 64 keys gives one chain over its keys for each element of the result,
+//     which is added to what the blocks before gave, scaled to the new largest score;
+//   - a row's sum of exponentials is kept in 16 parts by key mod 16.
+type Attention struct {
+	O, Q, KV kernels.DType
+	HeadDim  int
+	Vec      int // elements read at once, 1 or 4: all arrays are aligned to as many
+	Cached   bool
+	LSE      bool
+}
+
+// MaxHeadDim is the largest head dimension of attention.
+const MaxHeadDim = 512
+
+// Name implements Any.
+func (p Attention) Name() string {
+	return name("attention", p.O, p.Q, p.KV, p.HeadDim, p.Vec, p.Cached, p.LSE)
+}
+
+// rows is the rows of a tile; keys is how many keys, or values, lie in shared memory at once.
+func (p Attention) rows() int {
+	if p.Cached || p.HeadDim > 128 {
+		return attentionGroup
+	}
+	return kernels.KeyBlock
+}
+
+func (p Attention) keys() int {
+	if p.HeadDim > 256 {
+		return 16
+	}
+	return kernels.KeyBlock
+}
+
+func (p Attention) threads() int { return 4 * p.rows() } // 16 for four rows
+
+// floatPitch is the elements from row to row of f32 in shared memory, such that
+// neighbouring rows lie in different banks.
+func floatPitch(dim int) int {
+	switch {
+	case dim%8 == 0:
+		return dim + 4
+	case dim%4 == 0:
+		return dim
+	}
+	return dim | 1
+}
+
+// pPitch is that of the exponentials: rows that lie four apart are read together.
+const pPitch = kernels.KeyBlock + 4
+
+func (p Attention) shared() int {
+	return 4 * ((p.rows()+p.keys())*floatPitch(p.HeadDim) + p.rows()*pPitch + 8)
+}
+
+// Launch is the launch for packed sequences.
+func (p Attention) Launch(rows, nseq, heads int) Launch {
+	l := packedLaunch(rows, nseq, heads, p.rows(), p.threads())
+	l.Shared = p.shared()
+	return l
+}
+
+// LaunchCached is the launch for rows over a KV cache.
+func (p Attention) LaunchCached(rows, heads, kvHeads int) Launch {
+	l := cachedLaunch(rows, heads, kvHeads, p.threads())
+	l.Shared = p.shared()
+	return l
+}
+
+// Emit implements Any: parameters as packedTile or cachedTile has them.
+func (p Attention) Emit(k *ptx.Builder) {
+	k.RequireThreads(p.threads())
+	pitch := floatPitch(p.HeadDim)
+	layout := k.DynamicShared(16)
+	qs, kvs := layout.Alloc(4*p.rows()*pitch, 16), layout.Alloc(4*p.keys()*pitch, 16)
+	ps, scratch := layout.Alloc(4*p.rows()*pPitch, 16), layout.Alloc(4*8, 16)
+	var t *attentionTile
+	if p.Cached {
+		t = cachedTile(k, p.O, p.Q, p.KV, p.HeadDim, p.threads(), scratch)
+	} else {
+		t = packedTile(k, p.O, p.Q, p.KV, p.HeadDim, p.rows(), p.threads(), p.LSE)
+	}
+	tid := k.TidX()
+	tx, row0 := tid.Mod(16), tid.DivBy(16).Times(4) // the thread's columns mod 16, and its first row
+	fill := floatTile{dim: p.HeadDim, pitch: pitch, vec: p.Vec, threads: p.threads()}
+	fill.load(k, qs, t.q, p.Q, t.stride, t.rows, p.rows(), nil)
+
+	limits := make([]ptx.RegU32, 4)
+	for i := range limits {
+		limits[i] = t.limit(row0.Plus(i))
+	}
+	cols := CeilDiv(p.HeadDim, 16)
+	lastCol := k.MinU32(tx.Plus(16*(cols-1)), ptx.I(p.HeadDim-1)) // some threads have no last column
+	o := make([][]ptx.RegF32, 4)
+	for i := range o {
+		o[i] = k.VarsF32(cols, ptx.F(0))
+	}
+	largest, sum := k.VarsF32(4, ptx.F(0)), k.VarsF32(4, ptx.F(0))
+	careful := k.VarU32(ptx.I(0))
+	k.DoWhile(func() ptx.RegPred {
+		for i := range 4 {
+			k.MovF32To(largest[i], ptx.F(math.Inf(-1)))
+			k.MovF32To(sum[i], ptx.F(0))
+			for c := range o[i] {
+				k.MovF32To(o[i][c], ptx.F(0))
+			}
+		}
+		k.For(ptx.I(0), t.blocks(), ptx.I(1), func(b ptx.RegU32) {
+			key, value := t.block(b)
+			left := t.left(b)
+			s := floatSquare(k, 4)
+			for from := 0; from < kernels.KeyBlock; from += p.keys() {
+				k.BarSync(0)
+				fill.load(k, kvs, key.At(t.bytes(k, from, p.KV)), p.KV, t.keyStride, leftFrom(k, left, from), p.keys(), nil)
+				k.BarSync(0)
+				dots(k, p.HeadDim, qs.Elem(row0.Times(pitch), ptx.F32), kvs.Elem(tx.Times(pitch), ptx.F32), pitch, 16*pitch, s, from/16, p.keys()/16)
+			}
+			k.BarSync(0)
+			shift := t.exponentials(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), largest, sum)
+			for i := range s {
+				for c := range s[i] {
+					k.StF32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), tx), ptx.F32).Plus(4*(i*pPitch+16*c)), s[i][c])
+				}
+			}
+			part := make([][]ptx.RegF32, 4)
+			for i := range part {
+				part[i] = k.VarsF32(cols, ptx.F(0))
+			}
+			for from := 0; from < kernels.KeyBlock; from += p.keys() {
+				if from > 0 {
+					k.BarSync(0)
+				}
+				fill.load(k, kvs, value.At(t.bytes(k, from, p.KV)), p.KV, t.keyStride, leftFrom(k, left, from), p.keys(), &careful)
+				k.BarSync(0) // also between a row's exponentials and those who read them
+				k.For(ptx.I(0), ptx.I(p.keys()), ptx.I(4), func(j ptx.RegU32) {
+					e := make([][4]ptx.RegF32, 4)
+					for i := range e {
+						e[i] = k.LdV4F32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), j), ptx.F32).Plus(4 * (i*pPitch + from)))
+					}
+					v, tail := kvs.Elem(k.MadLoU32(j, ptx.I(pitch), tx), ptx.F32), kvs.Elem(k.MadLoU32(j, ptx.I(pitch), lastCol), ptx.F32)
+					for jj := range 4 {
+						for c := range cols {
+							from := v.Plus(4 * (jj*pitch + 16*c))
+							if c == cols-1 {
+								from = tail.Plus(4 * jj * pitch)
+							}
+							x := k.LdF32(from)
+							for i := range e {
+								k.FmaRnF32To(part[i][c], e[i][jj], x, part[i][c])
+							}
+						}
+					}
+				})
+			}
+			for i := range o {
+				for c := range o[i] {
+					k.FmaRnF32To(o[i][c], o[i][c], shift[i], part[i][c])
+				}
+			}
+		})
+		// What is not finite may come from a masked key, whose 0·Inf is NaN: once more
+		// without such values, which are then added where they are seen.
+		k.AddU32To(careful, careful, ptx.I(1))
+		return spoilt(k, p.threads()/32, scratch, o...).And(k.SetpEqU32(careful, ptx.I(1)))
+	})
+	k.If(k.SetpEqU32(careful, ptx.I(2)), func() {
+		var mine []ptx.RegU32
+		for c := range cols {
+			mine = append(mine, tx.Plus(16*c))
+		}
+		t.addInfinite(k, p.KV, limits, mine, p.HeadDim, o)
+	})
+	for i := range 4 {
+		row := row0.Plus(i)
+		total := ptx.WarpReduce(k, sum[i], 16, func(a, b ptx.RegF32) ptx.RegF32 { return k.AddF32(a, b) })
+		k.If(k.SetpLtU32(row, t.rows), func() {
+			norm := k.RcpRnF32(total)
+			to := t.o.Elem(k.MulWideU32(row, t.stride), ptxType(p.O)).Elem(tx, ptxType(p.O))
+			for c := range cols {
+				inColumn(k, p.HeadDim, tx, c, func() { store(k, to.Plus(16*c*p.O.Size()), p.O, k.MulF32(o[i][c], norm)) })
+			}
+			if p.LSE {
+				k.If(k.SetpEqU32(tx, ptx.I(0)), func() { t.storeLSE(k, row, largest[i], total) })
+			}
+		})
+	}
+}
+
+// exponentials replaces the scores of a block of keys by exp(score − largest score so
+// far), 0 for masked ones, and moves the largest scores and the sums of exponentials
+// along. What was summed before is to be multiplied by the factors that it returns. A
+// thread has some rows, of keys that are 16 apart.
+func (t *attentionTile) exponentials(k *ptx.Builder, left ptx.RegU32, s [][]ptx.RegF32, limits []ptx.RegU32, key ptx.RegU32, largest, sum []ptx.RegF32) (shift []ptx.RegF32) {
+	k.If(k.SetpLeU32(left, ptx.I(kernels.KeyBlock)), func() { // only the last block has keys to mask
+		for i := range s {
+			for c := range s[i] {
+				k.Guard(k.SetpGtU32(key.Plus(16*c), limits[i]), func() { k.MovF32To(s[i][c], ptx.F(math.Inf(-1))) })
+			}
+		}
+	})
+	for i := range s {
+		top := s[i][0]
+		for _, x := range s[i][1:] {
+			top = k.MaxF32(top, x)
+		}
+		top = ptx.WarpReduce(k, top, 16, func(a, b ptx.RegF32) ptx.RegF32 { return k.MaxF32(a, b) })
+		shift = append(shift, t.rescale(k, largest[i], top))
+		base := k.MulF32(largest[i], t.scale)
+		total := k.VarF32(ptx.F(0))
+		for c := range s[i] {
+			s[i][c] = k.Ex2ApproxF32(k.FmaRnF32(s[i][c], t.scale, k.NegF32(base)))
+			k.AddF32To(total, total, s[i][c])
+		}
+		k.FmaRnF32To(sum[i], sum[i], shift[i], total)
+	}
+	return shift
+}
+
+// rescale raises the largest score to that of a block, and returns the factor for what
+// was summed before.
+func (t *attentionTile) rescale(k *ptx.Builder, largest, block ptx.RegF32) ptx.RegF32 {
+	before := k.MulF32(largest, t.scale)
+	k.MaxF32To(largest, largest, block)
+	return k.Ex2ApproxF32(k.SubF32(before, k.MulF32(largest, t.scale)))
+}
+
+// bytes is how far a key lies from the block's first.
+func (t *attentionTile) bytes(k *ptx.Builder, keys int, dt kernels.DType) ptx.RegU64 {
+	return k.MulWideU32(t.keyStride, ptx.I(keys*dt.Size()))
+}
+
+// leftFrom is left − from, not below 0.
+func leftFrom(k *ptx.Builder, left ptx.RegU32, from int) ptx.RegU32 {
+	if from == 0 {
+		return left
+	}
+	return left.Sub(k.MinU32(left, ptx.I(from)))
+}
+
+// inColumn emits f for the threads whose column tx+16c exists.
+func inColumn(k *ptx.Builder, dim int, tx ptx.RegU32, c int, f func()) {
+	if 16*c+16 <= dim {
+		f()
+		return
+	}
+	k.If(k.SetpLtU32(tx.Plus(16*c), ptx.I(dim)), f)
+}
+
+// spoilt reports, to the whole block, whether one of the numbers is not finite.
+func spoilt(k *ptx.Builder, warps int, scratch ptx.SharedPtr, numbers ...[]ptx.RegF32) ptx.RegPred {
+	x := k.VarF32(ptx.F(0))
+	for _, row := range numbers {
+		for _, v := range row {
+			k.FmaRnF32To(x, v, ptx.F(0), x)
+		}
+	}
+	x = ptx.BlockReduce(k, x, warps, k.VarF32(ptx.F(0)), scratch, true, func(a, b ptx.RegF32) ptx.RegF32 { return k.AddF32(a, b) })
+	return k.SetpNanF32(x, x)
+}
+
+// addInfinite adds to each row of o the values that are not finite among those that the
+// row sees. cols are the thread's columns.
+func (t *attentionTile) addInfinite(k *ptx.Builder, dt kernels.DType, limits []ptx.RegU32, cols []ptx.RegU32, dim int, o [][]ptx.RegF32) {
+	k.For(ptx.I(0), t.keys, ptx.I(1), func(j ptx.RegU32) {
+		_, value := t.block(j.DivBy(kernels.KeyBlock))
+		value = at(value, k.MulWideU32(j.Mod(kernels.KeyBlock), t.keyStride), dt)
+		for c, col := range cols {
+			k.If(k.SetpLtU32(col, ptx.I(dim)), func() {
+				v := load(k, at(value, col, dt), dt)
+				infinite := k.TestpFiniteF32(v).Not()
+				for i := range o {
+					k.Guard(infinite.And(k.SetpLeU32(j, limits[i])), func() { k.AddF32To(o[i][c], o[i][c], v) })
+				}
+			})
+		}
+	})
+}
+
+// floatTile is rows of dim elements in shared memory as f32.
+type floatTile struct {
+	dim, pitch, vec, threads int
+}
+
+// load copies rows from global memory, those from valid on as zeros. Where *careful is
+// not 0, so are numbers that are not finite.
+func (f floatTile) load(k *ptx.Builder, dst ptx.SharedPtr, src ptx.GlobalPtr, dt kernels.DType, stride, valid ptx.RegU32, rows int, careful *ptx.RegU32) {
+	per := f.dim / f.vec
+	units := rows * per
+	batch := min(4, CeilDiv(units, f.threads)) // accesses under way at once
+	valid = k.MinU32(valid, ptx.I(rows))
+	k.For(k.TidX(), ptx.I(units), ptx.I(f.threads*batch), func(u ptx.RegU32) {
+		x := make([][]ptx.RegF32, batch)
+		row, col := make([]ptx.RegU32, batch), make([]ptx.RegU32, batch)
+		for i := range x {
+			x[i] = k.VarsF32(f.vec, ptx.F(0))
+			row[i], col[i] = u.Plus(i*f.threads).DivBy(per), u.Plus(i*f.threads).Mod(per).Times(f.vec)
+			in := k.SetpLtU32(row[i], valid)
+			from := at(src, k.MulWideU32(row[i], stride).Add(col[i].U64()), dt)
+			k.Guard(in, func() {
+				for j, v := range loads(k, from, dt, f.vec) {
+					k.MovF32To(x[i][j], v)
+				}
+			})
+		}
+		if careful != nil {
+			k.If(k.SetpNeU32(*careful, ptx.I(0)), func() {
+				for i := range x {
+					for j := range x[i] {
+						k.Guard(k.TestpFiniteF32(x[i][j]).Not(), func() { k.MovF32To(x[i][j], ptx.F(0)) })
+					}
+				}
+			})
+		}
+		for i := range x {
+			to := dst.Elem(k.MadLoU32(row[i], ptx.I(f.pitch), col[i]), ptx.F32)
+			write := func() {
+				if f.vec == 4 {
+					k.StV4F32(to, [4]ptx.RegF32(x[i]))
+				} else {
+					k.StF32(to, x[i][0])
+				}
+			}
+			if units%(f.threads*batch) == 0 {
+				write()
+			} else {
+				k.Guard(k.SetpLtU32(row[i], ptx.I(rows)), write)
+			}
+		}
+	})
+}
+
+// floatSquare makes n×n registers that start as 0.
+func floatSquare(k *ptx.Builder, n int) [][]ptx.RegF32 {
+	s := make([][]ptx.RegF32, n)
+	for i := range s {
+		s[i] = k.VarsF32(n, ptx.F(0))
+	}
+	return s
+}
+
+// dots adds to s[i][c], c from c0 on for n columns, the products of row i of a and row
+// c−c0 of b, one chain of fma over dim elements. Rows of a are pitch elements apart,
+// those of b bPitch.
+func dots(k *ptx.Builder, dim int, a, b ptx.SharedPtr, pitch, bPitch int, s [][]ptx.RegF32, c0, n int) {
+	vec, unroll := 1, 1
+	for _, u := range []int{4, 8, 16} {
+		if dim%u == 0 {
+			vec, unroll = 4, u
+		}
+	}
+	read := func(p ptx.SharedPtr) []ptx.RegF32 {
+		if vec == 1 {
+			return []ptx.RegF32{k.LdF32(p)}
+		}
+		v := k.LdV4F32(p)
+		return v[:]
+	}
+	k.For(ptx.I(0), ptx.I(dim), ptx.I(unroll), func(d ptx.RegU32) {
+		atA, atB := a.Elem(d, ptx.F32), b.Elem(d, ptx.F32)
+		for u := 0; u < unroll; u += vec {
+			x := make([][]ptx.RegF32, len(s))
+			for i := range x {
+				x[i] = read(atA.Plus(4 * (i*pitch + u)))
+			}
+			for c := range n {
+				y := read(atB.Plus(4 * (c*bPitch + u)))
+				for i := range x {
+					for e := range y {
+						k.FmaRnF32To(s[i][c0+c], x[i][e], y[e], s[i][c0+c])
+					}
+				}
+			}
+		}
+	})
+}
