@@ -54,7 +54,7 @@ type layer struct {
 
 // LoadOptions say how a model is loaded.
 type LoadOptions struct {
-	Compute   tensor.DType // F32 (default) or BF16
+	Compute   tensor.DType // F32 or BF16; 0: F32 on a CPU, on a GPU BF16 where the weights are halves
 	Float32   bool         // hold all weights as f32, as training all parameters needs
 	Recompute bool         // see Model.Recompute
 }
@@ -66,6 +66,9 @@ func newModel(dev *tensor.Device, c Config, opt LoadOptions) (*Model, error) {
 	}
 	if opt.Compute == 0 {
 		opt.Compute = tensor.F32
+		if dev != nil && dev.IsGPU() && c.DType != tensor.F32 && !opt.Float32 {
+			opt.Compute = tensor.BF16
+		}
 	}
 	m := &Model{Config: c, Compute: opt.Compute, Recompute: opt.Recompute, dev: dev, byName: map[string]*Param{}, version: 1}
 	add := func(name string, shape ...int) *Param {

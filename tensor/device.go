@@ -59,6 +59,20 @@ func (d *Device) Dry() *Device { return &Device{backend: dry.New(d.backend)} }
 // Backend returns what the device computes with.
 func (d *Device) Backend() kernels.Backend { return d.backend }
 
+// IsGPU tells whether the device is a GPU, real or emulated.
+func (d *Device) IsGPU() bool {
+	_, yes := d.backend.(interface{ Describe() string })
+	return yes
+}
+
+// Describe names a GPU and its driver; empty for a CPU.
+func (d *Device) Describe() string {
+	if g, ok := d.backend.(interface{ Describe() string }); ok {
+		return g.Describe()
+	}
+	return ""
+}
+
 // NumericsID names everything that decides result bits on this device.
 func (d *Device) NumericsID() string { return d.backend.NumericsID() }
 

@@ -145,9 +145,6 @@ func (a *app) showOther(dir string, asJSON bool) (bool, error) {
 
 // openTrainable opens a model all of whose parameters can be trained.
 func (a *app) openTrainable(dev *tensor.Device, s settings.Settings, dir string) (*nn.Model, error) {
-	opt := nn.LoadOptions{Compute: tensor.F32, Recompute: s.Run.Recompute, Float32: true}
-	if s.Model.Compute == "bf16" {
-		opt.Compute = tensor.BF16
-	}
+	opt := nn.LoadOptions{Compute: computeSetting(s.Model.Compute), Recompute: s.Run.Recompute, Float32: true}
 	return nn.Load(dev, dir, opt)
 }

@@ -154,10 +154,7 @@ func (a *app) fewshotInputs(s settings.Fewshot, dev *tensor.Device) (in seal.Few
 	if in.Tokenizer, err = tokenizer.Load(s.Model.Dir); err != nil {
 		return in, err
 	}
-	opt := nn.LoadOptions{Compute: tensor.F32, Recompute: s.Run.Recompute}
-	if s.Model.Compute == "bf16" {
-		opt.Compute = tensor.BF16
-	}
+	opt := nn.LoadOptions{Compute: computeSetting(s.Model.Compute), Recompute: s.Run.Recompute}
 	in.Model, err = nn.Load(dev, s.Model.Dir, opt)
 	return in, err
 }

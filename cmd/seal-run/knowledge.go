@@ -141,10 +141,7 @@ func (a *app) inputs(s settings.Settings, dev *tensor.Device) (in seal.Inputs, e
 	if in.Tokenizer, err = tokenizer.Load(s.Model.Dir); err != nil {
 		return in, err
 	}
-	opt := nn.LoadOptions{Compute: tensor.F32, Recompute: s.Run.Recompute}
-	if s.Model.Compute == "bf16" {
-		opt.Compute = tensor.BF16
-	}
+	opt := nn.LoadOptions{Compute: computeSetting(s.Model.Compute), Recompute: s.Run.Recompute}
 	in.Model, err = nn.Load(dev, s.Model.Dir, opt)
 	return in, err
 }

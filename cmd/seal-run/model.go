@@ -25,7 +25,7 @@ func (f *modelFlags) add(c *cobra.Command, adapter bool) {
 	if adapter {
 		c.Flags().StringVar(&f.adapter, "adapter", "", "PEFT LoRA adapter folder to use with it")
 	}
-	c.Flags().StringVar(&f.compute, "compute", "f32", "type of activations: f32 or bf16")
+	c.Flags().StringVar(&f.compute, "compute", "auto", "type of activations: f32, bf16, or auto: f32 on the CPU, the checkpoint's on a GPU")
 }
 
 // loaded is a model with all that goes with it.
@@ -115,12 +115,22 @@ func stopTokens(c nn.Config, tok *tokenizer.Tokenizer) []int32 {
 
 func computeType(name string) (tensor.DType, error) {
 	switch name {
-	case "f32":
-		return tensor.F32, nil
-	case "bf16":
-		return tensor.BF16, nil
+	case "f32", "bf16", "auto":
+		return computeSetting(name), nil
 	}
-	return 0, fmt.Errorf("--compute %s: expected f32 or bf16", name)
+	return 0, fmt.Errorf("--compute %s: expected f32, bf16 or auto", name)
+}
+
+// computeSetting is the type of a setting that was checked; 0, which lets the device
+// choose, for auto.
+func computeSetting(name string) tensor.DType {
+	switch name {
+	case "f32":
+		return tensor.F32
+	case "bf16":
+		return tensor.BF16
+	}
+	return 0
 }
 
 // weightBytes is the size of a model folder's weight files.

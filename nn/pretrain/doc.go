@@ -63,7 +63,7 @@ type Config struct {
 	LearningRate func(step int) float64
 	AdamW        nn.AdamW
 	Decay        func(*nn.Param) bool // what AdamW.WeightDecay applies to; nil: Matrices
-	Compute      tensor.DType         // of activations; 0: F32
+	Compute      tensor.DType         // of activations; 0: as nn.LoadOptions says
 	Recompute    bool                 // see nn.Model.Recompute
 
 	// Settings are stored with the run; a call with others is refused and told
