@@ -155,7 +155,7 @@ func TestBadInput(t *testing.T) {
 		{"no prompt file", []string{"generate", "--model", model, "--prompt-file", filepath.Join(dir, "none.txt")}, "none.txt"},
 		{"no tokens wanted", generate(model, "--n", "0"), "--n 0"},
 		{"bad sampling", generate(model, "--top-p", "2"), "top-p is 2: want 0 … 1"},
-		{"bad compute", generate(model, "--compute", "f8"), "--compute f8: expected f32 or bf16"},
+		{"bad compute", generate(model, "--compute", "f8"), "--compute f8: expected f32, bf16 or auto"},
 		{"no chat template", generate(model, "--chat"), "chat template"},
 		{"system without chat", generate(model, "--system", "s"), "--system belongs to --chat"},
 		{"prompt too long", []string{"generate", "--model", model, "--prompt", strings.Repeat("x", 300)}, "the prompt has 300 tokens, which leaves no room in the model's context of 256"},
