@@ -102,8 +102,8 @@ func (p Attention) Emit(k *ptx.Builder) {
 	for i := range limits {
 		limits[i] = t.limit(row0.Plus(i))
 	}
+	active := k.SetpLtU32(tid.DivBy(32).Times(8), t.rows) // the warp has rows that exist
 	cols := CeilDiv(p.HeadDim, 16)
-	lastCol := k.MinU32(tx.Plus(16*(cols-1)), ptx.I(p.HeadDim-1)) // some threads have no last column
 	o := make([][]ptx.RegF32, 4)
 	for i := range o {
 		o[i] = k.VarsF32(cols, ptx.F(0))
@@ -126,15 +126,20 @@ func (p Attention) Emit(k *ptx.Builder) {
 				k.BarSync(0)
 				fill.load(k, kvs, key.At(t.bytes(k, from, p.KV)), p.KV, t.keyStride, leftFrom(k, left, from), p.keys(), nil)
 				k.BarSync(0)
-				dots(k, p.HeadDim, qs.Elem(row0.Times(pitch), ptx.F32), kvs.Elem(tx.Times(pitch), ptx.F32), pitch, 16*pitch, s, from/16, p.keys()/16)
+				k.If(active, func() {
+					dots(k, p.HeadDim, qs.Elem(row0.Times(pitch), ptx.F32), kvs.Elem(tx.Times(pitch), ptx.F32), pitch, 16*pitch, s, from/16, p.keys()/16)
+				})
 			}
 			k.BarSync(0)
-			shift := t.exponentials(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), largest, sum)
-			for i := range s {
-				for c := range s[i] {
-					k.StF32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), tx), ptx.F32).Plus(4*(i*pPitch+16*c)), s[i][c])
+			shift := k.VarsF32(4, ptx.F(1))
+			k.If(active, func() {
+				t.exponentials(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), largest, sum, shift)
+				for i := range s {
+					for c := range s[i] {
+						k.StF32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), tx), ptx.F32).Plus(4*(i*pPitch+16*c)), s[i][c])
+					}
 				}
-			}
+			})
 			part := make([][]ptx.RegF32, 4)
 			for i := range part {
 				part[i] = k.VarsF32(cols, ptx.F(0))
@@ -145,25 +150,8 @@ func (p Attention) Emit(k *ptx.Builder) {
 				}
 				fill.load(k, kvs, value.At(t.bytes(k, from, p.KV)), p.KV, t.keyStride, leftFrom(k, left, from), p.keys(), &careful)
 				k.BarSync(0) // also between a row's exponentials and those who read them
-				k.For(ptx.I(0), ptx.I(p.keys()), ptx.I(4), func(j ptx.RegU32) {
-					e := make([][4]ptx.RegF32, 4)
-					for i := range e {
-						e[i] = k.LdV4F32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), j), ptx.F32).Plus(4 * (i*pPitch + from)))
-					}
-					v, tail := kvs.Elem(k.MadLoU32(j, ptx.I(pitch), tx), ptx.F32), kvs.Elem(k.MadLoU32(j, ptx.I(pitch), lastCol), ptx.F32)
-					for jj := range 4 {
-						for c := range cols {
-							from := v.Plus(4 * (jj*pitch + 16*c))
-							if c == cols-1 {
-								from = tail.Plus(4 * jj * pitch)
-							}
-							x := k.LdF32(from)
-							for i := range e {
-								k.FmaRnF32To(part[i][c], e[i][jj], x, part[i][c])
-							}
-						}
-					}
-				})
+				weights := ps.Elem(row0.Times(pPitch), ptx.F32).Plus(4 * from)
+				fill.weighted(k, part, weights, pPitch, kvs, k.SelpU32(ptx.I(p.keys()), ptx.I(0), active), tx, 16)
 			}
 			for i := range o {
 				for c := range o[i] {
@@ -190,7 +178,7 @@ func (p Attention) Emit(k *ptx.Builder) {
 			norm := k.RcpRnF32(total)
 			to := t.o.Elem(k.MulWideU32(row, t.stride), ptxType(p.O)).Elem(tx, ptxType(p.O))
 			for c := range cols {
-				inColumn(k, p.HeadDim, tx, c, func() { store(k, to.Plus(16*c*p.O.Size()), p.O, k.MulF32(o[i][c], norm)) })
+				inColumn(k, p.HeadDim, tx, 16, c, func() { store(k, to.Plus(16*c*p.O.Size()), p.O, k.MulF32(o[i][c], norm)) })
 			}
 			if p.LSE {
 				k.If(k.SetpEqU32(tx, ptx.I(0)), func() { t.storeLSE(k, row, largest[i], total) })
@@ -201,9 +189,9 @@ func (p Attention) Emit(k *ptx.Builder) {
 
 // exponentials replaces the scores of a block of keys by exp(score − largest score so
 // far), 0 for masked ones, and moves the largest scores and the sums of exponentials
-// along. What was summed before is to be multiplied by the factors that it returns. A
-// thread has some rows, of keys that are 16 apart.
-func (t *attentionTile) exponentials(k *ptx.Builder, left ptx.RegU32, s [][]ptx.RegF32, limits []ptx.RegU32, key ptx.RegU32, largest, sum []ptx.RegF32) (shift []ptx.RegF32) {
+// along. What was summed before is to be multiplied by shift. A thread has some rows, of
+// keys that are 16 apart.
+func (t *attentionTile) exponentials(k *ptx.Builder, left ptx.RegU32, s [][]ptx.RegF32, limits []ptx.RegU32, key ptx.RegU32, largest, sum, shift []ptx.RegF32) {
 	k.If(k.SetpLeU32(left, ptx.I(kernels.KeyBlock)), func() { // only the last block has keys to mask
 		for i := range s {
 			for c := range s[i] {
@@ -217,7 +205,7 @@ func (t *attentionTile) exponentials(k *ptx.Builder, left ptx.RegU32, s [][]ptx.
 			top = k.MaxF32(top, x)
 		}
 		top = ptx.WarpReduce(k, top, 16, func(a, b ptx.RegF32) ptx.RegF32 { return k.MaxF32(a, b) })
-		shift = append(shift, t.rescale(k, largest[i], top))
+		k.MovF32To(shift[i], t.rescale(k, largest[i], top))
 		base := k.MulF32(largest[i], t.scale)
 		total := k.VarF32(ptx.F(0))
 		for c := range s[i] {
@@ -226,7 +214,6 @@ func (t *attentionTile) exponentials(k *ptx.Builder, left ptx.RegU32, s [][]ptx.
 		}
 		k.FmaRnF32To(sum[i], sum[i], shift[i], total)
 	}
-	return shift
 }
 
 // rescale raises the largest score to that of a block, and returns the factor for what
@@ -250,13 +237,13 @@ func leftFrom(k *ptx.Builder, left ptx.RegU32, from int) ptx.RegU32 {
 	return left.Sub(k.MinU32(left, ptx.I(from)))
 }
 
-// inColumn emits f for the threads whose column tx+16c exists.
-func inColumn(k *ptx.Builder, dim int, tx ptx.RegU32, c int, f func()) {
-	if 16*c+16 <= dim {
+// inColumn emits f for the threads whose column tx+width·c exists.
+func inColumn(k *ptx.Builder, dim int, tx ptx.RegU32, width, c int, f func()) {
+	if width*c+width <= dim {
 		f()
 		return
 	}
-	k.If(k.SetpLtU32(tx.Plus(16*c), ptx.I(dim)), f)
+	k.If(k.SetpLtU32(tx.Plus(width*c), ptx.I(dim)), f)
 }
 
 // spoilt reports, to the whole block, whether one of the numbers is not finite.
@@ -285,104 +272,6 @@ func (t *attentionTile) addInfinite(k *ptx.Builder, dt kernels.DType, limits []p
 					k.Guard(infinite.And(k.SetpLeU32(j, limits[i])), func() { k.AddF32To(o[i][c], o[i][c], v) })
 				}
 			})
-		}
-	})
-}
-
-// floatTile is rows of dim elements in shared memory as f32.
-type floatTile struct {
-	dim, pitch, vec, threads int
-}
-
-// load copies rows from global memory, those from valid on as zeros. Where *careful is
-// not 0, so are numbers that are not finite.
-func (f floatTile) load(k *ptx.Builder, dst ptx.SharedPtr, src ptx.GlobalPtr, dt kernels.DType, stride, valid ptx.RegU32, rows int, careful *ptx.RegU32) {
-	per := f.dim / f.vec
-	units := rows * per
-	batch := min(4, CeilDiv(units, f.threads)) // accesses under way at once
-	valid = k.MinU32(valid, ptx.I(rows))
-	k.For(k.TidX(), ptx.I(units), ptx.I(f.threads*batch), func(u ptx.RegU32) {
-		x := make([][]ptx.RegF32, batch)
-		row, col := make([]ptx.RegU32, batch), make([]ptx.RegU32, batch)
-		for i := range x {
-			x[i] = k.VarsF32(f.vec, ptx.F(0))
-			row[i], col[i] = u.Plus(i*f.threads).DivBy(per), u.Plus(i*f.threads).Mod(per).Times(f.vec)
-			in := k.SetpLtU32(row[i], valid)
-			from := at(src, k.MulWideU32(row[i], stride).Add(col[i].U64()), dt)
-			k.Guard(in, func() {
-				for j, v := range loads(k, from, dt, f.vec) {
-					k.MovF32To(x[i][j], v)
-				}
-			})
-		}
-		if careful != nil {
-			k.If(k.SetpNeU32(*careful, ptx.I(0)), func() {
-				for i := range x {
-					for j := range x[i] {
-						k.Guard(k.TestpFiniteF32(x[i][j]).Not(), func() { k.MovF32To(x[i][j], ptx.F(0)) })
-					}
-				}
-			})
-		}
-		for i := range x {
-			to := dst.Elem(k.MadLoU32(row[i], ptx.I(f.pitch), col[i]), ptx.F32)
-			write := func() {
-				if f.vec == 4 {
-					k.StV4F32(to, [4]ptx.RegF32(x[i]))
-				} else {
-					k.StF32(to, x[i][0])
-				}
-			}
-			if units%(f.threads*batch) == 0 {
-				write()
-			} else {
-				k.Guard(k.SetpLtU32(row[i], ptx.I(rows)), write)
-			}
-		}
-	})
-}
-
-// floatSquare makes n×n registers that start as 0.
-func floatSquare(k *ptx.Builder, n int) [][]ptx.RegF32 {
-	s := make([][]ptx.RegF32, n)
-	for i := range s {
-		s[i] = k.VarsF32(n, ptx.F(0))
-	}
-	return s
-}
-
-// dots adds to s[i][c], c from c0 on for n columns, the products of row i of a and row
-// c−c0 of b, one chain of fma over dim elements. Rows of a are pitch elements apart,
-// those of b bPitch.
-func dots(k *ptx.Builder, dim int, a, b ptx.SharedPtr, pitch, bPitch int, s [][]ptx.RegF32, c0, n int) {
-	vec, unroll := 1, 1
-	for _, u := range []int{4, 8, 16} {
-		if dim%u == 0 {
-			vec, unroll = 4, u
-		}
-	}
-	read := func(p ptx.SharedPtr) []ptx.RegF32 {
-		if vec == 1 {
-			return []ptx.RegF32{k.LdF32(p)}
-		}
-		v := k.LdV4F32(p)
-		return v[:]
-	}
-	k.For(ptx.I(0), ptx.I(dim), ptx.I(unroll), func(d ptx.RegU32) {
-		atA, atB := a.Elem(d, ptx.F32), b.Elem(d, ptx.F32)
-		for u := 0; u < unroll; u += vec {
-			x := make([][]ptx.RegF32, len(s))
-			for i := range x {
-				x[i] = read(atA.Plus(4 * (i*pitch + u)))
-			}
-			for c := range n {
-				y := read(atB.Plus(4 * (c*bPitch + u)))
-				for i := range x {
-					for e := range y {
-						k.FmaRnF32To(s[i][c0+c], x[i][e], y[e], s[i][c0+c])
-					}
-				}
-			}
 		}
 	})
 }
