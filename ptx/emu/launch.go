@@ -71,7 +71,14 @@ func (mod *Module) Launch(l Launch, args ...any) error {
 	return mod.run(l, args)
 }
 
-func (mod *Module) run(spec Launch, args []any) error {
+// Check says what is wrong with a launch before it begins, as a driver does: extents,
+// shared memory, arguments.
+func (mod *Module) Check(l Launch, args ...any) error {
+	_, err := mod.prepare(l, args)
+	return err
+}
+
+func (mod *Module) prepare(spec Launch, args []any) (*launch, error) {
 	d := mod.dev
 	if spec.Kernel == "" {
 		if ks := mod.Kernels(); len(ks) == 1 {
@@ -80,17 +87,27 @@ func (mod *Module) run(spec Launch, args []any) error {
 	}
 	k := mod.fns[spec.Kernel]
 	if k == nil || !k.src.Entry || k.src.Body == nil {
-		return fmt.Errorf("emu: %s has no kernel %q; it has %v", fileName(mod.src), spec.Kernel, mod.Kernels())
+		return nil, fmt.Errorf("emu: %s has no kernel %q; it has %v", fileName(mod.src), spec.Kernel, mod.Kernels())
 	}
 	l := &launch{dev: d, kernel: k, layout: k.layout, table: &d.table, grid: spec.Grid.norm(), block: spec.Block.norm(), cluster: spec.Cluster.norm(), dynamic: spec.Shared}
 	if err := l.check(spec); err != nil {
-		return err
+		return nil, err
 	}
 	p, err := packParams(k, args)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l.params = &segment{base: paramWindow, data: p, name: "parameters of " + k.name, space: spaceParam, readOnly: true}
+	return l, nil
+}
+
+func (mod *Module) run(spec Launch, args []any) error {
+	d := mod.dev
+	l, err := mod.prepare(spec, args)
+	if err != nil {
+		return err
+	}
+	k := l.kernel
 	d.launches++
 	l.number = d.launches
 	if d.cfg.Checks != 0 {

@@ -456,3 +456,22 @@ func (mod *Module) Kernels() []string {
 	}
 	return names
 }
+
+// Param is where a parameter of a kernel lies in the block of them.
+type Param struct {
+	Name      string
+	Off, Size int
+}
+
+// Params lists the parameters of a kernel in their order.
+func (mod *Module) Params(kernel string) ([]Param, error) {
+	k := mod.fns[kernel]
+	if k == nil || !k.src.Entry {
+		return nil, fmt.Errorf("emu: %s has no kernel %q; it has %v", fileName(mod.src), kernel, mod.Kernels())
+	}
+	list := make([]Param, len(k.params))
+	for i, p := range k.params {
+		list[i] = Param{Name: p.v.Name, Off: p.off, Size: p.size}
+	}
+	return list, nil
+}

@@ -146,6 +146,7 @@ const (
 	InvalidPTX         Code = 218
 	NoJITCompiler      Code = 221
 	UnsupportedPTX     Code = 222
+	InvalidHandle      Code = 400
 	NotFound           Code = 500
 	NotReady           Code = 600
 	IllegalAddress     Code = 700
@@ -172,7 +173,7 @@ type Error struct {
 func (e *Error) Error() string {
 	s := e.Call + ": " + e.Name
 	if e.Name == "" {
-		s = fmt.Sprintf("%s: error %d", e.Call, e.Code)
+		s = e.Call + ": " + e.Code.String()
 	}
 	if e.Text != "" {
 		s += " (" + e.Text + ")"
@@ -181,20 +182,4 @@ func (e *Error) Error() string {
 		s += "\n" + e.Log
 	}
 	return s
-}
-
-// codeNames are the names of results, for drivers that cannot be asked.
-var codeNames = map[Code]string{
-	InvalidValue:      "CUDA_ERROR_INVALID_VALUE",
-	OutOfMemory:       "CUDA_ERROR_OUT_OF_MEMORY",
-	NotInitialized:    "CUDA_ERROR_NOT_INITIALIZED",
-	NoDevice:          "CUDA_ERROR_NO_DEVICE",
-	InvalidDevice:     "CUDA_ERROR_INVALID_DEVICE",
-	NoBinaryForGPU:    "CUDA_ERROR_NO_BINARY_FOR_GPU",
-	InvalidPTX:        "CUDA_ERROR_INVALID_PTX",
-	UnsupportedPTX:    "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
-	NotFound:          "CUDA_ERROR_NOT_FOUND",
-	IllegalAddress:    "CUDA_ERROR_ILLEGAL_ADDRESS",
-	MisalignedAddress: "CUDA_ERROR_MISALIGNED_ADDRESS",
-	LaunchFailed:      "CUDA_ERROR_LAUNCH_FAILED",
 }

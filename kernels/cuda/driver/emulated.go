@@ -142,45 +142,6 @@ func (d *Emulated) DeviceName(Device) (string, error) { return d.gpu.Name + " (e
 // DeviceTotalMem implements API.
 func (d *Emulated) DeviceTotalMem(Device) (int64, error) { return d.memory, nil }
 
-// DeviceAttribute implements API.
-func (d *Emulated) DeviceAttribute(a Attribute, _ Device) (int, error) {
-	g := d.gpu
-	switch a {
-	case AttrClockRate:
-		return int(g.ClockGHz * 1e6), nil
-	case AttrMultiprocessors:
-		return g.SMs, nil
-	case AttrMemoryClockRate: // with AttrMemoryBusWidth: 2·clock·width gives the bandwidth
-		return int(g.MemGBs * 1e6 * 8 / 2 / emulatedBus), nil
-	case AttrMemoryBusWidth:
-		return emulatedBus, nil
-	case AttrL2Bytes:
-		return 50 << 20, nil
-	case AttrCapabilityMajor:
-		return g.SM / 10, nil
-	case AttrCapabilityMinor:
-		return g.SM % 10, nil
-	case AttrSharedPerSM:
-		return g.SharedBytes + 1<<10, nil
-	case AttrRegistersPerSM:
-		return 65536, nil
-	case AttrSharedPerBlock:
-		return g.SharedBytes, nil
-	case AttrReservedShared:
-		return 1 << 10, nil
-	case AttrMemoryPools:
-		return 0, nil
-	case AttrTensorMapAllowed:
-		if g.SM >= 90 {
-			return 1, nil
-		}
-		return 0, nil
-	}
-	return 0, failure("cuDeviceGetAttribute", InvalidValue, "attribute %d is not known to the emulator", a)
-}
-
-const emulatedBus = 4096
-
 // PrimaryContextRetain implements API.
 func (d *Emulated) PrimaryContextRetain(Device) (Context, error) { return 1, nil }
 
@@ -393,6 +354,9 @@ func (d *Emulated) LaunchKernel(l *Launch) error {
 	}
 	args := append(emu.Packed(nil), l.Args...)
 	spec := emu.Launch{Kernel: fn.name, Grid: dim(l.Grid), Block: dim(l.Block), Shared: int(l.Shared)}
+	if err := fn.mod.Check(spec, args); err != nil {
+		return failure(call, InvalidValue, "%v", err)
+	}
 	return d.enqueue(call, func() error { return fn.mod.Launch(spec, args) })
 }
 

@@ -16,9 +16,6 @@ import (
 type library struct {
 	name string
 	fn   [numSymbols]uintptr
-
-	mu     sync.Mutex
-	blocks []*paramBlock // that no launch uses now
 }
 
 // EnvLibrary is the variable that names another library than the driver's.
@@ -295,20 +292,32 @@ type paramBlock struct {
 
 const maxParams = 4096 // bytes
 
-// block returns one that no other launch uses. It is pinned for good.
-func (l *library) block() *paramBlock {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if n := len(l.blocks); n > 0 {
-		b := l.blocks[n-1]
-		l.blocks = l.blocks[:n-1]
+// blocks that no launch uses now, pinned for good.
+var blocks struct {
+	sync.Mutex
+	free []*paramBlock
+	pins runtime.Pinner
+}
+
+func takeBlock() *paramBlock {
+	blocks.Lock()
+	defer blocks.Unlock()
+	if n := len(blocks.free); n > 0 {
+		b := blocks.free[n-1]
+		blocks.free = blocks.free[:n-1]
 		return b
 	}
 	b := new(paramBlock)
-	new(runtime.Pinner).Pin(b)
+	blocks.pins.Pin(b)
 	const pointer, size, end = 1, 2, 0 // CU_LAUNCH_PARAM_…
 	b.extra = [5]uintptr{pointer, uintptr(unsafe.Pointer(&b.args)), size, uintptr(unsafe.Pointer(&b.size)), end}
 	return b
+}
+
+func giveBlock(b *paramBlock) {
+	blocks.Lock()
+	defer blocks.Unlock()
+	blocks.free = append(blocks.free, b)
 }
 
 func (l *library) LaunchKernel(k *Launch) error {
@@ -316,14 +325,11 @@ func (l *library) LaunchKernel(k *Launch) error {
 		return &Error{Call: entries[symLaunchKernel].name, Code: InvalidValue, Name: codeNames[InvalidValue],
 			Text: fmt.Sprintf("%d bytes of parameters, at most %d", len(k.Args), maxParams)}
 	}
-	b := l.block()
+	b := takeBlock()
+	defer giveBlock(b)
 	b.size = uintptr(copy(b.args[:], k.Args))
-	err := l.call(symLaunchKernel, uintptr(k.Function), uintptr(k.Grid[0]), uintptr(k.Grid[1]), uintptr(k.Grid[2]),
+	return l.call(symLaunchKernel, uintptr(k.Function), uintptr(k.Grid[0]), uintptr(k.Grid[1]), uintptr(k.Grid[2]),
 		uintptr(k.Block[0]), uintptr(k.Block[1]), uintptr(k.Block[2]), uintptr(k.Shared), uintptr(k.Stream), 0, uintptr(unsafe.Pointer(&b.extra)))
-	l.mu.Lock()
-	l.blocks = append(l.blocks, b)
-	l.mu.Unlock()
-	return err
 }
 
 func (l *library) StreamBeginCapture(s Stream) error {
