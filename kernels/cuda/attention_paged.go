@@ -22,9 +22,14 @@ func (b *Backend) AttentionPaged(a kernels.AttentionPagedArgs) {
 	if !b.attentionShape(op, a.Heads, a.KVHeads, a.HeadDim, a.Scale) {
 		return
 	}
+	args := append([]arg{ptr(a.O), ptr(a.Q), num(a.Heads), log2Scale(a.Scale)}, b.pagedArgs(op, a.PagedShape, a.RowSeq, a.RowPos)...)
+	if kernel.AttentionHalf(a.Q.DType, a.Cache.DType, a.HeadDim) {
+		k := kernel.AttentionPagedMMA{QKV: a.Q.DType, O: a.O.DType, HeadDim: a.HeadDim, Aligned: vector(8, a.Q, a.Cache) == 8}
+		b.launch(op, k, k.Launch(a.Rows, a.Heads, a.KVHeads), args...)
+		return
+	}
 	k := kernel.Attention{O: a.O.DType, Q: a.Q.DType, KV: a.Cache.DType, HeadDim: a.HeadDim, Cached: true, Vec: floatVector(a.HeadDim, a.Q, a.Cache)}
-	b.launch(op, k, k.LaunchCached(a.Rows, a.Heads, a.KVHeads), append([]arg{ptr(a.O), ptr(a.Q), num(a.Heads), log2Scale(a.Scale)},
-		b.pagedArgs(op, a.PagedShape, a.RowSeq, a.RowPos)...)...)
+	b.launch(op, k, k.LaunchCached(a.Rows, a.Heads, a.KVHeads), args...)
 }
 
 // pagedArgs are the parameters that place rows in the cache.

@@ -133,8 +133,10 @@ func (p Attention) Emit(k *ptx.Builder) {
 			k.BarSync(0)
 			shift := k.VarsF32(4, ptx.F(1))
 			k.If(active, func() {
-				t.exponentials(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), largest, sum, shift)
+				t.mask(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), func(c int) int { return 16 * c })
 				for i := range s {
+					k.MovF32To(shift[i], t.rescale(k, largest[i], largestOf(k, s[i], 16)))
+					k.FmaRnF32To(sum[i], sum[i], shift[i], t.exponentials(k, s[i], largest[i]))
 					for c := range s[i] {
 						k.StF32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), tx), ptx.F32).Plus(4*(i*pPitch+16*c)), s[i][c])
 					}
@@ -187,33 +189,36 @@ func (p Attention) Emit(k *ptx.Builder) {
 	}
 }
 
-// exponentials replaces the scores of a block of keys by exp(score − largest score so
-// far), 0 for masked ones, and moves the largest scores and the sums of exponentials
-// along. What was summed before is to be multiplied by shift. A thread has some rows, of
-// keys that are 16 apart.
-func (t *attentionTile) exponentials(k *ptx.Builder, left ptx.RegU32, s [][]ptx.RegF32, limits []ptx.RegU32, key ptx.RegU32, largest, sum, shift []ptx.RegF32) {
-	k.If(k.SetpLeU32(left, ptx.I(kernels.KeyBlock)), func() { // only the last block has keys to mask
+// mask gives the keys that a row does not see the score −Inf; only the last block has
+// any. s[i][c] is row i's score of key + at(c).
+func (t *attentionTile) mask(k *ptx.Builder, left ptx.RegU32, s [][]ptx.RegF32, limits []ptx.RegU32, key ptx.RegU32, at func(c int) int) {
+	k.If(k.SetpLeU32(left, ptx.I(kernels.KeyBlock)), func() {
 		for i := range s {
 			for c := range s[i] {
-				k.Guard(k.SetpGtU32(key.Plus(16*c), limits[i]), func() { k.MovF32To(s[i][c], ptx.F(math.Inf(-1))) })
+				k.Guard(k.SetpGtU32(key.Plus(at(c)), limits[i]), func() { k.MovF32To(s[i][c], ptx.F(math.Inf(-1))) })
 			}
 		}
 	})
-	for i := range s {
-		top := s[i][0]
-		for _, x := range s[i][1:] {
-			top = k.MaxF32(top, x)
-		}
-		top = ptx.WarpReduce(k, top, 16, func(a, b ptx.RegF32) ptx.RegF32 { return k.MaxF32(a, b) })
-		k.MovF32To(shift[i], t.rescale(k, largest[i], top))
-		base := k.MulF32(largest[i], t.scale)
-		total := k.VarF32(ptx.F(0))
-		for c := range s[i] {
-			s[i][c] = k.Ex2ApproxF32(k.FmaRnF32(s[i][c], t.scale, k.NegF32(base)))
-			k.AddF32To(total, total, s[i][c])
-		}
-		k.FmaRnF32To(sum[i], sum[i], shift[i], total)
+}
+
+// largestOf is the largest of a row's scores, which width neighbouring lanes share.
+func largestOf(k *ptx.Builder, s []ptx.RegF32, width int) ptx.RegF32 {
+	top := s[0]
+	for _, x := range s[1:] {
+		top = k.MaxF32(top, x)
 	}
+	return ptx.WarpReduce(k, top, width, func(a, b ptx.RegF32) ptx.RegF32 { return k.MaxF32(a, b) })
+}
+
+// exponentials replaces a row's scores by exp(score − largest) and returns their sum.
+func (t *attentionTile) exponentials(k *ptx.Builder, s []ptx.RegF32, largest ptx.RegF32) ptx.RegF32 {
+	base := k.NegF32(k.MulF32(largest, t.scale))
+	total := k.VarF32(ptx.F(0))
+	for c := range s {
+		k.Ex2ApproxF32To(s[c], k.FmaRnF32(s[c], t.scale, base))
+		k.AddF32To(total, total, s[c])
+	}
+	return total
 }
 
 // rescale raises the largest score to that of a block, and returns the factor for what
