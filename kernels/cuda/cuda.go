@@ -33,6 +33,7 @@ type Backend struct {
 	stream driver.Stream
 	arena  arena
 	stage  staging
+	replay replayer
 
 	functions map[kernel.Any]*function
 	emit      func(kernel.Any) *ptx.Module // kernel.Module, or what a test puts in its place
@@ -122,6 +123,7 @@ func New(api driver.API, opt Options) (*Backend, error) {
 	defer b.enter()()
 	b.arena = newArena(api, opt.Limit, opt.Direct)
 	if b.stream, err = api.StreamCreate(); err == nil {
+		b.replay = newReplayer(api, b.stream)
 		if b.stage, err = newStaging(api); err == nil {
 			b.faults, err = newFaultRecord(api, b.stream)
 		}
@@ -159,6 +161,7 @@ func (b *Backend) Sync() error {
 
 // wait waits for all work and returns the first failure since the last time.
 func (b *Backend) wait() error {
+	b.catchUp()
 	b.faults.fetch(b)
 	err := b.api.StreamSynchronize(b.stream)
 	if err != nil {
@@ -170,6 +173,14 @@ func (b *Backend) wait() error {
 	err = b.err
 	b.err = nil
 	return err
+}
+
+// catchUp gives the stream what is held back of it, before anything but a launch
+// follows.
+func (b *Backend) catchUp() {
+	if err := b.replay.flush(); err != nil {
+		b.fail("", err)
+	}
 }
 
 // fail keeps the first failure until the next Sync.
@@ -190,7 +201,7 @@ func (b *Backend) Close() error {
 	}
 	b.closed = true
 	defer b.enter()()
-	err := b.wait()
+	err := errors.Join(b.wait(), b.replay.close())
 	for _, f := range b.functions {
 		err = errors.Join(err, b.api.ModuleUnload(f.module))
 	}

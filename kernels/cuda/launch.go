@@ -112,10 +112,10 @@ func (b *Backend) launch(op string, k kernel.Any, l kernel.Launch, args ...arg) 
 			b.args.u32(uint32(a.bits))
 		}
 	}
-	err = b.api.LaunchKernel(&driver.Launch{Function: f.handle, Grid: dim(l.Grid), Block: dim(l.Block), Shared: uint32(l.Shared),
+	err = b.replay.enqueue(origin{op, k}, &driver.Launch{Function: f.handle, Grid: dim(l.Grid), Block: dim(l.Block), Shared: uint32(l.Shared),
 		Stream: b.stream, Args: b.args.buf[:b.args.n]})
 	if err != nil {
-		b.fail(op, fmt.Errorf("kernel %s, grid %v, block %v: %w", k.Name(), l.Grid, l.Block, err))
+		b.fail("", err)
 	}
 }
 

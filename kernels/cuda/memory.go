@@ -215,6 +215,7 @@ func (b *Backend) Alloc(bytes int64) (kernels.Mem, error) {
 // taint fills memory with NaN, if that is wanted.
 func (b *Backend) taint(m *mem) {
 	if b.poison {
+		b.catchUp()
 		if err := b.api.MemsetD8Async(m.ptr, 0xFF, m.size, b.stream); err != nil {
 			b.fail("", err)
 		}
@@ -231,6 +232,9 @@ func (b *Backend) Free(km kernels.Mem) {
 	if !m.freed && !m.mapped {
 		b.taint(m)
 	}
+	if m.mapped || b.arena.direct {
+		b.catchUp()
+	}
 	if err := b.arena.release(m); err != nil {
 		b.fail("", err)
 	}
@@ -239,6 +243,7 @@ func (b *Backend) Free(km kernels.Mem) {
 // MapHost implements kernels.Backend: the memory is copied to the GPU.
 func (b *Backend) MapHost(data []byte) (kernels.Mem, error) {
 	defer b.enter()()
+	b.catchUp()
 	n := max(int64(len(data)), 1)
 	p, err := b.api.MemAlloc(n)
 	if isCode(err, driver.OutOfMemory) {
@@ -263,6 +268,7 @@ func (b *Backend) CopyIn(dst kernels.Buffer, src []byte) {
 	}
 	defer b.enter()()
 	span(dst, len(src))
+	b.catchUp()
 	if err := b.stage.copyIn(b.api, address(dst), src, b.stream); err != nil {
 		b.fail("CopyIn", err)
 	}
@@ -271,6 +277,7 @@ func (b *Backend) CopyIn(dst kernels.Buffer, src []byte) {
 // CopyOut implements kernels.Backend.
 func (b *Backend) CopyOut(dst []byte, src kernels.Buffer) error {
 	defer b.enter()()
+	b.catchUp()
 	if len(dst) > 0 {
 		span(src, len(dst))
 		if err := b.api.MemcpyDtoHAsync(dst, address(src), b.stream); err != nil {
@@ -289,6 +296,7 @@ func (b *Backend) ResetPeak() { b.arena.stats.Peak = b.arena.stats.InUse }
 // Trim implements kernels.Backend.
 func (b *Backend) Trim() {
 	defer b.enter()()
+	b.catchUp()
 	if err := b.arena.trim(); err != nil {
 		b.fail("", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
+	"github.com/selkie-ml/selkie/kernels/cuda/kernel"
 )
 
 // replayer turns launches that come again in the same order, with the same
@@ -29,14 +30,26 @@ type replayer struct {
 	clock  int
 	seed   maphash.Seed
 
-	// Launches that went out one by one, graphs launched and the launches in them.
-	direct, graphs, replayed int64
+	stats LaunchStats
+}
+
+// LaunchStats counts launches of kernels.
+type LaunchStats struct {
+	Direct   int64 // went out one by one
+	Graphs   int64 // graphs that were launched
+	Replayed int64 // launches in them
+}
+
+// origin says where a launch comes from.
+type origin struct {
+	op     string
+	kernel kernel.Any
 }
 
 // stretch is a sequence of launches.
 type stretch struct {
 	launches []driver.Launch // their Args are slices of args
-	ops      []string
+	origins  []origin
 	args     []byte
 	exec     driver.GraphExec
 	used     int // when last
@@ -53,9 +66,9 @@ func newReplayer(api driver.API, stream driver.Stream) replayer {
 
 // enqueue launches a kernel now, or holds it back. The failure of one that was held
 // back comes from flush.
-func (r *replayer) enqueue(op string, l *driver.Launch) error {
+func (r *replayer) enqueue(from origin, l *driver.Launch) error {
 	i := len(r.now.launches)
-	r.now.add(op, l)
+	r.now.add(from, l)
 	if i == 0 {
 		r.expect = r.known[r.key(l)]
 	}
@@ -63,12 +76,20 @@ func (r *replayer) enqueue(op string, l *driver.Launch) error {
 		r.held++
 		return nil
 	}
-	err := r.release(i)
-	r.direct++
-	if e := r.api.LaunchKernel(l); err == nil {
-		err = e
+	if err := r.release(i); err != nil {
+		return err
 	}
-	return err
+	r.stats.Direct++
+	return r.launch(&r.now, i)
+}
+
+// launch lets launch i of a stretch go out.
+func (r *replayer) launch(s *stretch, i int) error {
+	l := &s.launches[i]
+	if err := r.api.LaunchKernel(l); err != nil {
+		return fmt.Errorf("%s: kernel %s, grid %v, block %v: %w", s.origins[i].op, s.origins[i].kernel.Name(), l.Grid, l.Block, err)
+	}
+	return nil
 }
 
 // release lets go what was held back of the first n launches, and holds back nothing
@@ -77,9 +98,9 @@ func (r *replayer) release(n int) error {
 	first := n - r.held
 	r.expect, r.held = nil, 0
 	for i := first; i < n; i++ {
-		r.direct++
-		if err := r.api.LaunchKernel(&r.now.launches[i]); err != nil {
-			return fmt.Errorf("%s: %w", r.now.ops[i], err)
+		r.stats.Direct++
+		if err := r.launch(&r.now, i); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -110,8 +131,8 @@ func (r *replayer) flush() error {
 			return err
 		}
 	}
-	r.graphs++
-	r.replayed += int64(n)
+	r.stats.Graphs++
+	r.stats.Replayed += int64(n)
 	return r.api.GraphLaunch(s.exec, r.stream)
 }
 
@@ -132,7 +153,7 @@ func (r *replayer) learn() {
 	}
 	s := &stretch{used: r.clock}
 	for i := range r.now.launches {
-		s.add(r.now.ops[i], &r.now.launches[i])
+		s.add(r.now.origins[i], &r.now.launches[i])
 	}
 	r.known[key] = s
 }
@@ -144,8 +165,7 @@ func (r *replayer) capture(s *stretch) error {
 	}
 	var failed error
 	for i := range s.launches {
-		if err := r.api.LaunchKernel(&s.launches[i]); err != nil {
-			failed = fmt.Errorf("%s: %w", s.ops[i], err)
+		if failed = r.launch(s, i); failed != nil {
 			break
 		}
 	}
@@ -185,7 +205,7 @@ func same(a, b *driver.Launch) bool {
 }
 
 // add appends a copy of a launch.
-func (s *stretch) add(op string, l *driver.Launch) {
+func (s *stretch) add(from origin, l *driver.Launch) {
 	at := len(s.args)
 	if at+len(l.Args) > cap(s.args) { // what launches point to stays where it is
 		s.args = make([]byte, 0, max(4096, len(l.Args), 2*cap(s.args)))
@@ -194,9 +214,12 @@ func (s *stretch) add(op string, l *driver.Launch) {
 	s.args = append(s.args, l.Args...)
 	c := *l
 	c.Args = s.args[at:len(s.args):len(s.args)]
-	s.launches, s.ops = append(s.launches, c), append(s.ops, op)
+	s.launches, s.origins = append(s.launches, c), append(s.origins, from)
 }
 
 func (s *stretch) reset() {
-	s.launches, s.ops, s.args = s.launches[:0], s.ops[:0], s.args[:0]
+	s.launches, s.origins, s.args = s.launches[:0], s.origins[:0], s.args[:0]
 }
+
+// LaunchStats returns how kernels were launched so far.
+func (b *Backend) LaunchStats() LaunchStats { return b.replay.stats }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
+	"github.com/selkie-ml/selkie/kernels/cuda/kernel"
 )
 
 // tapeAPI notes what is launched, by a graph or not.
@@ -82,7 +83,7 @@ func TestReplay(t *testing.T) {
 	send := func(list []driver.Launch) {
 		t.Helper()
 		for i := range list {
-			if err := r.enqueue("op", &list[i]); err != nil {
+			if err := r.enqueue(origin{"op", kernel.Fill{}}, &list[i]); err != nil {
 				t.Fatal(err)
 			}
 			want = append(want, fmt.Sprintf("%d%v%s", list[i].Function, list[i].Grid, list[i].Args))
@@ -98,8 +99,8 @@ func TestReplay(t *testing.T) {
 	for range 4 {
 		send(launches(9, "same"))
 	}
-	if r.graphs != 3 || r.replayed != 27 || r.direct != 9 {
-		t.Errorf("%d graphs with %d launches, %d direct; want 3 with 27, 9", r.graphs, r.replayed, r.direct)
+	if r.stats != (LaunchStats{9, 3, 27}) {
+		t.Errorf("%+v, want 9 direct, 3 graphs of 9", r.stats)
 	}
 	send(launches(9, "other")) // ends otherwise: what was held back goes out
 	send(launches(9, "other"))
@@ -111,8 +112,8 @@ func TestReplay(t *testing.T) {
 	for range 3 {
 		send(launches(200, "many"))
 	}
-	if r.graphs != 3+1+2 {
-		t.Errorf("%d graphs, want 6", r.graphs)
+	if r.stats.Graphs != 3+1+2 {
+		t.Errorf("%d graphs, want 6", r.stats.Graphs)
 	}
 	for i := range mostKnown + 10 { // old ones are forgotten
 		for range 2 {
@@ -139,10 +140,10 @@ func TestReplayFailure(t *testing.T) {
 		}
 		var err error
 		for j := range list {
-			err = errors.Join(err, r.enqueue(fmt.Sprintf("op%d", j), &list[j]))
+			err = errors.Join(err, r.enqueue(origin{fmt.Sprintf("op%d", j), kernel.Fill{}}, &list[j]))
 		}
 		err = errors.Join(err, r.flush())
-		if i == 0 && err != nil || i > 0 && (err == nil || err.Error() != "op2: refused") {
+		if i == 0 && err != nil || i > 0 && (err == nil || err.Error() != "op2: kernel " + kernel.Fill{}.Name() + ", grid [3 1 1], block [0 0 0]: refused") {
 			t.Errorf("round %d: %v", i, err)
 		}
 		if a.capturing {
@@ -156,14 +157,14 @@ func BenchmarkReplay(b *testing.B) {
 	list := launches(300, "end")
 	for range 3 {
 		for i := range list {
-			r.enqueue("op", &list[i])
+			r.enqueue(origin{"op", kernel.Fill{}}, &list[i])
 		}
 		r.flush()
 	}
 	b.ReportAllocs()
 	for b.Loop() {
 		for i := range list {
-			if err := r.enqueue("op", &list[i]); err != nil {
+			if err := r.enqueue(origin{"op", kernel.Fill{}}, &list[i]); err != nil {
 				b.Fatal(err)
 			}
 		}
