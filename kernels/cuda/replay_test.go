@@ -143,7 +143,7 @@ func TestReplayFailure(t *testing.T) {
 			err = errors.Join(err, r.enqueue(origin{fmt.Sprintf("op%d", j), kernel.Fill{}}, &list[j]))
 		}
 		err = errors.Join(err, r.flush())
-		if i == 0 && err != nil || i > 0 && (err == nil || err.Error() != "op2: kernel " + kernel.Fill{}.Name() + ", grid [3 1 1], block [0 0 0]: refused") {
+		if i == 0 && err != nil || i > 0 && (err == nil || err.Error() != "op2: kernel "+kernel.Fill{}.Name()+", grid [3 1 1], block [0 0 0]: refused") {
 			t.Errorf("round %d: %v", i, err)
 		}
 		if a.capturing {
