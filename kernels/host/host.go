@@ -17,13 +17,14 @@ func Bytes(b kernels.Buffer, n int) []byte {
 	if !ok {
 		panic(fmt.Sprintf("kernels/host: buffer is %T, not host memory", b.Mem))
 	}
-	if m.freed {
+	if m.Freed {
 		panic("kernels/host: buffer used after it was freed")
 	}
-	if b.Offset < 0 || b.Offset+int64(n) > int64(len(m.data)) {
-		panic(fmt.Sprintf("kernels/host: %d bytes at offset %d of an allocation of %d", n, b.Offset, len(m.data)))
+	if b.Offset < 0 || b.Offset+int64(n) > m.size {
+		panic(fmt.Sprintf("kernels/host: %d bytes at offset %d of an allocation of %d", n, b.Offset, m.size))
 	}
-	return m.data[b.Offset : b.Offset+int64(n) : b.Offset+int64(n)]
+	at := m.Start + b.Offset
+	return m.Chunk.data[at : at+int64(n) : at+int64(n)]
 }
 
 // view reinterprets the n elements at a buffer, which must be of type a or b, as

@@ -2,6 +2,7 @@ package host
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"unsafe"
@@ -34,7 +35,7 @@ func TestArena(t *testing.T) {
 		var inUse, peak int64
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
 			if i := rapid.IntRange(0, len(used)).Draw(t, "which"); i < len(used) && rapid.Bool().Draw(t, "free") {
-				data := used[i].(*mem).data
+				data := contents(used[i].(*mem))
 				for k := 0; k < len(data); k += 127 {
 					if data[k] != data[0] {
 						t.Fatal("a block was written to through another")
@@ -49,7 +50,7 @@ func TestArena(t *testing.T) {
 				if err != nil || m.Size() < n || m.Size() != a.AllocSize(n) {
 					t.Fatalf("%d bytes for %d (%v), announced %d", m.Size(), n, err, a.AllocSize(n))
 				}
-				data := m.(*mem).data
+				data := contents(m.(*mem))
 				if uintptr(unsafe.Pointer(&data[0]))%64 != 0 || len(data) != cap(data) {
 					t.Fatalf("block at %p, %d of %d bytes", &data[0], len(data), cap(data))
 				}
@@ -66,8 +67,8 @@ func TestArena(t *testing.T) {
 		for _, m := range used {
 			a.Free(m)
 		}
-		for c := range a.free {
-			for _, m := range a.free[c] {
+		for c := range a.heap.free {
+			for _, m := range a.heap.free[c] {
 				if m.before != nil || m.next != nil {
 					t.Fatal("everything is free, but a chunk is not one block")
 				}
@@ -82,25 +83,62 @@ func TestArena(t *testing.T) {
 // checkArena checks the lists of free blocks and their neighbours.
 func checkArena(t *rapid.T, a *Arena) {
 	var cached int64
-	for c := range a.free {
-		for i, m := range a.free[c] {
+	for c := range a.heap.free {
+		list := a.heap.free[c]
+		for i, m := range list {
 			cached += m.Size()
-			if !m.freed || m.place != i || class(m.Size()) != c {
+			if !m.Freed || class(m.Size()) != c || i > 0 && list[i-1].order(m) >= 0 {
 				t.Fatalf("block of %d bytes at %d of class %d: %+v", m.Size(), i, c, m)
 			}
 			for _, n := range []*mem{m.before, m.next} {
-				if n != nil && (n.freed || &n.chunk[0] != &m.chunk[0]) {
+				if n != nil && (n.Freed || n.number != m.number) {
 					t.Fatal("a free block's neighbour is free as well, or of another chunk")
 				}
 			}
-			if n := m.next; n != nil && (n.before != m || n.start != m.start+len(m.data)) || m.next == nil && m.start+len(m.data) != len(m.chunk) {
+			if n := m.next; n != nil && (n.before != m || n.Start != m.Start+m.size) || m.next == nil && m.Start+m.size != int64(len(m.Chunk.data)) {
 				t.Fatal("a gap between blocks")
 			}
 		}
 	}
-	if cached != a.stats.Cached {
-		t.Fatalf("%d bytes are free, said to be %d", cached, a.stats.Cached)
+	if s := a.Stats(); cached != s.Cached {
+		t.Fatalf("%d bytes are free, said to be %d", cached, s.Cached)
 	}
+}
+
+// TestSameAddresses: steps that ask alike get the same blocks from the second step
+// on, whatever the order in which they free.
+func TestSameAddresses(t *testing.T) {
+	var a Arena
+	rng := rand.New(rand.NewPCG(1, 2))
+	keep, err := a.Alloc(5000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last []*byte
+	for step := range 20 {
+		var used []kernels.Mem
+		var got []*byte
+		for i := range 60 {
+			m, err := a.Alloc(int64(1000 * (1 + i*i%37)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			used, got = append(used, m), append(got, &contents(m.(*mem))[0])
+			if i%4 == 3 {
+				a.Free(used[len(used)-2])
+				used = slices.Delete(used, len(used)-2, len(used)-1)
+			}
+		}
+		rng.Shuffle(len(used), func(i, j int) { used[i], used[j] = used[j], used[i] })
+		for _, m := range used {
+			a.Free(m)
+		}
+		if step > 1 && !slices.Equal(got, last) {
+			t.Fatalf("step %d got other blocks than the one before", step)
+		}
+		last = got
+	}
+	a.Free(keep)
 }
 
 // TestChangingShapes: steps whose sizes keep changing are held in little more than
