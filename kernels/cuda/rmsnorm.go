@@ -29,18 +29,18 @@ func (b *Backend) RMSNormBackward(a kernels.RMSNormBackwardArgs) {
 	if a.Rows == 0 {
 		return
 	}
-	var scale scratch
+	var scale kernels.Buffer
 	if k.Scale {
 		var ok bool
 		if scale, ok = b.borrow(op, int64(a.Rows)*4); !ok {
 			return
 		}
-		defer b.giveBack(scale)
+		defer b.Free(scale.Mem)
 	}
-	b.launch(op, k, k.Launch(a.Rows), ptr(a.DX), ptr(a.DY), ptr(a.X), ptr(a.W), scale.at(0), num(a.Rows), num(a.Dim), float(a.Eps))
+	b.launch(op, k, k.Launch(a.Rows), ptr(a.DX), ptr(a.DY), ptr(a.X), ptr(a.W), ptr(scale), num(a.Rows), num(a.Dim), float(a.Eps))
 	if k.Scale {
 		var w kernel.RMSNormWeight
 		at, tag := b.refusals(op, fmt.Sprintf("sequence %%d: ends at row %%d, want one from its start to %d", a.Rows))
-		b.launch(op, w, w.Launch(a.Dim), ptr(a.DW), ptr(a.DY), ptr(a.X), scale.at(0), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.Dim), at, tag)
+		b.launch(op, w, w.Launch(a.Dim), ptr(a.DW), ptr(a.DY), ptr(a.X), ptr(scale), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.Dim), at, tag)
 	}
 }

@@ -1,0 +1,139 @@
+package kernel
+
+import (
+	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/ptx"
+)
+
+// EmbeddingBackward is, for every sequence in order and every id v in it,
+// dtable[v] += Σ dy[i] over the sequence's rows i with that id, ascending from zero.
+// A block belongs to a row, and only the first row of the batch with an id acts: it
+// finds all the others, and so nobody else writes the table's row. Each warp does so
+// for slices of the columns, and needs no other.
+type EmbeddingBackward struct {
+	Warps int // of a block
+	Vec   int // 4 where the rows are aligned, otherwise 1
+}
+
+const embeddingSlice, embeddingGroups = 512, 4 // columns of a slice, of which a lane has groups of four
+
+// EmbeddingBackwardOf is the kernel for so many columns.
+func EmbeddingBackwardOf(dim, vec int) EmbeddingBackward {
+	return EmbeddingBackward{Warps: min(8, max(1, CeilDiv(dim, embeddingSlice))), Vec: vec}
+}
+
+// Name implements Any.
+func (p EmbeddingBackward) Name() string { return name("embedding_backward", p.Warps, p.Vec) }
+
+// Launch is the launch for so many rows.
+func (p EmbeddingBackward) Launch(rows int) Launch { return lines(rows, 32*p.Warps) }
+
+// Emit implements Any: embedding_backward(dtable, dy, ids, starts, nseq, rows, dim, vocab,
+// fault, fault_tag, fault, fault_tag); the first of the two is for ids, the other for starts.
+func (p EmbeddingBackward) Emit(k *ptx.Builder) {
+	k.RequireThreads(32 * p.Warps)
+	dtable, dy, ids, starts := k.ParamGlobal("dtable"), k.ParamGlobal("dy"), k.ParamGlobal("ids"), k.ParamGlobal("starts")
+	nseq, rows, dim, vocab := k.ParamU32("nseq"), k.ParamU32("rows"), k.ParamU32("dim"), k.ParamU32("vocab")
+	badID := newFaults(k)
+	badStart := faults{k, badID.at, k.ParamU32("starts_tag")}
+	const f32 = kernels.F32
+
+	i, tid := k.CtaidX(), k.TidX()
+	lane := tid.Mod(32)
+	id := k.LdU32(ids.Elem(i, ptx.S32))
+	good := k.SetpLtU32(id, vocab) // a negative one is a large one
+	badID.report(good.Not(), i, id)
+	k.Return(good.Not())
+
+	// The sequence of row i, the first and the last row of any.
+	first := k.VarU32(k.LdU32(starts))
+	seq, end := k.VarU32(ptx.I(0)), k.VarU32(first)
+	advance := func(row ptx.RegU32) { // to the sequence of a row
+		k.While(func() ptx.RegPred { return k.SetpLeU32(end, row).And(k.SetpLtU32(seq, nseq)) }, func() {
+			k.AddU32To(seq, seq, ptx.I(1))
+			next := k.LdU32(starts.Elem(seq, ptx.S32))
+			wrong := k.SetpLtU32(next, end).Or(k.SetpGtU32(next, rows))
+			badStart.report(wrong, seq, next)
+			k.Return(wrong)
+			ptx.Set(k, end, next)
+		})
+	}
+	wrong := k.SetpGtU32(first, rows)
+	badStart.report(wrong, ptx.I(0), first)
+	k.Return(wrong)
+	advance(i)
+	k.Return(k.SetpLtU32(i, first).Or(k.SetpGeU32(i, end))) // a row of no sequence
+	firstSeq, firstEnd := k.VarU32(seq), k.VarU32(end)
+
+	equal := func(at ptx.RegU32, until ptx.RegU32, u int) ptx.RegPred { // row at+32u has the id
+		j := at.Plus(32 * u)
+		other := k.VarU32(k.NotB32(id))
+		k.Guard(k.SetpLtU32(j, until), func() { k.MovU32To(other, k.LdU32(ids.Elem(j, ptx.S32))) })
+		return k.SetpEqU32(other, id)
+	}
+	const ahead = 4
+	k.For(first, i, ptx.I(32*ahead), func(j ptx.RegU32) {
+		found := equal(j.Add(lane), i, 0)
+		for u := 1; u < ahead; u++ {
+			found = found.Or(equal(j.Add(lane), i, u))
+		}
+		k.Return(k.VoteAny(found, ptx.FullMask)) // an earlier row acts for all
+	})
+	last := k.LdU32(starts.Elem(nseq, ptx.S32))
+	last = k.MinU32(last, rows)
+
+	k.For(tid.DivBy(32).Times(embeddingSlice), dim, ptx.I(embeddingSlice*p.Warps), func(slice ptx.RegU32) {
+		each := func(row ptx.GlobalPtr, f func(p ptx.GlobalPtr, g, j int)) {
+			for g := range embeddingGroups {
+				for j := 0; j < rowGroup; j += p.Vec {
+					c := slice.Add(lane.Plus(32 * g).Times(rowGroup).Plus(j))
+					k.If(k.SetpLtU32(c, dim), func() { f(at(row, c, f32), g, j) })
+				}
+			}
+		}
+		var total, sum [embeddingGroups][]ptx.RegF32
+		for g := range total {
+			total[g], sum[g] = k.VarsF32(rowGroup, ptx.F(0)), k.VarsF32(rowGroup, ptx.F(0))
+		}
+		to := row(k, dtable, id, dim, f32)
+		each(to, func(from ptx.GlobalPtr, g, j int) {
+			for v, x := range loads(k, from, f32, p.Vec) {
+				ptx.Set(k, total[g][j+v], x)
+			}
+		})
+		flush := func() { // the sequence's sum
+			for g := range total {
+				for j := range total[g] {
+					k.AddF32To(total[g][j], total[g][j], sum[g][j])
+					ptx.Set(k, sum[g][j], k.VarF32(ptx.F(0)))
+				}
+			}
+		}
+		ptx.Set(k, seq, firstSeq)
+		ptx.Set(k, end, firstEnd)
+		k.For(i, last, ptx.I(32*ahead), func(j ptx.RegU32) {
+			var hits [ahead]ptx.RegU32
+			for u := range hits {
+				hits[u] = k.Ballot(equal(j.Add(lane), last, u), ptx.FullMask).AsU32()
+			}
+			for u, h := range hits {
+				left := k.VarU32(h)
+				k.While(func() ptx.RegPred { return k.SetpNeU32(left, ptx.I(0)) }, func() {
+					r := j.Plus(32 * u).Add(k.PopcB32(k.AndB32(k.NotB32(left), left.Plus(-1)))) // its lowest bit
+					k.AndB32To(left, left, left.Plus(-1))
+					k.If(k.SetpGeU32(r, end), func() {
+						flush()
+						advance(r)
+					})
+					each(row(k, dy, r, dim, f32), func(from ptx.GlobalPtr, g, j int) {
+						for v, x := range loads(k, from, f32, p.Vec) {
+							k.AddF32To(sum[g][j+v], sum[g][j+v], x)
+						}
+					})
+				})
+			}
+		})
+		flush()
+		each(to, func(to ptx.GlobalPtr, g, j int) { stores(k, to, f32, total[g][j:j+p.Vec]) })
+	})
+}
