@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"testing"
 
 	"github.com/selkie-ml/selkie/tensor"
@@ -57,6 +58,88 @@ func TestBF16Training(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestBF16FullTraining: all parameters are trained with products in bf16. Steps far
+// smaller than bf16 can tell add up, and a saved state goes on with the same bits.
+func TestBF16FullTraining(t *testing.T) {
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			dev, err := tensor.Open("cpu", tensor.Options{Threads: 2, Poison: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dev.Close()
+			config := kinds[kind]
+			batch := []Sequence{NextToken(textOf(config, 40, 1), 0, 1./80, NoAdapter), NextToken(textOf(config, 41, 2), 0, 1./80, NoAdapter)}
+			state := filepath.Join(t.TempDir(), "state.safetensors")
+			// train returns the losses and what became of a matrix.
+			train := func(compute tensor.DType, maxTokens int, lr float64, steps int, resume bool) (losses []float64, after []float32) {
+				m, err := NewRandom(dev, config, 1, LoadOptions{Compute: compute, Float32: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer m.Close()
+				tr, err := NewFullTrainer(m, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tr.Close()
+				tr.MaxTokens = maxTokens
+				if resume {
+					if err := tr.LoadState(state); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range steps {
+					l, err := tr.ForwardBackward(batch)
+					if err != nil {
+						t.Fatal(err)
+					}
+					losses = append(losses, l.Sum[0])
+					if _, err := tr.OptimStep([]Update{{LR: lr, AdamW: DefaultAdamW()}}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if steps == 2 && !resume {
+					if err := tr.SaveState(state); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if after, err = m.layers[0].weight[QProj].Float32s(); err != nil {
+					t.Fatal(err)
+				}
+				return losses, after
+			}
+			exact, _ := train(tensor.F32, 0, 1e-3, 6, false)
+			losses, after := train(tensor.BF16, 0, 1e-3, 6, false)
+			for i, want := range exact {
+				if d := math.Abs(losses[i]-want) / want; !(d < 0.01) {
+					t.Errorf("loss %d is %v in bf16, %v in f32", i, losses[i], want)
+				}
+			}
+			if losses[5] > 0.99*losses[0] {
+				t.Errorf("losses %v do not fall", losses)
+			}
+			_, cut := train(tensor.BF16, 40, 1e-3, 6, false)
+			sameBits(t, "weights, the batch cut in two", cut, after)
+			train(tensor.BF16, 0, 1e-3, 2, false)
+			_, resumed := train(tensor.BF16, 0, 1e-3, 4, true)
+			sameBits(t, "weights after a resumed training", resumed, after)
+
+			_, before := train(tensor.BF16, 0, 1e-7, 0, false)
+			_, moved := train(tensor.BF16, 0, 1e-7, 1, false)
+			n := 0
+			for i := range before {
+				if moved[i] != before[i] {
+					n++
+				}
+			}
+			if n < len(before)/2 {
+				t.Errorf("%d of %d weights moved by a step of 1e-7", n, len(before))
+			}
+		})
 	}
 }
 

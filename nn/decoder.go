@@ -32,7 +32,7 @@ func (m *Model) newPass(pool *AdapterPool) *pass {
 // hidden runs the decoder over token ids [rows] and returns the normed hidden
 // state [rows, hidden], of the wanted rows, that the output projection reads.
 func (m *Model) hidden(tp *tensor.Tape, ids *tensor.Tensor, ps *pass) *tensor.Tensor {
-	x := tensor.Embedding(tp, m.embed.Tensor, ids)
+	x := tensor.Embedding(tp, m.embed.computing(), ids)
 	for _, block := range ps.blocks {
 		before := x
 		if m.Recompute {
@@ -70,5 +70,5 @@ func (m *Model) project(tp *tensor.Tape, x *tensor.Tensor, i int, p Projection, 
 	if l.bias[p] != nil {
 		bias = l.bias[p].Tensor
 	}
-	return tensor.LoRALinear(tp, x, l.weight[p].Tensor, bias, ps.adapters.lora(i, p))
+	return tensor.LoRALinear(tp, x, l.weight[p].computing(), bias, ps.adapters.lora(i, p))
 }

@@ -403,5 +403,5 @@ func (g *Generator) compute(parts []part) (err error) {
 	if len(draws.texts) == 0 {
 		return m.dev.Sync()
 	}
-	return draws.draw(tp, tensor.Logits(tp, hidden, m.head.Tensor))
+	return draws.draw(tp, tensor.Logits(tp, hidden, m.head.computing()))
 }

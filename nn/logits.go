@@ -26,7 +26,7 @@ func (m *Model) Logits(seqs []Sequence, pool *AdapterPool) (_ [][]float32, err e
 		return nil, err
 	}
 	ps.adapters.bind(tp, batch.runs)
-	all, err := tensor.Logits(tp, m.hidden(tp, batch.begin(tp), ps), m.head.Tensor).Float32s()
+	all, err := tensor.Logits(tp, m.hidden(tp, batch.begin(tp), ps), m.head.computing()).Float32s()
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,16 @@ type Param struct {
 	Name  string
 	Shape []int
 	*tensor.Tensor
+
+	half *tensor.Tensor // a copy in bf16, which computes instead while a FullTrainer keeps it
+}
+
+// computing returns what products take.
+func (p *Param) computing() *tensor.Tensor {
+	if p.half != nil {
+		return p.half
+	}
+	return p.Tensor
 }
 
 // IsMatrix tells a weight matrix from a norm's scale or a bias.

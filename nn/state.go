@@ -111,6 +111,7 @@ func (t *Trainer) LoadState(path string) error {
 		x.SetBytes(s.Data)
 	}
 	copy(t.steps, steps)
+	t.roundHalves()
 	for j := range t.groups {
 		t.changed(j)
 	}

@@ -61,7 +61,8 @@ func NewTrainer(m *Model, pool *AdapterPool) (_ *Trainer, err error) {
 // NewFullTrainer trains all parameters of a model whose weights are f32 (see
 // LoadOptions.Float32). decay tells which of them weight decay applies to; nil:
 // all. Adapter indices of its sequences are NoAdapter; its losses and updates
-// have index 0.
+// have index 0. In compute mode bf16 products take a copy of the matrices in bf16,
+// rounded anew after each step; the f32 weights are the masters.
 func NewFullTrainer(m *Model, decay func(*Param) bool) (_ *Trainer, err error) {
 	defer tensor.Recover(&err)
 	for _, p := range m.params {
@@ -86,6 +87,7 @@ func NewFullTrainer(m *Model, decay func(*Param) bool) (_ *Trainer, err error) {
 			table: t.keep(m.dev.FromInt32s(row, 1, kernels.ParamColumns)),
 		}
 		p.SetGrad(part.grad)
+		t.makeHalf(p, part.grad)
 		t.parts = append(t.parts, part)
 	}
 	if m.head == m.embed {
@@ -93,6 +95,10 @@ func NewFullTrainer(m *Model, decay func(*Param) bool) (_ *Trainer, err error) {
 		t.headGrad = zeros(m.embed.Shape)
 		head.SetGrad(t.headGrad)
 		m.head = &Param{Name: headName, Shape: m.embed.Shape, Tensor: head}
+		if m.embed.half != nil {
+			m.head.half = t.keep(m.embed.half.Share(), nil)
+			m.head.half.SetGrad(t.headGrad)
+		}
 	}
 	t.init(make([]int, 1))
 	return t, nil
@@ -106,6 +112,29 @@ func (t *Trainer) init(steps []int) {
 	t.quiet = tensor.NewTape(t.model.dev, t.model.Compute, false)
 	t.pass = t.model.newPass(t.pool)
 	t.rows, t.squares = make([]float32, t.groups*kernels.AdamColumns), make([]float32, t.groups)
+}
+
+// makeHalf gives a matrix the copy in bf16 that computes while its f32 values are
+// trained: where activations are bf16, products want both so.
+func (t *Trainer) makeHalf(p *Param, grad *tensor.Tensor) {
+	if t.model.Compute != tensor.BF16 || !p.IsMatrix() {
+		return
+	}
+	p.half = t.keep(t.model.dev.New(tensor.BF16, p.Shape...))
+	p.half.CopyFrom(p.Tensor)
+	p.half.SetGrad(grad)
+}
+
+// roundHalves brings the copies in bf16 up to what training made of the weights.
+func (t *Trainer) roundHalves() {
+	if t.pool != nil {
+		return
+	}
+	for _, p := range t.model.params {
+		if p.half != nil {
+			p.half.CopyFrom(p.Tensor)
+		}
+	}
 }
 
 // keep makes Close free x. It raises an error as a DeviceError.
@@ -130,6 +159,7 @@ func (t *Trainer) Close() {
 	if t.pool == nil {
 		for _, p := range t.model.params {
 			p.SetGrad(nil)
+			p.half = nil
 		}
 		if t.model.Config.Tied {
 			t.model.head = t.model.embed
@@ -257,7 +287,7 @@ func (t *Trainer) logProbs(tp *tensor.Tape, seqs []Sequence, out []float32) (row
 	ps.adapters.bind(tp, batch.runs)
 
 	hidden := m.hidden(tp, ids, ps)
-	logprob := tensor.CrossEntropy(tp, hidden, m.head.Tensor, targets, weights)
+	logprob := tensor.CrossEntropy(tp, hidden, m.head.computing(), targets, weights)
 	tp.Backward()
 	return rows, logprob.ReadFloat32s(out[:rows])
 }
@@ -305,6 +335,7 @@ func (t *Trainer) OptimStepInto(norms []float64, updates []Update) (err error) {
 	for _, p := range t.parts {
 		tensor.AdamW(p.values, p.grad, p.m, p.v, t.sumSquares, t.settings, p.table)
 	}
+	t.roundHalves()
 	if err := t.sumSquares.ReadFloat32s(t.squares); err != nil {
 		return err
 	}
