@@ -17,28 +17,39 @@ const (
 // [k][o]: the product of a linear layer, and that of its input's gradient.
 type Linear struct {
 	Tile
+	Split      int           // if not 0, the Tile is that of one of so many warps, which share k
 	Y, Bias    kernels.DType // Bias Invalid: there is none
 	VecY       bool          // rows of y are aligned to 16 bytes
 	Accumulate bool          // y f32 is added to
 }
 
 // Name implements Any.
-func (p Linear) Name() string { return name("linear", p.Tile, p.Y, p.Bias, p.VecY, p.Accumulate) }
+func (p Linear) Name() string { return name("linear", p.tile(), p.Y, p.Bias, p.VecY, p.Accumulate) }
+
+// tile is what a block multiplies by.
+func (p Linear) tile() interface {
+	Threads() int
+	Shared() int
+} {
+	if p.Split > 0 {
+		return SplitTile{p.Tile, p.Split}
+	}
+	return p.Tile
+}
 
 // Launch is the launch for y of so many rows and columns.
 func (p Linear) Launch(rows, cols int) Launch {
-	l := lines(CeilDiv(rows, p.BM)*CeilDiv(cols, p.BN), p.Threads())
-	l.Shared = p.Shared()
+	l := lines(CeilDiv(rows, p.BM)*CeilDiv(cols, p.BN), p.tile().Threads())
+	l.Shared = p.tile().Shared()
 	return l
 }
 
 // Emit implements Any: linear(y, a, b, bias, rows, cols, depth); bias is there only if it has a storage.
 func (p Linear) Emit(k *ptx.Builder) {
-	k.RequireThreads(p.Threads())
+	k.RequireThreads(p.tile().Threads())
 	y, a, b, bias := k.ParamGlobal("y"), k.ParamGlobal("a"), k.ParamGlobal("b"), k.ParamGlobal("bias")
-	biased := p.Bias != kernels.Invalid
 	rows, cols, depth := k.ParamU32("rows"), k.ParamU32("cols"), k.ParamU32("depth")
-	shared := k.DynamicShared(tileAlign).Alloc(p.Shared(), tileAlign)
+	shared := k.DynamicShared(tileAlign).Alloc(p.tile().Shared(), tileAlign)
 
 	bm, bn := raster(k, k.CtaidX(), rows.CeilDivBy(p.BM), cols.CeilDivBy(p.BN))
 	row0, col0 := bm.Times(p.BM), bn.Times(p.BN)
@@ -48,17 +59,30 @@ func (p Linear) Emit(k *ptx.Builder) {
 	if p.AcrossB {
 		srcB = source{at(b, col0, p.B), cols, colsLeft}
 	}
+	finish := func(s sums) {
+		p.finish(k, s, y, bias, row0, col0, rows, cols)
+	}
+	if p.Split > 0 {
+		product := SplitTile{p.Tile, p.Split}.begin(k, shared)
+		product.add(srcA, srcB, depth)
+		product.each(finish)
+		return
+	}
 	product := p.begin(k, shared)
 	product.add(srcA, srcB, depth)
+	finish(product.sums())
+}
 
-	product.sums().each(k, rowsLeft, colsLeft, p.VecY, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+// finish writes a thread's sums to y.
+func (p Linear) finish(k *ptx.Builder, s sums, y, bias ptx.GlobalPtr, row0, col0, rows, cols ptx.RegU32) {
+	s.each(k, rows.Sub(row0), cols.Sub(col0), p.VecY, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
 		line := row(k, y, row0.Add(r), cols, p.Y)
 		return func(c ptx.RegU32, v []ptx.RegF32) {
 			c = col0.Add(c)
 			to := at(line, c, p.Y)
 			sum := append([]ptx.RegF32{}, v...)
 			for i := range sum {
-				if biased {
+				if p.Bias != kernels.Invalid {
 					sum[i] = k.AddF32(v[i], load(k, at(bias, c, p.Bias).Plus(i*p.Bias.Size()), p.Bias))
 				}
 			}

@@ -111,10 +111,16 @@ type engine interface {
 }
 
 // begin prepares the product in a block whose stages lie at shared, Shared() bytes
-// aligned to tileAlign. Totals start from zero; see totals to change that.
+// aligned to tileAlign. Totals start from zero; see sums to change that.
 func (t Tile) begin(k *ptx.Builder, shared ptx.SharedPtr) *product {
+	p := t.beginAs(k, shared, k.TidX())
+	p.total = k.VarsF32(p.engine.count(), ptx.F(0))
+	return p
+}
+
+// beginAs prepares the product of the threads that tid counts, without totals.
+func (t Tile) beginAs(k *ptx.Builder, shared ptx.SharedPtr, tid ptx.RegU32) *product {
 	p := &product{Tile: t, k: k, stages: shared}
-	tid := k.TidX()
 	if t.Mma() {
 		p.engine = newMMA(k, t, tid)
 	} else {
@@ -123,8 +129,20 @@ func (t Tile) begin(k *ptx.Builder, shared ptx.SharedPtr) *product {
 	la, lb := t.layouts()
 	p.a = newCopier(k, t, t.A, t.AcrossA, t.VecA, la, tid, nil)
 	p.b = newCopier(k, t, t.B, t.AcrossB, t.VecB, lb, tid, t.columnOrder())
-	p.acc, p.total = k.VarsF32(p.engine.count(), ptx.F(0)), k.VarsF32(p.engine.count(), ptx.F(0))
+	p.acc = k.VarsF32(p.engine.count(), ptx.F(0))
 	return p
+}
+
+// chunk is how many k are one chain.
+func (t Tile) chunk() int {
+	n := ChunkF32
+	if t.Mma() {
+		n = ChunkMMA
+	}
+	if n%t.BK != 0 || t.Stages < 2 {
+		panic(fmt.Sprintf("kernels/cuda/kernel: tile %v: chunks of %d k need a BK that divides them, and 2 stages or more", t, n))
+	}
+	return n
 }
 
 // sums are the thread's totals. Their registers are those of the product: a kernel may
@@ -148,63 +166,86 @@ func (p *product) add(a, b source, depth ptx.RegU32) {
 	p.again = true
 	p.a.aim(a)
 	p.b.aim(b)
-	la, lb := p.layouts()
-	bytes := la.Bytes() + lb.Bytes()
-	chunk := ChunkF32
-	if p.Mma() {
-		chunk = ChunkMMA
-	}
-	if chunk%p.BK != 0 || p.Stages < 2 {
-		panic(fmt.Sprintf("kernels/cuda/kernel: tile %v: chunks of %d k need a BK that divides them, and 2 stages or more", p.Tile, chunk))
-	}
-	ahead := p.Stages - 1
+	perChunk := p.chunk() / p.BK
 	tiles := depth.CeilDivBy(p.BK)
-	fetch := func(tile ptx.RegU32, stage ptx.SharedPtr) {
-		k0 := tile.Times(p.BK)
-		left := depth.Sub(k0)
-		p.a.fetch(k0, left, stage)
-		p.b.fetch(k0, left, stage.Plus(la.Bytes()))
-	}
-	put := func(stage ptx.SharedPtr) {
-		p.a.put(stage)
-		p.b.put(stage.Plus(la.Bytes()))
-	}
-	for s := range ahead {
-		tile := k.VarU32(ptx.I(s))
-		k.If(k.SetpLtU32(tile, tiles), func() {
-			fetch(tile, p.stages.Plus(s*bytes))
-			put(p.stages.Plus(s * bytes))
-		})
-		p.commit()
-	}
-	use, fill := k.VarU32(ptx.I(0)), k.VarU32(ptx.I(ahead*bytes))
+	ring := p.ring(tiles, func(tile ptx.RegU32) ptx.RegU32 { return tile.Times(p.BK) }, depth)
 	k.For(ptx.I(0), tiles, ptx.I(1), func(tile ptx.RegU32) {
-		if p.async() {
-			k.CpAsyncWaitGroup(ahead - 1)
-		}
-		k.BarSync(0)
-		next := tile.Plus(ahead)
-		more := k.SetpLtU32(next, tiles)
-		k.If(more, func() { fetch(next, p.stages.At(fill)) })
-		p.commit()
-		stage := p.stages.At(use)
-		p.engine.multiply(stage, stage.Plus(la.Bytes()), p.acc)
-		if !p.a.async || !p.b.async {
-			k.If(more, func() { put(p.stages.At(fill)) })
-		}
+		ring.turn(tile, func() { k.BarSync(0) })
 		done := tile.Plus(1)
-		end := k.SetpEqU32(done.And(ptx.I(chunk/p.BK-1)), ptx.I(0))
+		end := k.SetpEqU32(done.And(ptx.I(perChunk-1)), ptx.I(0))
 		k.If(end.Or(k.SetpEqU32(done, tiles)), func() {
 			for i := range p.acc {
 				k.AddF32To(p.total[i], p.total[i], p.acc[i])
 				k.MovF32To(p.acc[i], ptx.F(0))
 			}
 		})
-		for _, off := range []ptx.RegU32{use, fill} {
-			k.AddU32To(off, off, ptx.I(bytes))
-			k.Guard(k.SetpEqU32(off, ptx.I(p.Stages*bytes)), func() { k.MovU32To(off, ptx.I(0)) })
-		}
 	})
+}
+
+// ring is the stages of a product while tiles go through them.
+type ring struct {
+	*product
+	tiles     ptx.RegU32
+	at        func(tile ptx.RegU32) ptx.RegU32 // its first k
+	depth     ptx.RegU32
+	use, fill ptx.RegU32 // offsets of the stages to use and to fill next
+}
+
+// ring starts to bring the first tiles.
+func (p *product) ring(tiles ptx.RegU32, at func(tile ptx.RegU32) ptx.RegU32, depth ptx.RegU32) *ring {
+	k, ahead := p.k, p.Stages-1
+	r := &ring{product: p, tiles: tiles, at: at, depth: depth}
+	for s := range ahead {
+		tile := k.VarU32(ptx.I(s))
+		k.If(k.SetpLtU32(tile, tiles), func() {
+			r.fetch(tile, p.stages.Plus(s*p.bytes()))
+			r.put(p.stages.Plus(s * p.bytes()))
+		})
+		r.commit()
+	}
+	r.use, r.fill = k.VarU32(ptx.I(0)), k.VarU32(ptx.I(ahead*p.bytes()))
+	return r
+}
+
+// turn multiplies a tile, after sync among the threads that share the stages: it both
+// publishes the tile and frees the stage that is filled next.
+func (r *ring) turn(tile ptx.RegU32, sync func()) {
+	k, ahead := r.k, r.Stages-1
+	if r.async() {
+		k.CpAsyncWaitGroup(ahead - 1)
+	}
+	sync()
+	next := tile.Plus(ahead)
+	more := k.SetpLtU32(next, r.tiles)
+	k.If(more, func() { r.fetch(next, r.stages.At(r.fill)) })
+	r.commit()
+	stage := r.stages.At(r.use)
+	a, _ := r.layouts()
+	r.engine.multiply(stage, stage.Plus(a.Bytes()), r.acc)
+	if r.a.staged != nil || r.b.staged != nil {
+		k.If(more, func() { r.put(r.stages.At(r.fill)) })
+	}
+	for _, off := range []ptx.RegU32{r.use, r.fill} {
+		k.AddU32To(off, off, ptx.I(r.bytes()))
+		k.Guard(k.SetpEqU32(off, ptx.I(r.Stages*r.bytes())), func() { k.MovU32To(off, ptx.I(0)) })
+	}
+}
+
+// bytes of a stage.
+func (t Tile) bytes() int { return t.Shared() / t.Stages }
+
+func (r *ring) fetch(tile ptx.RegU32, stage ptx.SharedPtr) {
+	k0 := r.at(tile)
+	left := r.depth.Sub(k0)
+	a, _ := r.layouts()
+	r.a.fetch(k0, left, stage)
+	r.b.fetch(k0, left, stage.Plus(a.Bytes()))
+}
+
+func (r *ring) put(stage ptx.SharedPtr) {
+	a, _ := r.layouts()
+	r.a.put(stage)
+	r.b.put(stage.Plus(a.Bytes()))
 }
 
 // async reports whether any operand is copied in the background.

@@ -8,8 +8,8 @@ import (
 )
 
 // copier brings tiles of an operand from global to shared memory, a chunk of 16 bytes
-// there at a time: by cp.async where the storage stays as it is and is aligned, else
-// through registers, by vectors or element by element.
+// there at a time. Aligned rows go by cp.async, or where they are widened, by vectors
+// through registers while the block computes. Others go element by element.
 type copier struct {
 	k           *ptx.Builder
 	dt          kernels.DType
@@ -27,8 +27,8 @@ type copier struct {
 	src    source
 	from   []ptx.RegU64   // bytes from the source's start
 	size   []ptx.RegU32   // async: 16, or 0 for a line that there is not
-	in     []ptx.RegPred  // not async: the line exists
-	staged [][]ptx.RegB32 // not async: chunks on their way
+	in     []ptx.RegPred  // by vectors: the line exists
+	staged [][]ptx.RegB32 // by vectors: chunks on their way
 }
 
 // newCopier shares tiles of the layout out among the threads of a block.
@@ -42,6 +42,9 @@ func newCopier(k *ptx.Builder, t Tile, dt kernels.DType, across, vec bool, layou
 	c.row = tid.DivBy(perRow)
 	chunk := tid.Mod(perRow)
 	c.first = chunk.Times(per)
+	if !vec {
+		return c
+	}
 	pitch := layout.Bytes() / layout.Rows
 	if layout.Swizzle != ptx.SwizzleNone {
 		pitch = int(layout.Swizzle)
@@ -59,26 +62,30 @@ func newCopier(k *ptx.Builder, t Tile, dt kernels.DType, across, vec bool, layou
 	return c
 }
 
+// place is where a chunk in a row of the tile comes from, and whether its line exists.
+func (c *copier) place(row ptx.RegU32) (from ptx.RegU64, in ptx.RegPred) {
+	line, ofMemory := row, row
+	if c.across {
+		line = c.first
+	} else if c.order != nil {
+		line = c.order(row)
+		ofMemory = line
+	}
+	in = c.k.SetpLtU32(line, c.src.lines)
+	return c.k.MadWideU32(ofMemory, c.src.stride.Times(c.dt.Size()), c.k.CvtU64U32(c.first.Times(c.dt.Size()))), in
+}
+
 // aim sets what the next tiles are taken from.
 func (c *copier) aim(src source) {
-	k := c.k
 	c.src, c.from, c.size, c.in = src, nil, nil, nil
+	if !c.vec {
+		return
+	}
 	for i := range c.passes {
-		row := c.row.Plus(i * c.perPass)
-		line := row
-		if c.across {
-			line = c.first
-		} else if c.order != nil {
-			line = c.order(row)
-		}
-		in := k.SetpLtU32(line, src.lines)
-		if c.across {
-			line = row // of memory
-		}
-		from := k.MadWideU32(line, src.stride.Times(c.dt.Size()), k.CvtU64U32(c.first.Times(c.dt.Size())))
+		from, in := c.place(c.row.Plus(i * c.perPass))
 		c.from = append(c.from, from)
 		if c.async {
-			c.size = append(c.size, k.SelpU32(ptx.I(16), ptx.I(0), in))
+			c.size = append(c.size, c.k.SelpU32(ptx.I(16), ptx.I(0), in))
 		} else {
 			c.in = append(c.in, in)
 		}
@@ -92,29 +99,25 @@ func (c *copier) fetch(k0, left ptx.RegU32, stage ptx.SharedPtr) {
 	if c.across {
 		base = c.src.at.Elem(k.MulWideU32(k0, c.src.stride), ptxType(c.dt))
 	}
+	if !c.vec {
+		k.For(ptx.I(0), ptx.I(c.passes*c.perPass), ptx.I(c.perPass), func(i ptx.RegU32) {
+			row := c.row.Add(i)
+			k.StV4B32(c.layout.Chunk(stage, row, c.first.DivBy(c.per)), c.elements(base, row, left))
+		})
+		return
+	}
 	inK := k.SetpLtU32(c.first, left)
 	for i := range c.passes {
-		row := c.row.Plus(i * c.perPass)
 		if c.across {
-			inK = k.SetpLtU32(row, left)
+			inK = k.SetpLtU32(c.row.Plus(i*c.perPass), left)
 		}
-		switch {
-		case c.async:
+		if c.async {
 			k.CpAsyncCGZfill(stage.At(c.to[i]), base.At(c.from[i]), k.SelpU32(c.size[i], ptx.I(0), inK))
-		case c.vec:
-			c.stage(i, c.vector(base, c.from[i], c.in[i].And(inK)))
-		case c.across:
-			c.stage(i, c.elements(base, c.from[i], inK, c.src.lines))
-		default:
-			c.stage(i, c.elements(base, c.from[i], c.in[i], left))
+			continue
 		}
-	}
-}
-
-// stage keeps a chunk until put.
-func (c *copier) stage(i int, v []ptx.RegB32) {
-	for j, x := range v {
-		ptx.Set(c.k, c.staged[i][j], x)
+		for j, x := range c.vector(base, c.from[i], c.in[i].And(inK)) {
+			ptx.Set(k, c.staged[i][j], x)
+		}
 	}
 }
 
@@ -131,14 +134,19 @@ func (c *copier) vector(base ptx.GlobalPtr, from ptx.RegU64, in ptx.RegPred) []p
 	return out
 }
 
-// elements loads a chunk's elements one by one: those before end, if in.
-func (c *copier) elements(base ptx.GlobalPtr, from ptx.RegU64, in ptx.RegPred, end ptx.RegU32) []ptx.RegB32 {
+// elements loads a chunk's elements one by one, with zeros where there are none.
+func (c *copier) elements(base ptx.GlobalPtr, row, left ptx.RegU32) [4]ptx.RegB32 {
 	k := c.k
+	from, in := c.place(row)
+	end := left
+	if c.across {
+		in, end = k.SetpLtU32(row, left), c.src.lines
+	}
 	var out []ptx.RegB32
 	var low ptx.RegU16
 	for e := range c.per {
 		here := in.And(k.SetpLtU32(c.first.Plus(e), end))
-		at := base.At(k.SelpB64(from.Plus(e*c.dt.Size()), ptx.I(0), here).AsU64())
+		at := base.At(k.SelpB64(from.Plus(e*c.dt.Size()), ptx.I(0), here).AsU64()) // as in vector
 		if c.per == 4 {
 			out = append(out, k.SelpF32(load(k, at, c.dt), ptx.F(0), here).AsB32())
 			continue
@@ -150,7 +158,7 @@ func (c *copier) elements(base ptx.GlobalPtr, from ptx.RegU64, in ptx.RegPred, e
 			out = append(out, k.PackB32B16x2([2]ptx.RegB16{low.AsB16(), half.AsB16()}))
 		}
 	}
-	return out
+	return [4]ptx.RegB32(out)
 }
 
 // put stores what fetch left in registers.
