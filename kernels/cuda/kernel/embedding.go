@@ -87,27 +87,25 @@ func (p EmbeddingBackward) Emit(k *ptx.Builder) {
 			for g := range embeddingGroups {
 				for j := 0; j < rowGroup; j += p.Vec {
 					c := slice.Add(lane.Plus(32 * g).Times(rowGroup).Plus(j))
-					k.If(k.SetpLtU32(c, dim), func() { f(at(row, c, f32), g, j) })
+					from := at(row, c, f32)
+					k.Guard(k.SetpLtU32(c, dim), func() { f(from, g, j) })
 				}
 			}
 		}
-		var total, sum [embeddingGroups][]ptx.RegF32
-		for g := range total {
-			total[g], sum[g] = k.VarsF32(rowGroup, ptx.F(0)), k.VarsF32(rowGroup, ptx.F(0))
+		var sum [embeddingGroups][]ptx.RegF32
+		for g := range sum {
+			sum[g] = k.VarsF32(rowGroup, ptx.F(0))
 		}
 		to := row(k, dtable, id, dim, f32)
-		each(to, func(from ptx.GlobalPtr, g, j int) {
-			for v, x := range loads(k, from, f32, p.Vec) {
-				ptx.Set(k, total[g][j+v], x)
-			}
-		})
-		flush := func() { // the sequence's sum
-			for g := range total {
-				for j := range total[g] {
-					k.AddF32To(total[g][j], total[g][j], sum[g][j])
-					ptx.Set(k, sum[g][j], k.VarF32(ptx.F(0)))
+		flush := func() { // add the sequence's sum, and begin another
+			each(to, func(to ptx.GlobalPtr, g, j int) {
+				total := loads(k, to, f32, p.Vec)
+				for v, x := range total {
+					total[v] = k.AddF32(x, sum[g][j+v])
+					k.MovF32To(sum[g][j+v], ptx.F(0))
 				}
-			}
+				stores(k, to, f32, total)
+			})
 		}
 		ptx.Set(k, seq, firstSeq)
 		ptx.Set(k, end, firstEnd)
@@ -134,6 +132,5 @@ func (p EmbeddingBackward) Emit(k *ptx.Builder) {
 			}
 		})
 		flush()
-		each(to, func(to ptx.GlobalPtr, g, j int) { stores(k, to, f32, total[g][j:j+p.Vec]) })
 	})
 }

@@ -40,6 +40,7 @@ func (p RowSum) launch(rows int) Launch { return lines(CeilDiv(rows, p.block()/p
 // without a row end here.
 func (p RowSum) row(k *ptx.Builder, rows ptx.RegU32) (row, thread ptx.RegU32) {
 	k.RequireThreads(p.block())
+	k.MinBlocks(1) // rather than more blocks and registers spilled
 	row, thread = k.CtaidX(), k.TidX()
 	if n := p.block() / p.Threads; n > 1 {
 		row = row.Times(n).Add(thread.DivBy(p.Threads))
@@ -80,8 +81,8 @@ func (v *rowValues) load(k *ptx.Builder, c ptx.RegU32, slot int) []ptx.RegF32 {
 		return v.kept[slot]
 	}
 	x := k.VarsF32(rowGroup, ptx.F(0))
-	v.parts(k, c, func(c ptx.RegU32, j int) {
-		for i, e := range loads(k, at(v.row, c, v.dt), v.dt, v.Vec) {
+	v.parts(k, c, func(from ptx.GlobalPtr, j int) {
+		for i, e := range loads(k, from, v.dt, v.Vec) {
 			ptx.Set(k, x[j+i], e)
 		}
 	})
@@ -93,15 +94,15 @@ func (v *rowValues) load(k *ptx.Builder, c ptx.RegU32, slot int) []ptx.RegF32 {
 
 // store writes the group from column c on.
 func (v *rowValues) store(k *ptx.Builder, c ptx.RegU32, x []ptx.RegF32) {
-	v.parts(k, c, func(c ptx.RegU32, j int) { stores(k, at(v.row, c, v.dt), v.dt, x[j:j+v.Vec]) })
+	v.parts(k, c, func(to ptx.GlobalPtr, j int) { stores(k, to, v.dt, x[j:j+v.Vec]) })
 }
 
-// parts calls f for the parts of a group that lie in the row: Vec elements from column
-// c on, which are the group's from j on.
-func (v *rowValues) parts(k *ptx.Builder, c ptx.RegU32, f func(c ptx.RegU32, j int)) {
+// parts calls f, under a guard, for the parts of a group from column c on that lie in
+// the row: Vec elements at an address, which are the group's from j on.
+func (v *rowValues) parts(k *ptx.Builder, c ptx.RegU32, f func(p ptx.GlobalPtr, j int)) {
+	from := at(v.row, c, v.dt)
 	for j := 0; j < rowGroup; j += v.Vec {
-		c := c.Plus(j)
-		k.If(k.SetpLtU32(c, v.dim), func() { f(c, j) })
+		k.Guard(k.SetpLtU32(c.Plus(j), v.dim), func() { f(from.Plus(j*v.dt.Size()), j) })
 	}
 }
 
