@@ -29,6 +29,7 @@ type Options struct {
 type Backend struct {
 	api    driver.API
 	info   Info
+	device driver.Device
 	ctx    driver.Context
 	stream driver.Stream
 	arena  arena
@@ -42,7 +43,7 @@ type Backend struct {
 
 	faults faultRecord
 	err    error // first failure since the last Sync
-	lost   error // the context is unusable from here on
+	lost   error // the failure that ended the use of the GPU, until Close
 	closed bool
 }
 
@@ -65,7 +66,7 @@ type Info struct {
 func Query(api driver.API, ordinal int) (Info, driver.Device, error) {
 	info := Info{Driver: api.Name()}
 	if err := api.Init(); err != nil {
-		return info, 0, err
+		return info, 0, explain(err)
 	}
 	var err error
 	if info.DriverVersion, err = api.DriverVersion(); err != nil {
@@ -116,9 +117,9 @@ func New(api driver.API, opt Options) (*Backend, error) {
 		return nil, fmt.Errorf("GPU %d, %s, has compute capability %d.%d; Selkie needs 8.0 or later (A100, RTX 30 and newer): use --device cpu",
 			opt.Device, info.Name, info.SM/10, info.SM%10)
 	}
-	b := &Backend{api: api, info: info, poison: opt.Poison, functions: map[kernel.Any]*function{}, emit: kernel.Module}
+	b := &Backend{api: api, info: info, device: dev, poison: opt.Poison, functions: map[kernel.Any]*function{}, emit: kernel.Module}
 	if b.ctx, err = api.PrimaryContextRetain(dev); err != nil {
-		return nil, fmt.Errorf("GPU %d, %s: %w", opt.Device, info.Name, err)
+		return nil, fmt.Errorf("GPU %d, %s: %w", opt.Device, info.Name, explain(err))
 	}
 	defer b.enter()()
 	b.arena = newArena(api, opt.Limit, opt.Direct)
@@ -129,7 +130,8 @@ func New(api driver.API, opt Options) (*Backend, error) {
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("GPU %d, %s: %w", opt.Device, info.Name, err), api.PrimaryContextRelease(dev))
+		_ = b.release() // what failed first says more
+		return nil, fmt.Errorf("GPU %d, %s: %w", opt.Device, info.Name, explain(err))
 	}
 	return b, nil
 }
@@ -155,6 +157,9 @@ func (b *Backend) Info() Info { return b.info }
 
 // Sync implements kernels.Backend.
 func (b *Backend) Sync() error {
+	if b.lost != nil {
+		return b.lost
+	}
 	defer b.enter()()
 	return b.wait()
 }
@@ -163,14 +168,16 @@ func (b *Backend) Sync() error {
 func (b *Backend) wait() error {
 	b.catchUp()
 	b.faults.fetch(b)
-	err := b.api.StreamSynchronize(b.stream)
-	if err != nil {
-		b.fail("", err)
+	if b.lost == nil {
+		err := b.api.StreamSynchronize(b.stream)
+		if err != nil {
+			b.fail("", err)
+		}
+		if refused := b.faults.take(b, err == nil); refused != nil && b.err == nil {
+			b.err = refused
+		}
 	}
-	if refused := b.faults.take(b, err == nil); refused != nil && b.err == nil {
-		b.err = refused
-	}
-	err = b.err
+	err := b.err
 	b.err = nil
 	return err
 }
@@ -185,27 +192,40 @@ func (b *Backend) catchUp() {
 
 // fail keeps the first failure until the next Sync.
 func (b *Backend) fail(op string, err error) {
-	if b.err != nil {
-		return
-	}
 	if op != "" {
 		err = fmt.Errorf("%s: %w", op, err)
 	}
-	b.err = err
+	if err = b.failure(err); b.err == nil {
+		b.err = err
+	}
 }
 
-// Close implements kernels.Backend.
+// Close implements kernels.Backend. Where the GPU was lost, it says so once more, and
+// waits for nothing.
 func (b *Backend) Close() error {
 	if b.closed {
 		return nil
 	}
 	b.closed = true
-	defer b.enter()()
-	err := errors.Join(b.wait(), b.replay.close())
+	if b.lost == nil {
+		defer b.enter()()
+		if err := b.wait(); b.lost == nil {
+			return errors.Join(err, b.release())
+		}
+	}
+	_ = b.api.PrimaryContextRelease(b.device) // takes with it all that is left
+	return b.lost
+}
+
+// release gives everything back that New and use have taken.
+func (b *Backend) release() error {
+	err := b.replay.close()
 	for _, f := range b.functions {
 		err = errors.Join(err, b.api.ModuleUnload(f.module))
 	}
-	err = errors.Join(err, b.stage.close(b.api), b.faults.close(b.api), b.arena.close(), b.api.StreamDestroy(b.stream))
-	dev, e := b.api.DeviceGet(0)
-	return errors.Join(err, e, b.api.PrimaryContextRelease(dev))
+	err = errors.Join(err, b.stage.close(b.api), b.faults.close(b.api), b.arena.trim())
+	if b.stream != 0 {
+		err = errors.Join(err, b.api.StreamDestroy(b.stream))
+	}
+	return errors.Join(err, b.api.PrimaryContextRelease(b.device))
 }

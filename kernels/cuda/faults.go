@@ -36,8 +36,14 @@ func newFaultRecord(api driver.API, s driver.Stream) (f faultRecord, err error) 
 	return f, api.MemsetD8Async(f.device, 0xFF, kernel.FaultBytes, s)
 }
 
-func (f *faultRecord) close(api driver.API) error {
-	return errors.Join(api.MemFree(f.device), api.MemFreeHost(f.host))
+func (f *faultRecord) close(api driver.API) (err error) {
+	if f.device != 0 {
+		err = api.MemFree(f.device)
+	}
+	if f.host != nil {
+		err = errors.Join(err, api.MemFreeHost(f.host))
+	}
+	return err
 }
 
 // refusals returns the last two parameters of a kernel that may refuse data. format

@@ -25,13 +25,17 @@ func (b *Backend) function(k kernel.Any) (*function, error) {
 		return f, nil
 	}
 	var text bytes.Buffer
-	if err := ptx.Print(&text, b.emit(k)); err != nil {
+	m := b.emit(k)
+	if err := ptx.Print(&text, m); err != nil {
 		return nil, err
 	}
 	text.WriteByte(0) // the driver wants a C string
 	mod, err := b.api.ModuleLoad(text.Bytes())
 	if err != nil {
-		return nil, fmt.Errorf("kernel %s for %s: %w", k.Name(), b.info.Name, err)
+		if isCode(err, driver.UnsupportedPTX) {
+			err = b.tooOld(m.LowestVersion(), err)
+		}
+		return nil, fmt.Errorf("kernel %s for %s: %w", k.Name(), b.info.Name, explain(err))
 	}
 	handle, err := b.api.ModuleGetFunction(mod, k.Name())
 	if err != nil {

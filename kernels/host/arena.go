@@ -99,7 +99,7 @@ func (a *Arena) MapHost(data []byte) (kernels.Mem, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.heap.Stats.Mapped += int64(len(data))
-	return &mem{Chunk: chunk{data: data, mapped: true}, size: int64(len(data))}, nil
+	return Whole(chunk{data: data, mapped: true}, int64(len(data))), nil
 }
 
 // Trim gives chunks of which nothing is in use back to the system.

@@ -19,6 +19,9 @@ type Block[C any] struct {
 	before, next *Block[C] // neighbours in the chunk
 }
 
+// Whole returns a chunk that no heap divides, as a block in use.
+func Whole[C any](chunk C, size int64) *Block[C] { return &Block[C]{Chunk: chunk, size: size} }
+
 // Size implements kernels.Mem.
 func (m *Block[C]) Size() int64 { return m.size }
 

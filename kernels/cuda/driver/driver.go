@@ -139,6 +139,7 @@ const (
 	OutOfMemory        Code = 2
 	NotInitialized     Code = 3
 	Deinitialized      Code = 4
+	StubLibrary        Code = 34
 	NoDevice           Code = 100
 	InvalidDevice      Code = 101
 	InvalidContext     Code = 201

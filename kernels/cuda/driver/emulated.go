@@ -88,15 +88,18 @@ func (d *Emulated) enqueue(call string, work func() error) error {
 func (d *Emulated) do(call string, work func() error) error {
 	if err := work(); err != nil && d.fault == nil {
 		code := LaunchFailed
-		if strings.Contains(err.Error(), "out of bounds") || strings.Contains(err.Error(), "not mapped") {
-			code = IllegalAddress
+		for text, c := range map[string]Code{"outside of any memory": IllegalAddress, "in no allocation": IllegalAddress, "was freed": IllegalAddress} {
+			if strings.Contains(err.Error(), text) {
+				code = c
+			}
 		}
 		d.fault = failure(call, code, "%v", err)
 	}
 	return nil
 }
 
-// wait reports what went wrong since the last call.
+// wait reports what went wrong since the last call. What the sanitiser found is no
+// failure that a GPU has, and does not end its use.
 func (d *Emulated) wait(call string) error {
 	if d.fault != nil {
 		return d.fault
@@ -113,7 +116,7 @@ func (d *Emulated) wait(call string) error {
 	if more := len(list) - len(text); more > 0 {
 		text = append(text, fmt.Sprintf("and %d more", more))
 	}
-	return failure(call, LaunchFailed, "the sanitiser found:\n%s", strings.Join(text, "\n"))
+	return failure(call, Unknown, "the sanitiser found:\n%s", strings.Join(text, "\n"))
 }
 
 // Name implements API.
