@@ -41,8 +41,8 @@ func Open() (API, error) {
 		}
 		return l, nil
 	}
-	return nil, fmt.Errorf("there is no NVIDIA driver here: install it, name its library in %s, or compute on the CPU (--device cpu); tried:\n%s",
-		EnvLibrary, strings.Join(reasons, "\n"))
+	return nil, fmt.Errorf("%w: install it, name its library in %s, or compute on the CPU (--device cpu); tried:\n%s",
+		ErrNone, EnvLibrary, strings.Join(reasons, "\n"))
 }
 
 func versionBy(fn uintptr) int {

@@ -9,6 +9,6 @@ import (
 
 // Open says why there is no driver to open.
 func Open() (API, error) {
-	return nil, fmt.Errorf("this program was built without NVIDIA GPUs, for %s/%s or with the build tag nocuda; "+
-		"a build for 64-bit Linux or Windows without the tag has them: compute on the CPU (--device cpu)", runtime.GOOS, runtime.GOARCH)
+	return nil, fmt.Errorf("%w: this program was built without, for %s/%s or with the build tag nocuda; "+
+		"a build for 64-bit Linux or Windows without the tag has them: compute on the CPU (--device cpu)", ErrNone, runtime.GOOS, runtime.GOARCH)
 }
