@@ -39,6 +39,7 @@ type Backend struct {
 	functions map[kernel.Any]*function
 	emit      func(kernel.Any) *ptx.Module // kernel.Module, or what a test puts in its place
 	args      argBlock
+	tuner     tuner
 	poison    bool
 
 	faults faultRecord
