@@ -18,6 +18,6 @@ func (b *Backend) EmbeddingBackward(a kernels.EmbeddingBackwardArgs) {
 	k := kernel.EmbeddingBackwardOf(a.Dim, rowSum(a.Dim, a.DTable, a.DY).Vec)
 	at, badID := b.refusals(op, fmt.Sprintf("row %%d: id %%d, want 0…%d", a.Vocab-1))
 	_, badStart := b.refusals(op, fmt.Sprintf("starts[%%d] is %%d, want ascending rows within 0…%d", a.Rows))
-	b.launch(op, k, k.Launch(a.Rows), ptr(a.DTable), ptr(a.DY), ptr(a.IDs), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.Dim), num(a.Vocab),
+	b.launch(op, k, k.Launch(a.Rows, a.Dim), ptr(a.DTable), ptr(a.DY), ptr(a.IDs), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.Dim), num(a.Vocab),
 		at, badID, badStart)
 }

@@ -40,7 +40,7 @@ func (p RowSum) launch(rows int) Launch { return lines(CeilDiv(rows, p.block()/p
 // without a row end here.
 func (p RowSum) row(k *ptx.Builder, rows ptx.RegU32) (row, thread ptx.RegU32) {
 	k.RequireThreads(p.block())
-	k.MinBlocks(1) // rather than more blocks and registers spilled
+	k.MinBlocks(max(1, 512/p.block())) // rather than more blocks and registers spilled
 	row, thread = k.CtaidX(), k.TidX()
 	if n := p.block() / p.Threads; n > 1 {
 		row = row.Times(n).Add(thread.DivBy(p.Threads))
@@ -100,9 +100,13 @@ func (v *rowValues) store(k *ptx.Builder, c ptx.RegU32, x []ptx.RegF32) {
 // parts calls f, under a guard, for the parts of a group from column c on that lie in
 // the row: Vec elements at an address, which are the group's from j on.
 func (v *rowValues) parts(k *ptx.Builder, c ptx.RegU32, f func(p ptx.GlobalPtr, j int)) {
+	guard := k.Guard
+	if v.Threads == 1024 {
+		guard = k.If // keeps loads from being moved to where 1024 threads lack registers
+	}
 	from := at(v.row, c, v.dt)
 	for j := 0; j < rowGroup; j += v.Vec {
-		k.Guard(k.SetpLtU32(c.Plus(j), v.dim), func() { f(from.Plus(j*v.dt.Size()), j) })
+		guard(k.SetpLtU32(c.Plus(j), v.dim), func() { f(from.Plus(j*v.dt.Size()), j) })
 	}
 }
 
