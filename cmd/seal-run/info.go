@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/selkie-ml/selkie/internal/sysmem"
+	"github.com/selkie-ml/selkie/kernels/cuda"
 	"github.com/selkie-ml/selkie/nn"
 	"github.com/selkie-ml/selkie/nn/safetensors"
 	"github.com/selkie-ml/selkie/nn/tokenizer"
@@ -58,7 +59,13 @@ func (a *app) info() error {
 	if free, ok := sysmem.Available(); ok {
 		row("memory", "%s available", sysmem.Format(free))
 	}
+	for _, line := range cuda.Look() {
+		row("gpu", "%s", line)
+	}
 	row("device", "%s", dev.Backend().Name())
+	if text := dev.Describe(); text != "" {
+		row("", "%s", text)
+	}
 	row("numerics", "%s", dev.NumericsID())
 	return nil
 }
