@@ -40,12 +40,15 @@ type unitWatch struct {
 	value   func(lane, i int) byte
 	current func(off uint64) byte
 	cluster race.Meeting
-	clock   *race.Clock
+	clock   *race.Clock  // of the cluster barrier's last phase
+	past    race.Meeting // the same of what was executed, whether or not the arrival orders memory
+	before  *race.Clock
 }
 
 type blockWatch struct {
 	b    *race.Block
 	bars [16]race.Meeting
+	visitors
 }
 
 type warpWatch struct {
@@ -156,6 +159,7 @@ func (s *watch) begin(b *block) {
 
 func (s *watch) end(b *block) {
 	s.endAsync(b)
+	s.endVisits(b)
 	if len(b.u.blocks) > 1 { // others of the cluster may still come
 		return
 	}
@@ -267,6 +271,7 @@ func (s *watch) access(x *exec, a *access) uint32 {
 		s.locs.Before(w, sh, op.Kind, raceOrder(a.order), op.Scope, a.mask, &a.off)
 	}
 	sh.mem.Access(w, op, u.report)
+	s.visit(x, a)
 	return a.mask
 }
 

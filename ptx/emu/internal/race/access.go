@@ -21,13 +21,13 @@ func (x *run) record(mask uint32, start uint64, stride uint32, lanes *pattern, s
 	w, op := x.w, x.op
 	c := &w.caches[x.where][(op.Site^uint32(op.Kind)<<2)%cacheSize]
 	if r := c.rec; r != nil && r.t == w.now && r.site == op.Site && r.mask == mask && r.stride == stride && r.lanes == lanes &&
-		r.start == start && r.kind == op.Kind && r.op == op.Async && int(r.size) == op.Size && r.scope == op.Scope {
+		r.start == start && r.kind == op.Kind && r.op == op.Async && int(r.size) == op.Size && r.scope == op.Scope && r.proxy == op.Proxy {
 		return c
 	}
 	a := x.pool().newAccess(x.where != 0)
 	*a = access{
 		block: w.Block.Ident, op: op.Async, start: start, t: w.now, site: op.Site, mask: mask, stride: stride, lanes: lanes, single: single,
-		warp: uint16(w.Index), size: uint8(min(op.Size, 255)), kind: op.Kind, scope: op.Scope, proxy: op.Proxy,
+		warp: uint16(w.Index), size: uint8(min(op.Size, 255)), kind: op.Kind, scope: op.Scope, proxy: op.Proxy, init: op.Init,
 	}
 	c.rec, c.written, c.before, c.after = a, nil, nil, nil
 	return c
@@ -389,7 +389,7 @@ func (x *run) conflict(a *access, o order, addr uint64, n int) {
 		return
 	}
 	c := Conflict{Off: addr, Lane: lane, Earlier: Earlier{
-		Block: a.block, Warp: int(a.warp), Lane: bits.TrailingZeros32(others) & 31, Site: a.site, Kind: a.kind, Async: a.op != nil,
+		Block: a.block, Warp: int(a.warp), Lane: bits.TrailingZeros32(others) & 31, Site: a.site, Kind: a.kind, Async: a.op != nil, Init: a.init,
 	}}
 	switch o {
 	case unfinished:

@@ -223,17 +223,26 @@ func (w *Warp) Exit(mask uint32) {
 
 // ProxyFence makes all that the lanes know, their own accesses included, visible
 // to the async proxy (fence.proxy.async).
-func (w *Warp) ProxyFence(mask uint32) {
+func (w *Warp) ProxyFence(mask uint32) { w.proxyFence(mask, false) }
+
+// InitFence makes the lanes' own initialisations of mbarriers visible to the async proxy, and
+// to other blocks after a barrier that orders nothing else (fence.mbarrier_init).
+func (w *Warp) InitFence(mask uint32) { w.proxyFence(mask, true) }
+
+func (w *Warp) proxyFence(mask uint32, onlyInits bool) {
 	t := w.Block.tick()
 	w.now = t
 	fence := func(mask uint32, c *Clock) *Clock {
-		p := c.withPart(lanesPart(w.Block.ID, w.Index, mask, w.whole, t))
+		p := &Clock{parts: []part{lanesPart(w.Block.ID, w.Index, mask, w.whole, t)}}
 		d := &Clock{}
 		if c != nil {
-			d.parts = c.parts
-			p = Join(p, c.proxy)
+			*d = *c
 		}
-		d.proxy = &Clock{parts: p.parts}
+		if !onlyInits {
+			p = Join(p, c)
+			d.proxy = &Clock{parts: Join(p, d.proxy).parts}
+		}
+		d.inits = &Clock{parts: Join(p, d.inits).parts}
 		return d
 	}
 	if w.lanes == nil {
