@@ -194,6 +194,11 @@ func (a *access) extent() (lo, n uint64, dense bool) {
 		if dense {
 			return lo, warpSize * size, true
 		}
+		hi := lo
+		for _, o := range a.off {
+			lo, hi = min(lo, o), max(hi, o)
+		}
+		return lo, hi - lo + size, false
 	}
 	lo, hi := ^uint64(0), uint64(0)
 	for m := a.mask; m != 0; m &= m - 1 {

@@ -248,7 +248,9 @@ func (x *run) after(h *history, b *access) *history {
 		return n
 	}
 	n := x.pool().newHistory(x.where != 0)
-	n.others = n.buf[:0]
+	if cap(n.others) == 0 {
+		n.others = n.buf[:0]
+	}
 	if h != nil {
 		n.last = h.last
 		for _, a := range h.others {

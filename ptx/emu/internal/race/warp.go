@@ -57,10 +57,7 @@ type Warp struct {
 	version  uint32
 	strong   *[32]fences
 	caches   [2][cacheSize]cached // of global memory; of the block's scratch
-	patterns [16]struct {
-		p      *pattern
-		single bool
-	}
+	patterns *patterns
 
 	scratch Pool // of the block's scratch
 }
@@ -116,7 +113,7 @@ func (p *Pool) newHistory(keep bool) *history {
 	}
 	p.nh++
 	h := &p.histories[p.nh-1]
-	*h = history{}
+	h.last, h.others = nil, h.others[:0]
 	return h
 }
 
