@@ -38,6 +38,17 @@ func NewBlock(id, cluster uint64, threads int) *Block {
 	return b
 }
 
+// Restart makes the block one that has not begun, of as many threads, whose memory is used again.
+// Nothing may refer to accesses of its scratch any more.
+func (b *Block) Restart(id, cluster uint64) {
+	*b = Block{Ident: &Ident{id, cluster}, threads: b.threads, now: 1, Warps: b.Warps, Pool: b.Pool}
+	for _, w := range b.Warps {
+		pats, s := w.patterns, w.scratch
+		s.nr, s.nh = 0, 0
+		*w = Warp{Block: b, Index: w.Index, live: w.whole, whole: w.whole, now: 1, patterns: pats, scratch: s}
+	}
+}
+
 func (b *Block) tick() Time {
 	b.now++
 	return b.now
