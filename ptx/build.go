@@ -59,6 +59,7 @@ func (m *ModuleBuilder) start(f *Func) *Builder {
 func (m *ModuleBuilder) Module() *Module {
 	for _, k := range m.builders {
 		k.finish()
+		k.f.Body.resolve()
 	}
 	return m.m
 }

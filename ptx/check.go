@@ -281,6 +281,21 @@ func (c *checker) function(f *Func) {
 	})
 }
 
+// resolve finds the forms of instructions that have none yet. Afterwards a module is only read, so
+// that several goroutines may check, print and load it. Check reports those without a form.
+func (b *Block) resolve() {
+	for _, s := range b.Stmts {
+		switch s := s.(type) {
+		case *Instr:
+			if s.match == nil {
+				_ = s.Resolve()
+			}
+		case *Block:
+			s.resolve()
+		}
+	}
+}
+
 func (c *checker) resolve(b *Block) {
 	for _, s := range b.Stmts {
 		switch s := s.(type) {

@@ -96,11 +96,11 @@ func New(o Options) (*Backend, error) {
 	}
 	b := &Backend{pool: newPool(threads), id: "cpu-" + vec.Level() + "-" + version}
 	b.Poison, b.Arena.Limit = o.Poison, o.Limit
-	b.parallel = func(n int, f func(i int)) {
+	b.parallel = gemm.Parallel{Threads: threads, Run: func(n int, f func(i int)) {
 		b.ops.product.f = f
 		b.pool.run(b.ops.op, &b.ops.product, n, 1)
 		b.ops.product.f = nil
-	}
+	}}
 	return b, nil
 }
 
@@ -131,9 +131,9 @@ func (b *Backend) Close() error {
 }
 
 // products returns the pool as gemm takes it, for the op named.
-func (b *Backend) products(op string) gemm.Parallel {
+func (b *Backend) products(op string) *gemm.Parallel {
 	b.ops.op = op
-	return b.parallel
+	return &b.parallel
 }
 
 // productTask is a block of a product.

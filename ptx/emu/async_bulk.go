@@ -209,7 +209,7 @@ func (x *exec) barrierOf(in *inst, o *bulkOp, l int) (*block, *mbar) {
 	if acc == nil {
 		return nil, nil
 	}
-	x.barrierAccess(acc, race.Atomic)
+	x.barrierAccess(acc, race.Atomic, acc.seg != x.b.shared)
 	return x.object(in, acc, l, "complete_tx")
 }
 
@@ -262,6 +262,11 @@ func (x *exec) bulkCopy(in *inst, o *bulkOp, l int) {
 // sameBarrier is the mbarrier at the same offset in another block of the cluster.
 func (x *exec) sameBarrier(in *inst, b *block, m *mbar, l int) *mbar {
 	if o := b.asyncs().bars[m.off]; o != nil && o.valid {
+		if b != x.b {
+			acc := access{in: in, mask: 1 << l, space: spaceShared, seg: b.shared, elem: 8, count: 1}
+			acc.off[l] = m.off
+			x.barrierAccess(&acc, race.Atomic, true)
+		}
 		return o
 	}
 	x.notice(in, 1<<l, KindMBarrier, "multicast to block %d of the cluster, whose mbarrier at offset 0x%x is not initialised", b.rank, m.off)
@@ -352,6 +357,8 @@ func (t *transfer) end(x *exec) {
 	}
 	if bar == nil {
 		w.asyncs().bulk.add(op)
+	} else if s, ok := x.san.(*watch); ok {
+		s.visitAsync(x, t)
 	}
 	if t.now {
 		op.perform()

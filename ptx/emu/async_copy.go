@@ -229,7 +229,7 @@ func runCopyArrive(x *exec, in *inst) {
 			}
 			continue
 		}
-		x.barrierAccess(acc, race.Atomic)
+		x.barrierAccess(acc, race.Atomic, false)
 		for m := acc.mask; m != 0; {
 			i := firstLane(m)
 			var same uint32

@@ -191,16 +191,18 @@ func (x *exec) object(in *inst, acc *access, lane int, what string) (*block, *mb
 
 // barrierAccess lets the happens-before engine see the use of an mbarrier: its
 // initialisation must be ordered before the others, which are strong.
-func (x *exec) barrierAccess(acc *access, kind race.Kind) {
+func (x *exec) barrierAccess(acc *access, kind race.Kind, proxy bool) {
 	sh, _ := acc.seg.san.(*segShadow)
 	if sh == nil || sh.mem == nil || x.san == nil {
 		return
 	}
 	u := x.u.san.(*unitWatch)
 	u.x, u.a = x, acc
-	u.op = race.Op{Kind: kind, Mask: acc.mask, Off: &acc.off, Size: 8, Site: siteOf(x, acc.in), Scope: race.Cluster}
+	u.op = race.Op{Kind: kind, Mask: acc.mask, Off: &acc.off, Size: 8, Site: siteOf(x, acc.in), Scope: race.Cluster, Proxy: proxy}
 	if kind == race.Write {
 		u.op.Scope = race.Weak
+		o, ok := acc.in.aux.(*mbarOp)
+		u.op.Init = ok && o.what == "init"
 	}
 	sh.mem.Access(watchOf(x.w).w, &u.op, u.report)
 }
@@ -224,7 +226,8 @@ func runMBarrier(x *exec, in *inst) {
 			if o.what == "init" || o.what == "inval" {
 				kind = race.Write
 			}
-			x.barrierAccess(acc, kind)
+			x.barrierAccess(acc, kind, false)
+			s.visit(x, acc)
 		}
 		lanes := acc.mask
 		for m := lanes; m != 0; {
@@ -375,7 +378,7 @@ func runMBarrierWait(x *exec, in *inst) {
 		}
 		if x.san != nil && acc.mask&known != 0 {
 			acc.mask &= known
-			x.barrierAccess(acc, race.Read)
+			x.barrierAccess(acc, race.Read, false)
 		}
 	}
 	a := x.w.asyncs()
@@ -398,7 +401,7 @@ func runMBarrierWait(x *exec, in *inst) {
 		}
 	}
 	a.expired = false
-	if x.san != nil && !o.relaxed {
+	if x.san != nil {
 		w := watchOf(x.w).w
 		for k := passed & known; k != 0; {
 			i := firstLane(k)
@@ -409,6 +412,10 @@ func runMBarrierWait(x *exec, in *inst) {
 				}
 			}
 			k &^= same
+			if o.relaxed {
+				x.b.san.(*blockWatch).learn(bars[i].clock)
+				continue
+			}
 			w.Acquire(same, bars[i].clock)
 		}
 	}

@@ -75,7 +75,7 @@ func runRemote(x *exec, in *inst) {
 		if bar == nil {
 			continue
 		}
-		x.barrierAccess(bar, race.Atomic)
+		x.barrierAccess(bar, race.Atomic, false)
 		t := transfer{in: in, lane: l, bytes: uint32(size)}
 		if t.b, t.bar = x.object(in, bar, l, strings.TrimSuffix(in.src.Op, ".async")+".async"); t.bar == nil {
 			continue

@@ -3,6 +3,7 @@ package emu
 import (
 	"github.com/selkie-ml/selkie/ptx"
 	"github.com/selkie-ml/selkie/ptx/emu/internal/async"
+	"github.com/selkie-ml/selkie/ptx/emu/internal/race"
 )
 
 // tensorCopy moves a box between global and shared memory.
@@ -135,11 +136,15 @@ func (x *exec) box(t *transfer, o *bulkOp, tm *TensorMap, coords []int32, sh *ac
 
 func init() { register(lowerTensormap, "tensormap") }
 
-// lowerTensormap lowers tensormap.replace.
+// lowerTensormap lowers tensormap.replace and tensormap.cp_fenceproxy.
 func lowerTensormap(lw *lowerer, in *ptx.Instr) {
 	m := &lw.mods
+	if m.has("cp_fenceproxy") {
+		lowerCopyTensormap(lw, in)
+		return
+	}
 	if !m.has("replace") {
-		lw.fail("tensormap.replace is expected")
+		lw.fail("tensormap.replace or .cp_fenceproxy is expected")
 	}
 	m.has("tile")
 	field := m.one("global_address", "rank", "box_dim", "global_dim", "global_stride", "element_stride", "elemtype", "interleave_layout", "swizzle_mode", "swizzle_atomicity", "fill_mode")
@@ -175,4 +180,43 @@ func lowerTensormap(lw *lowerer, in *ptx.Instr) {
 			}
 		}
 	}})
+}
+
+// lowerCopyTensormap lowers tensormap.cp_fenceproxy: a warp copies a map from shared to global
+// memory, and releases it to the proxy of tensor maps (PTX ISA, "tensormap.cp_fenceproxy").
+func lowerCopyTensormap(lw *lowerer, in *ptx.Instr) {
+	m := &lw.mods
+	m.has("tensormap::generic")
+	m.has("release")
+	scope := lw.scope()
+	to, from := m.space(), m.space()
+	m.has("sync")
+	if !m.has("aligned") {
+		lw.fail(".aligned is missing")
+	}
+	lw.need(3)
+	if n, ok := in.Args[2].(ptx.Imm); !ok || n.Bits != async.MapBytes {
+		lw.fail("size %s; %d is expected", operandString(in.Args[2]), async.MapBytes)
+	}
+	dst, src := &memOp{elem: async.MapBytes, count: 1}, &memOp{elem: async.MapBytes, count: 1}
+	dst.space, dst.own = lw.memSpaceOf(to, ptx.Mem{})
+	src.space, src.own = lw.memSpaceOf(from, ptx.Mem{})
+	lw.address(in.Args[0], dst)
+	lw.address(in.Args[1], src)
+	lw.emitCollective(inst{flags: flagMemory, sink: useSync, run: func(x *exec, in *inst) {
+		l := firstLane(x.mask)
+		s := x.place(in, src, l, async.MapBytes, async.MapAlign)
+		if s == nil {
+			return
+		}
+		d := x.place(in, dst, l, async.MapBytes, async.MapAlign)
+		if d == nil || x.asyncAccess(s, race.Read, nil) == 0 || x.asyncAccess(d, race.Write, nil) == 0 {
+			return
+		}
+		copy(d.seg.data[d.off[l]:][:async.MapBytes], s.seg.data[s.off[l]:])
+		if x.san != nil {
+			x.copyInit(d.seg, d.off[l], s.seg, s.off[l], async.MapBytes)
+			x.san.sync(x, in, &syncEvent{kind: syncFence, lanes: x.mask, order: orderRelease, scope: scope})
+		}
+	}}, &collOp{member: -1})
 }

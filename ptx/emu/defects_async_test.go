@@ -153,11 +153,11 @@ var asyncDefects = []defect{
 		cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%in], 64, [%r2];
 		L: mbarrier.try_wait.parity.shared.b64 %p1, [%r2], 0; //!
 		@!%p1 bra L; //!`},
-	{name: "expect_tx is missing", kind: emu.KindMBarrier, block: 1, body: `
+	{name: "expect_tx is missing", kind: emu.KindMBarrier, also: emu.KindAsync, block: 1, body: `
 		mov.u32 %r1, s; mov.u32 %r2, bar;
 		mbarrier.init.shared.b64 [%r2], 1; //!
 		+ mbarrier.arrive.expect_tx.shared.b64 _, [%r2], 64;
-		cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%in], 64, [%r2];
+		cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%in], 64, [%r2]; //!
 		- mov.u32 %r4, 0; W: add.u32 %r4, %r4, 1; nanosleep.u32 1; setp.lt.u32 %p2, %r4, 400; @%p2 bra W;
 		+ L: mbarrier.try_wait.parity.shared.b64 %p1, [%r2], 0; @!%p1 bra L;`},
 	{name: "no proxy fence before a bulk store", kind: emu.KindProxyFence, body: sharedWord + `

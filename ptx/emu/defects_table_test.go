@@ -1,6 +1,10 @@
 package emu_test
 
-import "github.com/selkie-ml/selkie/ptx/emu"
+import (
+	"slices"
+
+	"github.com/selkie-ml/selkie/ptx/emu"
+)
 
 // At is %d1 = base + 4*%t, for kernels in which every thread has its word.
 const (
@@ -11,8 +15,9 @@ const (
 	end        = "END:\n"
 )
 
-// defects is the whole table; what waits and copies is in defects_async_test.go.
-var defects = append(memoryDefects, asyncDefects...)
+// defects is the whole table; what waits and copies is in defects_async_test.go, what
+// clusters do wrong in defects_cluster_test.go.
+var defects = slices.Concat(memoryDefects, asyncDefects, clusterDefects)
 
 var memoryDefects = []defect{
 	// Bounds.

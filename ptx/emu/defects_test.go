@@ -181,7 +181,7 @@ var checkOf = map[string]emu.Checks{
 	emu.KindOutOfBounds: emu.CheckBounds, emu.KindUseAfterFree: emu.CheckBounds, emu.KindMisaligned: emu.CheckAlignment,
 	emu.KindUninitialised: emu.CheckUninit, emu.KindRace: emu.CheckRaces, emu.KindUnfinished: emu.CheckAsync, emu.KindProxyFence: emu.CheckAsync,
 	emu.KindDivergence: emu.CheckConvergence, emu.KindMask: emu.CheckConvergence, emu.KindBarrier: emu.CheckBarriers, emu.KindDeadlock: emu.CheckBarriers,
-	emu.KindMBarrier: emu.CheckAsync, emu.KindAsync: emu.CheckAsync, emu.KindWgmma: emu.CheckAsync, emu.KindLeak: emu.CheckLeaks,
+	emu.KindMBarrier: emu.CheckAsync, emu.KindAsync: emu.CheckAsync, emu.KindLifetime: emu.CheckRaces, emu.KindWgmma: emu.CheckAsync, emu.KindLeak: emu.CheckLeaks,
 }
 
 // TestChecksOff switches off, for every defect, the check that finds it; then nothing is found. What

@@ -1,6 +1,7 @@
 package emu
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
 	"sync"
@@ -90,10 +91,12 @@ func (d *Device) Alloc(bytes int) (Ptr, error) {
 
 // fillPattern makes memory that nobody wrote recognisable: as f32, f16 and bf16 it is NaN.
 func fillPattern(b []byte) {
-	for i := range b {
-		b[i] = 0xff
+	for len(b) > 0 {
+		b = b[copy(b, pattern):]
 	}
 }
+
+var pattern = bytes.Repeat([]byte{0xff}, 4096)
 
 // Free gives an allocation back. Its addresses are not used again, so that a later
 // access is reported as one of freed memory.

@@ -102,7 +102,20 @@ var instrCases = map[string]instrCase{
 	"set": {"set.lt.u32.s32 %r0, %r1, %r2;" + r0, func(a, b uint64) uint64 { return uint64(uint32(-int32(b2u(int32(a) < int32(b))))) }},
 	"predicates": {"setp.lt.s32 %p1, %r1, 0; setp.lt.s32 %p2, %r2, 0; xor.pred %p3, %p1, %p2; not.pred %p4, %p3; and.pred %p5, %p4, %p1; selp.u64 %d0, 1, 0, %p5;",
 		func(a, b uint64) uint64 { return b2u(int32(a) < 0 && int32(b) < 0) }},
-	"mov pack":     {"mov.b32 {%h3, %h4}, %r1; mov.b32 %r0, {%h4, %h3}; mov.b64 %d0, {%r0, %r2};", func(a, b uint64) uint64 { return uint64(bits.RotateLeft32(lo(a), 16)) | uint64(lo(b))<<32 }},
+	"mov pack": {"mov.b32 {%h3, %h4}, %r1; mov.b32 %r0, {%h4, %h3}; mov.b64 %d0, {%r0, %r2};", func(a, b uint64) uint64 { return uint64(bits.RotateLeft32(lo(a), 16)) | uint64(lo(b))<<32 }},
+	"mov.v2, crosswise": {"mov.b64 {%r3, %r4}, %d1; mov.v2.b32 {%r3, %r4}, {%r4, %r3}; mov.b64 %d0, {%r3, %r4};",
+		func(a, b uint64) uint64 { return bits.RotateLeft64(a, 32) }},
+	"mov.v4": {"mov.b64 {%h1, %h2, %h3, %h4}, %d1; mov.v4.b16 {%h1, %h2, %h3, %h4}, {%h2, %h3, %h4, %h1}; mov.b64 %d0, {%h1, %h2, %h3, %h4};",
+		func(a, b uint64) uint64 { return bits.RotateLeft64(a, -16) }},
+	"mov.v2.f64": {"mov.v2.f64 {%e3, %e4}, {%e2, %e1}; mov.b64 %d0, %e4;", func(a, b uint64) uint64 { return a }},
+	"cvt.pack.sat.s2": {"cvt.pack.sat.s2.s32.b32 %r0, %r1, %r2, %r2;" + r0, func(a, b uint64) uint64 {
+		clamp := func(x uint64) uint32 { return uint32(min(max(int32(lo(x)), -2), 1)) & 3 }
+		return uint64(lo(b)<<4 | clamp(a)<<2 | clamp(b))
+	}},
+	"cvt.pack.sat.u2": {"and.b32 %r3, %r1, 7; sub.u32 %r3, %r3, 2; cvt.pack.sat.u2.s32.b32 %r0, %r3, %r2, 5;" + r0, func(a, b uint64) uint64 {
+		clamp := func(x int32) uint32 { return uint32(min(max(x, 0), 3)) }
+		return uint64(5<<4 | clamp(int32(lo(a)&7)-2)<<2 | clamp(int32(lo(b))))
+	}},
 	"b128":         {"mov.b128 %q1, {%d1, %d2}; mov.b128 {%d3, %d4}, %q1; xor.b64 %d0, %d3, %d4;", func(a, b uint64) uint64 { return a ^ b }},
 	"cvt sign":     {"cvt.s64.s8 %d0, %r1;", func(a, b uint64) uint64 { return uint64(int64(int8(a))) }},
 	"cvt sat":      {"cvt.sat.u8.s32 %r0, %r1;" + r0, func(a, b uint64) uint64 { return uint64(min(max(int32(a), 0), 255)) }},

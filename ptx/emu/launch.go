@@ -56,6 +56,7 @@ type launch struct {
 	nunits    int
 	san       sanitizer
 	prof      *launchProfile
+	execs     []*exec
 
 	mu       sync.Mutex
 	findings []*Finding
@@ -123,6 +124,9 @@ func (mod *Module) run(spec Launch, args []any) error {
 	}
 	if l.prof != nil {
 		d.profile = l.prof.merge(d.profile)
+	}
+	if err == nil {
+		l.giveBack()
 	}
 	return err
 }
@@ -273,13 +277,14 @@ func (l *launch) execute() error {
 	workers = min(workers, l.nunits)
 	execs := make([]*exec, workers)
 	for i := range execs {
-		execs[i] = l.newExec()
+		execs[i] = l.takeExec()
 	}
 	defer func() {
 		for _, x := range execs {
 			l.dev.threadInsts += x.threads
 			l.dev.warpInsts += x.warpInsts
 		}
+		l.execs = execs
 	}()
 	r := newRNG(l.dev.cfg.Seed^0x5bf0, l.nunits)
 	if !l.layout.ordered && l.nunits > 1 {
@@ -470,13 +475,40 @@ func (l *launch) budgetError(active []*unit) error {
 	return e
 }
 
-func (l *launch) newExec() *exec {
-	x := &exec{l: l, san: l.san, frames: make([][]*frame, len(l.kernel.mod.byAddr))}
+// takeExec gives an exec of an earlier launch, whose memory is used again, or a new one.
+func (l *launch) takeExec() *exec {
+	mod := l.kernel.mod
+	x := &exec{}
+	if n := len(mod.idle); n > 0 {
+		x = mod.idle[n-1]
+		mod.idle = mod.idle[:n-1]
+		*x = exec{frames: x.frames, spare: x.spare}
+	} else {
+		x.frames = make([][]*frame, len(mod.byAddr))
+	}
+	x.l, x.san = l, l.san
 	if l.prof != nil {
 		x.prof = l.prof.newUnit(x)
 	}
 	x.untold = x.san == nil && x.prof == nil
 	return x
+}
+
+// spareBlocks is how many blocks, and frames of a function, an exec keeps for later ones.
+const spareBlocks = 16
+
+// giveBack keeps the execs of a launch that ended well.
+func (l *launch) giveBack() {
+	for _, x := range l.execs {
+		for i, fs := range x.frames {
+			if most := spareBlocks * product(l.block) / warpSize; len(fs) > most {
+				clear(fs[most:])
+				x.frames[i] = fs[:most]
+			}
+		}
+		*x = exec{frames: x.frames, spare: x.spare}
+	}
+	l.kernel.mod.idle = l.execs
 }
 
 // adopt makes x the exec of a unit.
@@ -498,7 +530,8 @@ func (l *launch) start(x *exec, u *unit) {
 		for cy := range l.cluster[1] {
 			for cx := range l.cluster[0] {
 				idx := [3]uint32{cl[0]*l.cluster[0] + cx, cl[1]*l.cluster[1] + cy, cl[2]*l.cluster[2] + cz}
-				b := &block{u: u, idx: idx, rank: rank, linear: int(idx[0] + l.grid[0]*(idx[1]+l.grid[1]*idx[2]))}
+				b := x.takeBlock()
+				b.u, b.idx, b.rank, b.linear = u, idx, rank, int(idx[0]+l.grid[0]*(idx[1]+l.grid[1]*idx[2]))
 				rank++
 				u.blocks = append(u.blocks, b)
 			}
@@ -511,31 +544,34 @@ func (l *launch) start(x *exec, u *unit) {
 }
 
 func (l *launch) startBlock(x *exec, b *block) {
-	size := max(l.layout.static, l.layout.dynamic+l.dynamic)
-	b.shared = &segment{base: uint64(b.rank) << rankShift, data: make([]byte, size), space: spaceShared}
-	fillPattern(b.shared.data)
 	threads := product(l.block)
 	b.live = threads
-	nw := (threads + warpSize - 1) / warpSize
-	ws := make([]warp, nw)
-	for i := range nw {
-		w := &ws[i]
-		w.b, w.id = b, i
-		w.exist = fullMask
-		if n := threads - i*warpSize; n < warpSize {
-			w.exist = 1<<n - 1
+	if b.dim != l.block {
+		b.warps = nil
+		ws := make([]warp, (threads+warpSize-1)/warpSize)
+		for i := range ws {
+			w := &ws[i]
+			w.id, w.exist = i, fullMask
+			if n := threads - i*warpSize; n < warpSize {
+				w.exist = 1<<n - 1
+			}
+			for lane := range warpSize {
+				t := uint32(i*warpSize + lane)
+				w.tid[0][lane] = t % l.block[0]
+				w.tid[1][lane] = t / l.block[0] % l.block[1]
+				w.tid[2][lane] = t / l.block[0] / l.block[1]
+			}
+			w.local = &segment{base: localWindow, space: spaceLocal}
+			b.warps = append(b.warps, w)
 		}
-		w.live = w.exist
-		for lane := range warpSize {
-			t := uint32(i*warpSize + lane)
-			w.tid[0][lane] = t % l.block[0]
-			w.tid[1][lane] = t / l.block[0] % l.block[1]
-			w.tid[2][lane] = t / l.block[0] / l.block[1]
-		}
-		w.stride = l.kernel.local
-		w.local = &segment{base: localWindow, data: make([]byte, w.stride*warpSize), space: spaceLocal}
-		fillPattern(w.local.data)
-		b.warps = append(b.warps, w)
+	}
+	b.dim = l.block
+	b.shared.reset(max(l.layout.static, l.layout.dynamic+l.dynamic))
+	b.shared.base = uint64(b.rank) << rankShift
+	for _, w := range b.warps {
+		*w = warp{b: b, id: w.id, exist: w.exist, live: w.exist, tid: w.tid, local: w.local, stride: l.kernel.local,
+			groups: w.groups[:0], recs: w.recs[:0], freeRecs: w.freeRecs, freeGroups: w.freeGroups, colls: w.colls[:0]}
+		w.local.reset(w.stride * warpSize)
 	}
 	x.b = b
 	if l.san != nil {
@@ -555,9 +591,35 @@ func (u *unit) finish() {
 		for _, w := range b.warps {
 			u.x.freeFrame(w.root)
 		}
-		b.shared = nil
-		b.warps = nil
+		if len(u.x.spare) < spareBlocks {
+			u.x.spare = append(u.x.spare, b)
+		}
 	}
+	u.blocks = nil
+}
+
+// takeBlock gives a block that has ended, to be used again, or a new one.
+func (x *exec) takeBlock() *block {
+	n := len(x.spare)
+	if n == 0 {
+		return &block{shared: &segment{space: spaceShared}}
+	}
+	b := x.spare[n-1]
+	x.spare = x.spare[:n-1]
+	*b = block{dim: b.dim, warps: b.warps, shared: b.shared, bars: b.bars}
+	for i := range b.bars {
+		b.bars[i].active = false
+	}
+	return b
+}
+
+// reset gives a segment n bytes that nobody has written.
+func (s *segment) reset(n int) {
+	if cap(s.data) < n {
+		s.data = make([]byte, n)
+	}
+	s.data, s.san = s.data[:n], nil
+	fillPattern(s.data)
 }
 
 // runParked executes the instruction at which a unit waits for its turn.

@@ -293,7 +293,7 @@ func (lw *lowerer) instr(in *ptx.Instr) {
 	}
 	f := lowerers[in.Op]
 	if f == nil {
-		lw.fail("the emulator does not know this instruction")
+		lw.fail("the emulator does not know this instruction%s", refusals[in.Op])
 	}
 	lw.mods = parseMods(in.Mods)
 	f(lw, in)
@@ -301,6 +301,15 @@ func (lw *lowerer) instr(in *ptx.Instr) {
 		lw.fail("the emulator does not know .%s here", left)
 	}
 }
+
+// refusals say why an instruction of the table is not executed.
+var refusals = map[string]string{
+	"multimem": ": it needs memory that several GPUs share",
+	"tex":      noTextures, "tld4": noTextures, "txq": noTextures, "istypep": noTextures,
+	"suld": noTextures, "sust": noTextures, "sured": noTextures, "suq": noTextures,
+}
+
+const noTextures = ": textures and surfaces are not emulated"
 
 // mnemonic is the opcode with its modifiers.
 func mnemonic(in *ptx.Instr) string {

@@ -57,16 +57,22 @@ func (lw *lowerer) order(m *memOp) {
 		m.order = orderRelaxed
 		lw.mods.has("relaxed")
 	}
+	m.scope = lw.scope()
+}
+
+// scope takes the modifier that names a scope.
+func (lw *lowerer) scope() memScope {
 	switch lw.mods.one("cta", "cluster", "gpu", "sys") {
 	case "cta":
-		m.scope = scopeCTA
+		return scopeCTA
 	case "cluster":
-		m.scope = scopeCluster
+		return scopeCluster
 	case "gpu":
-		m.scope = scopeGPU
+		return scopeGPU
 	case "sys":
-		m.scope = scopeSys
+		return scopeSys
 	}
+	return scopeNone
 }
 
 // cacheHints takes what only speeds an access up. It says whether an operand with

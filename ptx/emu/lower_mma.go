@@ -76,6 +76,7 @@ func lowerMma(lw *lowerer, in *ptx.Instr) {
 	la, lb := md.one("row", "col"), md.one("row", "col")
 	s.ColA, s.RowB = la == "col", lb == "row"
 	s.Sat = md.has("satfinite")
+	s.Rnd, _ = lw.rounding()
 	bit := md.one("xor", "and")
 	md.has("popc")
 	s.And = bit == "and"

@@ -1,6 +1,8 @@
 package emu
 
 import (
+	"slices"
+
 	"github.com/selkie-ml/selkie/ptx"
 	"github.com/selkie-ml/selkie/ptx/emu/internal/num"
 )
@@ -19,6 +21,10 @@ func lowerMov(lw *lowerer, in *ptx.Instr) {
 	if t == ptx.Pred {
 		a, n := lw.inP(src)
 		lw.emit(inst{a: a, d: lw.outP(dst), run: func(x *exec, in *inst) { x.setP(in.d, x.p[in.a]^n) }})
+		return
+	}
+	if n := lw.mods.one("v2", "v4"); n != "" {
+		lowerMovVector(lw, t, dst, src, int(n[1]-'0'))
 		return
 	}
 	if v, ok := dst.(ptx.Vec); ok {
@@ -62,6 +68,46 @@ func lowerMov(lw *lowerer, in *ptx.Instr) {
 		lw.emit(inst{run: runMov32, a: lw.in32(src, t), d: lw.out32(dst, t)})
 	default:
 		lw.fail("type .%s is not known here", t)
+	}
+}
+
+// lowerMovVector lowers mov.v2 and mov.v4: all elements are read before the first is written.
+func lowerMovVector(lw *lowerer, t ptx.Type, dst, src ptx.Operand, n int) {
+	elements := func(op ptx.Operand) (list []ptx.Operand) {
+		switch v := op.(type) {
+		case ptx.Vec:
+			list = v
+		case ptx.Reg:
+			for i := range v.R.Vec {
+				list = append(list, ptx.Reg{R: v.R, Elem: "xyzw"[i]})
+			}
+		}
+		if len(list) != n {
+			lw.fail("operand %s: a vector of %d is expected", operandString(op), n)
+		}
+		return list
+	}
+	d, s := elements(dst), elements(src)
+	f, run := fileOf(t), runMov32
+	if f == file64 {
+		run = runMov64
+	}
+	var temps []int32
+	for _, op := range s {
+		a := lw.in(op, t)
+		tmp := lw.temp(f)
+		uses := slices.Clone(lw.uses)
+		lw.uses = lw.uses[:0]
+		lw.helper(inst{run: run, a: a, d: tmp}, uses, []int32{shadowOf(slot{f, tmp})})
+		temps = append(temps, tmp)
+	}
+	for i, op := range d {
+		lw.uses = append(lw.uses[:0], shadowOf(slot{f, temps[i]}))
+		in := inst{run: run, a: temps[i], d: lw.out(op, t)}
+		if i > 0 {
+			in.flags |= flagHelper
+		}
+		lw.emit(in)
 	}
 }
 
@@ -531,10 +577,19 @@ func lowerCvt(lw *lowerer, in *ptx.Instr) {
 
 func lowerCvtPack(lw *lowerer, in *ptx.Instr) {
 	lw.mods.has("sat")
-	t := lw.mods.typ()
+	var t ptx.Type
+	var w uint
+	switch lw.mods.one("u2", "s2") { // which no register has
+	case "u2":
+		t, w = ptx.U8, 2
+	case "s2":
+		t, w = ptx.S8, 2
+	default:
+		t = lw.mods.typ()
+		w = uint(t.Bits())
+	}
 	lw.mods.has("s32")
 	lw.mods.has("b32")
-	w := uint(t.Bits())
 	if len(in.Args) == 3 {
 		lw.binary(ptx.S32, map2(func(a, b uint32) uint32 { return num.CvtPack(t, w, a, b, 0) }))
 		return

@@ -178,6 +178,24 @@ func TestAlloca(t *testing.T) {
 	})
 }
 
+// TestCopyTensormap copies a map that threads have put together in shared memory.
+func TestCopyTensormap(t *testing.T) {
+	ok(t, kernel(`
+	.shared .align 128 .b8 s[128];
+	mov.u32 %r1, s; shl.b32 %r2, %t, 2; add.u32 %r1, %r1, %r2; mul.lo.u32 %r3, %t, 7;
+	st.shared.u32 [%r1], %r3; bar.warp.sync -1;
+	mov.u32 %r1, s;
+	tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [%out], [%r1], 128;
+	bar.warp.sync -1;
+`), 1, 32, 128, nil, func(t *testing.T, r result) {
+		for i := range 32 {
+			if r.u32(i) != uint32(7*i) {
+				t.Errorf("word %d is %d", i, r.u32(i))
+			}
+		}
+	})
+}
+
 func TestProfileIsNilWithout(t *testing.T) {
 	if p := emu.New(emu.Config{}).Profile(); p != nil {
 		t.Errorf("%+v", p)

@@ -18,6 +18,11 @@ type Module struct {
 	byAddr []*fn
 	vars   map[string]*variable
 	shared []*sharedVar
+
+	// Of earlier launches, to be used again:
+	idle          []*exec
+	shadows       []*segShadow
+	marked, async bool // by the sanitiser: the code was looked at; it has asynchronous operations
 }
 
 // fn is a lowered function.

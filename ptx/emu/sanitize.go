@@ -19,14 +19,16 @@ type watch struct {
 
 	mu   sync.Mutex
 	seen map[seenKey]*Finding
-	free []*segShadow // of shared memory, for blocks to come
 }
 
 // segShadow is what the sanitiser knows of the bytes of a segment.
 type segShadow struct {
 	init *shadow.Bits
 	mem  *race.Memory
-	pool *race.Pool // of blocks, in the shadow of their shared memory
+
+	// Of the shared memory of a block:
+	block          *race.Block
+	bytes, threads int
 }
 
 // unitWatch belongs to a unit. It holds what access needs, so that it allocates
@@ -40,12 +42,15 @@ type unitWatch struct {
 	value   func(lane, i int) byte
 	current func(off uint64) byte
 	cluster race.Meeting
-	clock   *race.Clock
+	clock   *race.Clock  // of the cluster barrier's last phase
+	past    race.Meeting // the same of what was executed, whether or not the arrival orders memory
+	before  *race.Clock
 }
 
 type blockWatch struct {
 	b    *race.Block
 	bars [16]race.Meeting
+	visitors
 }
 
 type warpWatch struct {
@@ -79,10 +84,14 @@ func newWatch(l *launch) sanitizer {
 	s := &watch{l: l, checks: l.dev.cfg.Checks, seen: map[seenKey]*Finding{}}
 	s.races = s.checks&(CheckRaces|CheckAsync) != 0
 	s.scratch = product(l.cluster) == 1
-	for _, f := range l.kernel.mod.byAddr {
-		markGuesses(f)
-		s.scratch = s.scratch && !hasAsync(f)
+	if mod := l.kernel.mod; !mod.marked {
+		mod.marked = true
+		for _, f := range mod.byAddr {
+			markGuesses(f)
+			mod.async = mod.async || hasAsync(f)
+		}
 	}
+	s.scratch = s.scratch && !l.kernel.mod.async
 	for _, seg := range l.table.list {
 		sh, ok := seg.san.(*segShadow)
 		if !ok {
@@ -120,42 +129,50 @@ func (s *watch) begin(b *block) {
 		u.current = func(off uint64) byte { return u.a.seg.data[off] }
 		b.u.san = u
 	}
-	bw := &blockWatch{b: race.NewBlock(uint64(b.linear), uint64(b.u.index), b.live)}
+	sh := s.takeShadow(b)
+	bw := &blockWatch{b: sh.block}
 	for i := range bw.bars {
 		bw.bars[i].Barrier = true
 	}
 	b.san = bw
+	ww := make([]warpWatch, len(b.warps))
 	for i, w := range b.warps {
-		w.san = &warpWatch{w: bw.b.Warps[i]}
-	}
-	s.mu.Lock()
-	var sh *segShadow
-	if n := len(s.free); n > 0 {
-		sh = s.free[n-1]
-		s.free = s.free[:n-1]
-	}
-	s.mu.Unlock()
-	if sh == nil {
-		sh = &segShadow{}
-		if s.checks&CheckUninit != 0 {
-			sh.init = shadow.New(len(b.shared.data))
-		}
-		if s.races {
-			sh.mem = race.NewMemory(len(b.shared.data), false)
-		}
+		ww[i].w = bw.b.Warps[i]
+		w.san = &ww[i]
 	}
 	b.shared.san = sh
-	if sh.pool != nil {
-		bw.b.Pool = sh.pool
-	}
-	sh.pool = bw.b.Pool
 	if sh.mem != nil && s.scratch {
 		bw.b.Scratch(sh.mem)
 	}
 }
 
+// takeShadow gives the shadow of a block that has ended, to be used again, or a new one.
+func (s *watch) takeShadow(b *block) *segShadow {
+	mod := s.l.kernel.mod
+	s.mu.Lock()
+	for n := len(mod.shadows); n > 0; n-- {
+		sh := mod.shadows[n-1]
+		mod.shadows = mod.shadows[:n-1]
+		if sh.bytes == len(b.shared.data) && len(sh.block.Warps) == len(b.warps) && sh.threads == b.live {
+			s.mu.Unlock()
+			sh.block.Restart(uint64(b.linear), uint64(b.u.index))
+			return sh
+		}
+	}
+	s.mu.Unlock()
+	sh := &segShadow{bytes: len(b.shared.data), threads: b.live, block: race.NewBlock(uint64(b.linear), uint64(b.u.index), b.live)}
+	if s.checks&CheckUninit != 0 {
+		sh.init = shadow.New(sh.bytes)
+	}
+	if s.races {
+		sh.mem = race.NewMemory(sh.bytes, false)
+	}
+	return sh
+}
+
 func (s *watch) end(b *block) {
 	s.endAsync(b)
+	s.endVisits(b)
 	if len(b.u.blocks) > 1 { // others of the cluster may still come
 		return
 	}
@@ -168,7 +185,7 @@ func (s *watch) end(b *block) {
 		sh.mem.Reset()
 	}
 	s.mu.Lock()
-	s.free = append(s.free, sh)
+	s.l.kernel.mod.shadows = append(s.l.kernel.mod.shadows, sh)
 	s.mu.Unlock()
 }
 
@@ -190,6 +207,11 @@ func (a *access) extent() (lo, n uint64, dense bool) {
 		if dense {
 			return lo, warpSize * size, true
 		}
+		hi := lo
+		for _, o := range a.off {
+			lo, hi = min(lo, o), max(hi, o)
+		}
+		return lo, hi - lo + size, false
 	}
 	lo, hi := ^uint64(0), uint64(0)
 	for m := a.mask; m != 0; m &= m - 1 {
@@ -267,6 +289,7 @@ func (s *watch) access(x *exec, a *access) uint32 {
 		s.locs.Before(w, sh, op.Kind, raceOrder(a.order), op.Scope, a.mask, &a.off)
 	}
 	sh.mem.Access(w, op, u.report)
+	s.visit(x, a)
 	return a.mask
 }
 

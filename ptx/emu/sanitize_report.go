@@ -18,6 +18,7 @@ const (
 	KindRace          = "race"             // two accesses, of which neither happens before the other
 	KindUnfinished    = "unfinished-async" // an access of memory that an asynchronous operation still uses
 	KindProxyFence    = "proxy-fence"      // an asynchronous access to data that fence.proxy.async must precede
+	KindLifetime      = "block-lifetime"   // an access of shared memory of a block that may not have begun, or may have ended
 	KindDivergence    = "divergence"       // lanes missing where an instruction needs them
 	KindMask          = "mask"             // a membermask that does not name the executing lane
 	KindBarrier       = "barrier"          // wrong counts and misuse of barriers
@@ -392,6 +393,10 @@ func (u *unitWatch) conflict(c *race.Conflict) {
 	case race.Unfinished:
 		f.Message = fmt.Sprintf("%s at %s before the %s of another instruction is known to be complete", this, at, f.Other.What)
 	case race.NoProxy:
+		if c.Earlier.Init {
+			f.Message = fmt.Sprintf("the copy completes at the mbarrier of another block at %s; neither fence.mbarrier_init nor fence.proxy.async has made its initialisation visible", at)
+			break
+		}
 		f.Message = fmt.Sprintf("%s at %s of data written through the generic proxy; no fence.proxy.async lies between", this, at)
 	default:
 		f.Message = fmt.Sprintf("%s at %s is not ordered after the %s of the same bytes", this, at, f.Other.What)

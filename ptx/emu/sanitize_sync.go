@@ -22,21 +22,27 @@ func (s *watch) sync(x *exec, in *inst, e *syncEvent) {
 	case syncClusterArrive:
 		w := watchOf(x.w).w
 		w.AcquireSeen(e.lanes)
+		u := x.u.san.(*unitWatch)
 		if e.order != orderRelaxed {
-			x.u.san.(*unitWatch).cluster.Arrive(w, e.lanes, false)
+			u.cluster.Arrive(w, e.lanes, false)
+		} else if c := w.Relaxed(e.lanes); c != nil {
+			u.cluster.Add(c)
 		}
+		u.past.Arrive(w, e.lanes, false)
 	case syncClusterDone:
 		u := x.u.san.(*unitWatch)
-		u.clock = u.cluster.Complete()
+		u.clock, u.before = u.cluster.Complete(), u.past.Complete()
 	case syncClusterWait:
-		watchOf(x.w).w.Acquire(e.lanes, x.u.san.(*unitWatch).clock)
+		u := x.u.san.(*unitWatch)
+		watchOf(x.w).w.Acquire(e.lanes, u.clock)
+		x.b.san.(*blockWatch).learn(u.before)
 	case syncFence:
 		w := watchOf(x.w).w
 		switch {
 		case e.proxy == "":
 			w.Fence(e.lanes, race.Scope(e.scope))
 		case e.proxy == "mbarrier_init":
-			w.Fence(e.lanes, race.Cluster)
+			w.InitFence(e.lanes)
 		case len(e.proxy) >= 5 && e.proxy[:5] == "async":
 			w.ProxyFence(e.lanes)
 		}
@@ -45,5 +51,6 @@ func (s *watch) sync(x *exec, in *inst, e *syncEvent) {
 
 func (s *watch) exit(x *exec, in *inst, lanes uint32) {
 	s.exitAsync(x, in, lanes)
+	s.exitVisited(x, in, lanes)
 	watchOf(x.w).w.Exit(lanes)
 }

@@ -44,7 +44,8 @@ type block struct {
 	u      *unit
 	idx    [3]uint32 // %ctaid
 	linear int
-	rank   int // %cluster_ctarank
+	rank   int       // %cluster_ctarank
+	dim    [3]uint32 // %ntid
 	warps  []*warp
 	shared *segment
 	live   int // threads that have not exited
@@ -208,6 +209,7 @@ type exec struct {
 	segs   [segCache]*segment // of global or constant memory, as instructions touched them last
 	untold bool               // neither sanitiser nor profile wants to know of accesses
 	frames [][]*frame         // to be used again, by function
+	spare  []*block           // that have ended, whose memory is used again
 	prof   *unitProfile
 
 	turnStart int64 // warpInsts when this turn began

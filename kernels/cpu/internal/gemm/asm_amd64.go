@@ -34,14 +34,22 @@ func packRowsFast(dst []float32, b *Matrix, col0, col1, k0, kc int) int {
 	if vec.Active() == vec.Generic || panels == 0 {
 		return 0
 	}
-	at := k0*b.Ld + col0
-	switch b.Kind {
-	case KindF32:
-		packRowsF32(&dst[0], &b.F32[at], b.Ld, kc, panels)
-	case KindBF16:
-		packRowsBF16(&dst[0], &b.Bits[at], b.Ld, kc, panels)
-	case KindF16:
-		packRowsF16(&dst[0], &b.Bits[at], b.Ld, kc, panels)
+	for x := range panels {
+		to, at := &dst[x*kc*panel], k0*b.Ld+col0+x*panel
+		switch wide := vec.Active() >= vec.AVX512; {
+		case b.Kind == KindF32 && wide:
+			packRows16F32(to, &b.F32[at], b.Ld, kc)
+		case b.Kind == KindF32:
+			packRows8F32(to, &b.F32[at], b.Ld, kc)
+		case b.Kind == KindBF16 && wide:
+			packRows16BF16(to, &b.Bits[at], b.Ld, kc)
+		case b.Kind == KindBF16:
+			packRows8BF16(to, &b.Bits[at], b.Ld, kc)
+		case wide:
+			packRows16F16(to, &b.Bits[at], b.Ld, kc)
+		default:
+			packRows8F16(to, &b.Bits[at], b.Ld, kc)
+		}
 	}
 	return panels
 }
@@ -102,11 +110,11 @@ func packPairRowsFast(dst []float32, b *Matrix, col0, col1, k0, pairs, kc int) i
 	return panels
 }
 
-// copyRowsFast copies whole chunks of rows; ldb counts bytes. It reports false where it does not.
-func copyRowsFast(dst []float32, src *float32, ldb, rows, kc int) bool {
-	if vec.Active() == vec.Generic || kc != KC {
+// packSteps copies maxTile columns of kb rows, ld elements apart. It reports false where it does not.
+func packSteps(dst []float32, src *float32, ld, kb int) bool {
+	if vec.Active() == vec.Generic {
 		return false
 	}
-	copyRows(&dst[0], src, ldb, rows)
+	packSteps12(&dst[0], src, ld, kb)
 	return true
 }

@@ -16,6 +16,4 @@ func packPairColumnsFast([]float32, *Matrix, int, int, int, int) (j, l int) { re
 
 func packPairRowsFast([]float32, *Matrix, int, int, int, int, int) int { return 0 }
 
-func copyRowsFast([]float32, *float32, int, int, int) bool { return false }
-
-func prefetchRows(*float32, int, int, int) {}
+func packSteps([]float32, *float32, int, int) bool { return false }

@@ -47,7 +47,7 @@ func MulPanels(dst []float32, ldd int, a []float32, as, ak int, panels []float32
 		for n0 := 0; n0 < n; n0 += panel {
 			end := min(n0+panel, n)
 			for c := n0; c < end; c += set.width {
-				set.mul(m, kc, &a[k0*ak], as, ak, &chunk[n0*kc+c-n0], panel, &dst[c], ldd, min(set.width, end-c), nil, accumulate || k0 > 0)
+				set.mul(m, kc, &a[k0*ak], as, ak, &chunk[n0*kc+c-n0], panel, &dst[c], ldd, min(set.width, end-c), nil, accumulate || k0 > 0, ask{p: address(&a[0])})
 			}
 		}
 	}

@@ -95,7 +95,7 @@ type fewJob struct {
 var fewJobs = sync.Pool{New: func() any { f := new(fewJob); f.run = f.task; return f }}
 
 // few runs the job if it is one of few rows.
-func (j *job) few(p Parallel, k int) bool {
+func (j *job) few(p *Parallel, k int) bool {
 	kind := fewKind(j.b.Kind)
 	if j.pairs {
 		kind = fewPairs
@@ -150,7 +150,7 @@ func fewSetFor(kind fewKind, m, n, k int) *fewSet {
 }
 
 // do runs the job, whose matrices are set, and gives it back.
-func (f *fewJob) do(p Parallel, set *fewSet, kind fewKind, k int) {
+func (f *fewJob) do(p *Parallel, set *fewSet, kind fewKind, k int) {
 	f.fewFormat = &fewFormats[kind]
 	f.k, f.whole, f.lanes = k, k, set.lanes
 	if k%f.block != 0 || f.bRow != k*f.size {
@@ -167,7 +167,7 @@ func (f *fewJob) do(p Parallel, set *fewSet, kind fewKind, k int) {
 	if tasks := f.cut(p); tasks == 1 {
 		f.task(0)
 	} else {
-		p(tasks, f.run)
+		p.Run(tasks, f.run)
 	}
 	*f = fewJob{packed: f.packed, run: f.run}
 	fewJobs.Put(f)
@@ -176,7 +176,7 @@ func (f *fewJob) do(p Parallel, set *fewSet, kind fewKind, k int) {
 // cut chooses how many columns a task has, and returns the number of tasks: a
 // power of two, which threads can share evenly, and few, since the first columns
 // of a task are not asked for ahead.
-func (f *fewJob) cut(p Parallel) int {
+func (f *fewJob) cut(p *Parallel) int {
 	const (
 		most   = 32
 		worth  = 1 << 19 // products of a task

@@ -11,7 +11,7 @@ import (
 
 // threads gives a Parallel of n goroutines, the caller among them, that take
 // tasks one after the other. Like a pool's they look for work without sleeping.
-func threads(n int) (p Parallel, stop func()) {
+func threads(n int) (p *Parallel, stop func()) {
 	if n == 1 {
 		return nil, func() {}
 	}
@@ -37,7 +37,7 @@ func threads(n int) (p Parallel, stop func()) {
 			}
 		}()
 	}
-	p = func(count int, f func(i int)) {
+	p = &Parallel{Threads: n, Run: func(count int, f func(i int)) {
 		tasks, task = count, f
 		next.Store(0)
 		done.Store(0)
@@ -45,7 +45,7 @@ func threads(n int) (p Parallel, stop func()) {
 		work()
 		for done.Load() < int64(n) {
 		}
-	}
+	}}
 	return p, func() { job.Store(-1) }
 }
 

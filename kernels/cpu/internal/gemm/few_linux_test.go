@@ -9,13 +9,6 @@ import (
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
-// inTurn runs tasks one after the other, in the calling goroutine.
-func inTurn(n int, f func(i int)) {
-	for i := range n {
-		f(i)
-	}
-}
-
 // fewCase is a product of few rows whose matrices and bias end where readable
 // memory ends, rows further apart than they are long.
 type fewCase struct {

@@ -41,9 +41,12 @@ import (
 // 1.1e-6 relative, on the golden models), with 64 nearer (1.0e-6).
 const KC = 64
 
-// Parallel runs f(0) … f(n-1), in any order and on any goroutines, and returns
-// when all are done.
-type Parallel func(n int, f func(i int))
+// Parallel is a pool of threads. Run does f(0) … f(n-1), in any order and on any of
+// them, and returns when all are done.
+type Parallel struct {
+	Threads int
+	Run     func(n int, f func(i int))
+}
 
 // Kind is the storage format of a Matrix.
 type Kind uint8
@@ -101,25 +104,25 @@ func HasBF16() bool { return pairKernels != nil && vec.Active() >= vec.AVX512BF1
 // zeros; the even products of a chunk, and the odd ones, are each added up by fused
 // multiply-adds from +0 on, the two sums are added, and that is added to the
 // element. Subnormals are zeros at every step, whatever MXCSR says; the bias is added as above.
-func Product(p Parallel, form Form, dst, a, b Matrix, bias []float32, m, n, k int, accumulate bool) {
+func Product(p *Parallel, form Form, dst, a, b Matrix, bias []float32, m, n, k int, accumulate bool) {
 	multiply("Product", p, form, dst, a, b, bias, m, n, k, accumulate)
 }
 
 // NT computes dst (+)= a·bᵀ (+ bias): dst [m,n], a [m,k], b [n,k], bias [n] or nil.
 //
 //	dst[i*ldd+j] (+)= Σ_l a[i*lda+l] · b[j*ld+l] (+ bias[j])
-func NT(p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, bias []float32, m, n, k int, accumulate bool) {
+func NT(p *Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, bias []float32, m, n, k int, accumulate bool) {
 	multiply("NT", p, FormNT, Matrix{F32: dst, Ld: ldd}, Matrix{F32: a, Ld: lda}, b, bias, m, n, k, accumulate)
 }
 
 // NN computes dst (+)= a·b (+ bias): dst [m,n], a [m,k], b [k,n], bias [n] or nil.
 //
 //	dst[i*ldd+j] (+)= Σ_l a[i*lda+l] · b[l*ld+j] (+ bias[j])
-func NN(p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, bias []float32, m, n, k int, accumulate bool) {
+func NN(p *Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, bias []float32, m, n, k int, accumulate bool) {
 	multiply("NN", p, FormNN, Matrix{F32: dst, Ld: ldd}, Matrix{F32: a, Ld: lda}, b, bias, m, n, k, accumulate)
 }
 
-func multiply(op string, p Parallel, form Form, dst, a, b Matrix, bias []float32, m, n, k int, accumulate bool) {
+func multiply(op string, p *Parallel, form Form, dst, a, b Matrix, bias []float32, m, n, k int, accumulate bool) {
 	must(op, "a", a.len(), m, k, a.Ld)
 	if form == FormNT {
 		must(op, "b", b.len(), n, k, b.Ld)
@@ -141,7 +144,7 @@ func multiply(op string, p Parallel, form Form, dst, a, b Matrix, bias []float32
 // TN computes dst (+)= aᵀ·b: dst [m,n], a [k,m], b [k,n].
 //
 //	dst[i*ldd+j] (+)= Σ_l a[l*lda+i] · b[l*ldb+j]
-func TN(p Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, n, k int, accumulate bool) {
+func TN(p *Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, n, k int, accumulate bool) {
 	j := gradient("TN", dst, ldd, a, lda, Matrix{F32: b, Ld: ldb}, m, n, k, accumulate)
 	j.whole(k)
 	j.do(p)
@@ -156,16 +159,16 @@ func TN(p Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, l
 //	}
 //
 // starts ascends from any row to the row after the last; empty segments add nothing.
-func TNSegments(p Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, n int, starts []int32, accumulate bool) {
+func TNSegments(p *Parallel, dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, n int, starts []int32, accumulate bool) {
 	segments("TNSegments", p, dst, ldd, a, lda, Matrix{F32: b, Ld: ldb}, m, n, starts, accumulate)
 }
 
 // TNSegmentsOf is TNSegments for a b in any storage. Products are f32's.
-func TNSegmentsOf(p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, m, n int, starts []int32, accumulate bool) {
+func TNSegmentsOf(p *Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, m, n int, starts []int32, accumulate bool) {
 	segments("TNSegmentsOf", p, dst, ldd, a, lda, b, m, n, starts, accumulate)
 }
 
-func segments(op string, p Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, m, n int, starts []int32, accumulate bool) {
+func segments(op string, p *Parallel, dst []float32, ldd int, a []float32, lda int, b Matrix, m, n int, starts []int32, accumulate bool) {
 	k := 0
 	for _, l := range starts {
 		if int(l) < k {

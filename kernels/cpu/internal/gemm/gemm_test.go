@@ -127,13 +127,20 @@ func (g *guarded) store(kind Kind) Matrix {
 }
 
 // goroutines runs every task on a goroutine of its own, in no order.
-func goroutines(n int, f func(i int)) {
+var goroutines = &Parallel{Threads: 3, Run: func(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	for i := n - 1; i >= 0; i-- {
 		wg.Go(func() { f(i) })
 	}
 	wg.Wait()
-}
+}}
+
+// inTurn runs tasks one after the other, in the calling goroutine.
+var inTurn = &Parallel{Threads: 2, Run: func(n int, f func(i int)) {
+	for i := range n {
+		f(i)
+	}
+}}
 
 // product is one case: its inputs, and every way to compute it.
 type product struct {
@@ -209,7 +216,7 @@ func (c product) check(t *testing.T, rng *rand.Rand) {
 	}
 	for _, p := range []struct {
 		name string
-		run  Parallel
+		run  *Parallel
 	}{{"serial", nil}, {"parallel", goroutines}} {
 		compare(p.name, func(d []float32) {
 			switch c.form {

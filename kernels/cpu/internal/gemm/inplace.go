@@ -22,7 +22,7 @@ func MulRows(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb, 
 	for k0 := 0; k0 < k; k0 += KC {
 		kc := min(KC, k-k0)
 		for c := 0; c < n; c += set.width {
-			set.mul(m, kc, &a[k0*ak], as, ak, &b[k0*ldb+c], ldb, &dst[c], ldd, min(set.width, n-c), nil, accumulate || k0 > 0)
+			set.mul(m, kc, &a[k0*ak], as, ak, &b[k0*ldb+c], ldb, &dst[c], ldd, min(set.width, n-c), nil, accumulate || k0 > 0, ask{p: address(&a[0])})
 		}
 	}
 }

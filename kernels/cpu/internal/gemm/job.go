@@ -41,9 +41,10 @@ type job struct {
 
 // scratch is what a task works in.
 type scratch struct {
-	b [KC * panel]float32 // a chunk of a panel of b, packed
-	a []float32           // the same chunk of a's rows, where the kernels cannot read them in place
-	c []float32           // dst's block, where sums cannot grow in place
+	b [partCols / panel][KB * panel]float32 // a part of b, packed
+	a [maxTile * aLd]float32                // a tile's rows of a, where the kernels cannot read them in place
+	w []float32                             // a, widened whole
+	c []float32                             // dst's block, where sums cannot grow in place
 
 	// Where the sums of the task's block grow.
 	sums *float32
@@ -88,7 +89,7 @@ func (j *job) whole(k int) {
 }
 
 // do runs the job and gives it back.
-func (j *job) do(p Parallel) {
+func (j *job) do(p *Parallel) {
 	if k := j.k(); j.m > 0 && j.n > 0 {
 		if k == 0 {
 			j.empty()
@@ -98,7 +99,7 @@ func (j *job) do(p Parallel) {
 					j.task(i)
 				}
 			} else {
-				p(tasks, j.run)
+				p.Run(tasks, j.run)
 			}
 		}
 	}
@@ -107,14 +108,14 @@ func (j *job) do(p Parallel) {
 }
 
 // widened runs a job of few rows on copies of a and dst in f32, and gives it back.
-func (j *job) widened(p Parallel) {
+func (j *job) widened(p *Parallel) {
 	s := scratches.Get().(*scratch)
 	if k := j.k(); k > 0 && j.aKind != KindF32 {
-		s.a = room(s.a, j.m*k)
+		s.w = room(s.w, j.m*k)
 		for i := range j.m {
-			widen(s.a[i*k:][:k], j.aBits[i*j.as:], j.aKind)
+			widen(s.w[i*k:][:k], j.aBits[i*j.as:], j.aKind)
 		}
-		j.a, j.aKind, j.as = s.a, KindF32, k
+		j.a, j.aKind, j.as = s.w, KindF32, k
 	}
 	outer := *j
 	if j.aside() {
@@ -151,26 +152,6 @@ func (j *job) empty() {
 	scratches.Put(s)
 }
 
-// task computes block i of dst. Blocks of the same columns follow one another.
-func (j *job) task(i int) {
-	row0, col0 := i%j.rowBlocks*j.rows, i/j.rowBlocks*j.cols
-	row1, col1 := min(row0+j.rows, j.m), min(col0+j.cols, j.n)
-	s := scratches.Get().(*scratch)
-	add := j.accumulate
-	j.open(s, row0, row1, col0, col1, add)
-	last := int(j.starts[len(j.starts)-1])
-	for seg := 1; seg < len(j.starts); seg++ {
-		hi := int(j.starts[seg])
-		for lo := int(j.starts[seg-1]); lo < hi; lo += KC {
-			kc := min(KC, hi-lo)
-			j.chunk(s, row0, row1, col0, col1, lo, kc, add, lo+kc == last)
-			add = true
-		}
-	}
-	j.close(s, row0, row1, col0, col1)
-	scratches.Put(s)
-}
-
 // aside tells whether sums grow in scratch, dst being in 16 bits.
 func (j *job) aside() bool { return j.outKind != KindF32 }
 
@@ -198,59 +179,6 @@ func (j *job) close(s *scratch, row0, row1, col0, col1 int) {
 	}
 	for i := row0; i < row1; i++ {
 		narrow(j.out[i*j.ldd+col0:][:col1-col0], s.c[(i-row0)*s.ld:], j.outKind)
-	}
-}
-
-// chunk adds the products of k0 … k0+kc to a block of dst. A panel of b is packed
-// and stays in the L1 cache while a's rows pass by.
-func (j *job) chunk(s *scratch, row0, row1, col0, col1, k0, kc int, add, last bool) {
-	set := kernels(col1-col0, j.pairs)
-	a, as, ak := j.rowsOf(s, row0, row1, k0, kc)
-	for n0 := col0; n0 < col1; n0 += panel {
-		end := min(n0+panel, col1)
-		j.pack(s.b[:kc*panel], n0, end, k0, kc)
-		if row1-row0 >= worthAhead {
-			if end < col1 {
-				j.ahead(end, min(end+panel, col1), k0, kc)
-			} else if next := min(KC, j.k()-k0-kc); next > 0 {
-				j.ahead(col0, min(col0+panel, col1), k0+kc, next)
-			}
-		}
-		for c := n0; c < end; c += set.width {
-			var bias *float32
-			if last && j.bias != nil {
-				bias = &j.bias[c]
-			}
-			set.mul(row1-row0, kc, a, as, ak, &s.b[c-n0], panel, add32(s.sums, c-col0), s.ld, min(set.width, end-c), bias, add)
-		}
-	}
-}
-
-// pack writes a chunk of b's columns as the kernels read it.
-func (j *job) pack(dst []float32, col0, col1, k0, kc int) {
-	if j.pairs {
-		packPairs(dst, &j.b, j.form, j.odd && k0+kc == j.k(), col0, col1, k0, kc)
-	} else {
-		packBlock(dst, &j.b, j.form, col0, col1, k0, kc)
-	}
-}
-
-// worthAhead is the rows whose products take longer than asking for a panel of b.
-const worthAhead = 24
-
-// ahead asks for what pack will read.
-func (j *job) ahead(col0, col1, k0, kc int) {
-	if j.pairs {
-		k0, kc = 2*k0, 2*kc
-	}
-	row0, rows, from, n := col0, col1-col0, k0, kc
-	if j.form == FormNN {
-		row0, rows, from, n = k0, kc, col0, col1-col0
-	}
-	if at := row0*j.b.Ld + from; j.b.Kind == KindF32 {
-		prefetchRows(&j.b.F32[at], 4*j.b.Ld, rows, ceil(4*n, 64))
-	} else {
-		prefetchRows(word(j.b.Bits, at), 2*j.b.Ld, rows, ceil(2*n, 64))
 	}
 }
 

@@ -19,7 +19,14 @@ import (
 //
 // It reads b up to its full width and c and bias up to cols. Of pairs, a and b
 // are words of two bfloat16 each.
-type kernelFunc func(tiles, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+type kernelFunc func(tiles, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride, step int)
+
+// ask is memory that a kernel asks for while it multiplies: a line for every four
+// products, stride bytes apart, and step bytes further after each chunk.
+type ask struct {
+	p            uintptr
+	stride, step int
+}
 
 // A kernel holds the forms of one tile height: up to the set's width, and up to half of it.
 type kernel struct {
@@ -37,7 +44,7 @@ type kernelSet struct {
 }
 
 // mul computes rows × cols of dst, cols up to the width, by the tallest tiles that fit.
-func (s *kernelSet) mul(rows, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool) {
+func (s *kernelSet) mul(rows, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask ask) {
 	for i := range s.tall {
 		kern := &s.tall[i]
 		if rows < kern.rows {
@@ -48,7 +55,7 @@ func (s *kernelSet) mul(rows, k int, a *float32, as, ak int, b *float32, ldb int
 			f = kern.narrow
 		}
 		tiles := rows / kern.rows
-		f(tiles, k, a, as, ak, b, ldb, c, ldc, cols, bias, add)
+		f(tiles, k, a, as, ak, b, ldb, c, ldc, cols, bias, add, ask.p, ask.stride, ask.step)
 		if rows -= tiles * kern.rows; rows == 0 {
 			return
 		}

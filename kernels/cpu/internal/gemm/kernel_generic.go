@@ -7,11 +7,18 @@ var genericKernels = kernelSet{width: panel, tall: []kernel{
 
 type genericFunc func(k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
 
-// generic makes a kernelFunc of one that computes a single tile.
+// generic makes a kernelFunc of one that computes a single chunk of a single tile.
 func generic(rows int, tile genericFunc) kernelFunc {
-	return func(tiles, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool) {
+	return func(tiles, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, _ uintptr, _, _ int) {
 		for t := range tiles {
-			tile(k, add32(a, t*rows*as), as, ak, b, ldb, add32(c, t*rows*ldc), ldc, cols, bias, add)
+			a, c := add32(a, t*rows*as), add32(c, t*rows*ldc)
+			for k0 := 0; k0 < k; k0 += KC {
+				var last *float32
+				if k0+KC >= k {
+					last = bias
+				}
+				tile(min(KC, k-k0), add32(a, k0*ak), as, ak, add32(b, k0*ldb), ldb, c, ldc, cols, last, add || k0 > 0)
+			}
 		}
 	}
 }

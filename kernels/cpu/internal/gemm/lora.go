@@ -85,7 +85,6 @@ func stream(dst []float32, ldd int, a []float32, as, ak int, b []float32, ldb in
 	var copied *scratch // rows that would push one another out of the L1 cache: see job.rowsOf
 	if ak == 1 && aliased(as) && min(k, KC) >= 16 {
 		copied = scratches.Get().(*scratch)
-		copied.a = room(copied.a, maxTile*aliasedLd)
 		defer scratches.Put(copied)
 	}
 	tiles, pace := 0, 1 // ahead is spread over the tiles

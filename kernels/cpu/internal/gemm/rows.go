@@ -4,40 +4,35 @@ package gemm
 // the L1 cache: multiples of 2 KiB fall into two of its sets.
 func aliased(ld int) bool { return ld%512 == 0 && ld > 512 }
 
-// rowsOf gives the first element and the strides of a chunk of a's rows, as
+// aLd is the distance of copied rows: an odd number of cache lines.
+const aLd = KB + 16
+
+// rowsOf gives the first element and the strides of a tile's rows of a, as
 // words. They are read in place, or from a copy where a is stored in another
-// way or its rows are aliased.
-func (j *job) rowsOf(s *scratch, row0, row1, k0, kc int) (a *float32, as, ak int) {
-	rows := row1 - row0
-	copied := j.copied(rows)
+// way, its rows are aliased, or it is transposed.
+func (j *job) rowsOf(s *scratch, row, rows, k0, kb int) (a *float32, as, ak int) {
 	switch {
 	case j.pairs:
-		at := row0*j.as + 2*k0
-		tail := j.odd && k0+kc == j.k()
-		if !tail && j.as%2 == 0 && !copied {
+		at := row*j.as + 2*k0
+		tail := j.odd && k0+kb == j.k()
+		if !tail && j.as%2 == 0 && !j.copied(rows) {
 			return word(j.aBits, at), j.as / 2, 1
 		}
-		s.a = room(s.a, rows*KC)
-		if tail || !copyRowsFast(s.a, word(j.aBits, at), 2*j.as, rows, kc) {
-			copyPairs(s.a, j.aBits[at:], j.as, rows, kc, tail)
-		}
+		copyPairs(s.a[:], j.aBits[at:], j.as, rows, kb, tail)
 	case j.aKind != KindF32:
-		s.a = room(s.a, rows*KC)
 		for i := range rows {
-			widen(s.a[i*KC:][:kc], j.aBits[(row0+i)*j.as+k0:], j.aKind)
+			widen(s.a[i*aLd:][:kb], j.aBits[(row+i)*j.as+k0:], j.aKind)
 		}
-	case copied:
-		s.a = room(s.a, rows*KC)
-		if copyRowsFast(s.a, &j.a[row0*j.as+k0], 4*j.as, rows, kc) {
-			break
-		}
+	case j.copied(rows):
 		for i := range rows {
-			copy(s.a[i*KC:][:kc], j.a[(row0+i)*j.as+k0:])
+			copy(s.a[i*aLd:][:kb], j.a[(row+i)*j.as+k0:])
 		}
+	case j.ak != 1 && rows == maxTile && packSteps(s.a[:], &j.a[row+k0*j.ak], j.ak, kb):
+		return &s.a[0], 1, maxTile
 	default:
-		return &j.a[row0*j.as+k0*j.ak], j.as, j.ak
+		return &j.a[row*j.as+k0*j.ak], j.as, j.ak
 	}
-	return &s.a[0], KC, 1
+	return &s.a[0], aLd, 1
 }
 
 // copied tells whether so many rows of a are aliased and read often enough to be copied.
@@ -56,7 +51,7 @@ func copyPairs(dst []float32, src []uint16, ld, rows, kc int, tail bool) {
 		n--
 	}
 	for i := range rows {
-		to := bits16(dst[i*KC:][:kc])
+		to := bits16(dst[i*aLd:][:kc])
 		copy(to, src[i*ld:][:n])
 		if tail {
 			to[n] = 0

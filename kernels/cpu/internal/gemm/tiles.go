@@ -1,10 +1,11 @@
 package gemm
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
 // Products of pairs in tile registers (AMX). TDPBF16PS adds to a tile of 16×16
@@ -175,6 +176,8 @@ func (c *tilesCall) skip(n int) {
 	}
 }
 
+var l2 = vec.CacheL2()
+
 // tilesJob is a product in tiles, cut into tasks.
 type tilesJob struct {
 	*job
@@ -219,7 +222,7 @@ var tilesNumber atomic.Uint64
 var tilesScratches = sync.Pool{New: func() any { return new(tilesScratch) }}
 
 // inTiles runs a job of pairs, k products, and gives it back.
-func (j *job) inTiles(p Parallel, k int) {
+func (j *job) inTiles(p *Parallel, k int) {
 	t := tilesJobs.Get().(*tilesJob)
 	t.job, t.k, t.groups = j, k, ceil(k, groupLen)
 	switch {
@@ -247,9 +250,9 @@ func (j *job) inTiles(p Parallel, k int) {
 }
 
 // in runs tasks on p, a single one here.
-func in(p Parallel, n int, f func(i int)) {
+func in(p *Parallel, n int, f func(i int)) {
 	if p != nil && n > 1 {
-		p(n, f)
+		p.Run(n, f)
 		return
 	}
 	for i := range n {
@@ -258,7 +261,7 @@ func in(p Parallel, n int, f func(i int)) {
 }
 
 // cut chooses the blocks and returns their number.
-func (t *tilesJob) cut(p Parallel) int {
+func (t *tilesJob) cut(p *Parallel) int {
 	const worth = 1 << 21 // products that are worth a goroutine's while
 	if t.few {
 		return t.cutFew(p)
@@ -269,7 +272,7 @@ func (t *tilesJob) cut(p Parallel) int {
 	t.rowBlocks = ceil(t.m, t.rows)
 	threads := 1
 	if p != nil && t.m*t.n*t.k > 2*worth {
-		threads = runtime.GOMAXPROCS(0)
+		threads = p.Threads
 	}
 	start := 24 // what a task costs besides, in columns
 	if t.chunk < t.groups {

@@ -1,7 +1,7 @@
 package gemm
 
 // cutFew cuts a product of few rows by columns.
-func (t *tilesJob) cutFew(p Parallel) int {
+func (t *tilesJob) cutFew(p *Parallel) int {
 	const (
 		most   = 1024    // columns of a task
 		worth  = 1 << 19 // products of a task
@@ -21,7 +21,7 @@ func (t *tilesJob) cutFew(p Parallel) int {
 }
 
 // packLeft packs a into strips.
-func (t *tilesJob) packLeft(p Parallel) {
+func (t *tilesJob) packLeft(p *Parallel) {
 	const worth = 1 << 18 // elements that are worth a goroutine's while
 	if t.m*t.k < worth {
 		p = nil

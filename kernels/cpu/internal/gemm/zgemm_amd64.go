@@ -9,30 +9,45 @@ package gemm
 //go:noescape
 func packColumns8F32(dst *float32, src *float32, ld int, blocks int)
 
-// packRowsF32 sets dst[(x*rows+l)*panel+j] = src[l*ld+x*panel+j] for x < panels, l < rows and j < panel.
+// packRows8F32 sets dst[l*panel+j] = src[l*ld+j] for l < rows and j < panel.
 //
 //go:noescape
-func packRowsF32(dst *float32, src *float32, ld int, rows int, panels int)
+func packRows8F32(dst *float32, src *float32, ld int, rows int)
+
+// packRows16F32 sets dst[l*panel+j] = src[l*ld+j] for l < rows and j < panel.
+//
+//go:noescape
+func packRows16F32(dst *float32, src *float32, ld int, rows int)
 
 // packColumns8BF16 sets dst[l*panel+j] = src[j*ld+l] for j < 8 and l < 8*blocks.
 //
 //go:noescape
 func packColumns8BF16(dst *float32, src *uint16, ld int, blocks int)
 
-// packRowsBF16 sets dst[(x*rows+l)*panel+j] = src[l*ld+x*panel+j] for x < panels, l < rows and j < panel.
+// packRows8BF16 sets dst[l*panel+j] = src[l*ld+j] for l < rows and j < panel.
 //
 //go:noescape
-func packRowsBF16(dst *float32, src *uint16, ld int, rows int, panels int)
+func packRows8BF16(dst *float32, src *uint16, ld int, rows int)
+
+// packRows16BF16 sets dst[l*panel+j] = src[l*ld+j] for l < rows and j < panel.
+//
+//go:noescape
+func packRows16BF16(dst *float32, src *uint16, ld int, rows int)
 
 // packColumns8F16 sets dst[l*panel+j] = src[j*ld+l] for j < 8 and l < 8*blocks.
 //
 //go:noescape
 func packColumns8F16(dst *float32, src *uint16, ld int, blocks int)
 
-// packRowsF16 sets dst[(x*rows+l)*panel+j] = src[l*ld+x*panel+j] for x < panels, l < rows and j < panel.
+// packRows8F16 sets dst[l*panel+j] = src[l*ld+j] for l < rows and j < panel.
 //
 //go:noescape
-func packRowsF16(dst *float32, src *uint16, ld int, rows int, panels int)
+func packRows8F16(dst *float32, src *uint16, ld int, rows int)
+
+// packRows16F16 sets dst[l*panel+j] = src[l*ld+j] for l < rows and j < panel.
+//
+//go:noescape
+func packRows16F16(dst *float32, src *uint16, ld int, rows int)
 
 // packColumns16F32 sets dst[l*panel+j] = src[j][l] for j < 16 and l < 16*blocks, rows ldb bytes apart.
 //
@@ -50,155 +65,150 @@ func packColumns16BF16(dst *float32, src *float32, ldb int, blocks int)
 //go:noescape
 func packRowPairs(dst *float32, src *uint16, ld int, pairs int, kc int, panels int)
 
-// prefetchRows asks for lines·64 bytes, 4 lines at most, of each of rows that are ld bytes apart.
+// packSteps12 sets dst[l*12+i] = src[l*ld+i] for l < rows and i < 12.
 //
 //go:noescape
-func prefetchRows(src *float32, ld int, rows int, lines int)
-
-// copyRows sets dst[i*KC+l] = src[i][l] for i < rows and l < KC, rows ldb bytes apart.
-//
-//go:noescape
-func copyRows(dst *float32, src *float32, ldb int, rows int)
+func packSteps12(dst *float32, src *float32, ld int, rows int)
 
 // tileAVX2_6x16 is a kernelFunc of tiles of 6 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX2_6x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_6x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX2_6x8 is a kernelFunc of tiles of 6 rows and up to 8 columns.
 //
 //go:noescape
-func tileAVX2_6x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_6x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX2_4x16 is a kernelFunc of tiles of 4 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX2_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX2_4x8 is a kernelFunc of tiles of 4 rows and up to 8 columns.
 //
 //go:noescape
-func tileAVX2_4x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_4x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX2_2x16 is a kernelFunc of tiles of 2 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX2_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX2_2x8 is a kernelFunc of tiles of 2 rows and up to 8 columns.
 //
 //go:noescape
-func tileAVX2_2x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_2x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX2_1x16 is a kernelFunc of tiles of 1 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX2_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX2_1x8 is a kernelFunc of tiles of 1 rows and up to 8 columns.
 //
 //go:noescape
-func tileAVX2_1x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX2_1x8(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_12x32 is a kernelFunc of tiles of 12 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_12x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_12x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_12x16 is a kernelFunc of tiles of 12 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_12x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_12x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_8x32 is a kernelFunc of tiles of 8 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_8x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_8x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_8x16 is a kernelFunc of tiles of 8 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_8x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_8x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_4x32 is a kernelFunc of tiles of 4 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_4x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_4x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_4x16 is a kernelFunc of tiles of 4 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_2x32 is a kernelFunc of tiles of 2 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_2x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_2x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_2x16 is a kernelFunc of tiles of 2 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_1x32 is a kernelFunc of tiles of 1 rows and up to 32 columns.
 //
 //go:noescape
-func tileAVX512_1x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_1x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileAVX512_1x16 is a kernelFunc of tiles of 1 rows and up to 16 columns.
 //
 //go:noescape
-func tileAVX512_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileAVX512_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_12x32 is a kernelFunc of tiles of 12 rows and up to 32 columns.
 //
 //go:noescape
-func tileBF16_12x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_12x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_12x16 is a kernelFunc of tiles of 12 rows and up to 16 columns.
 //
 //go:noescape
-func tileBF16_12x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_12x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_8x32 is a kernelFunc of tiles of 8 rows and up to 32 columns.
 //
 //go:noescape
-func tileBF16_8x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_8x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_8x16 is a kernelFunc of tiles of 8 rows and up to 16 columns.
 //
 //go:noescape
-func tileBF16_8x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_8x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_4x32 is a kernelFunc of tiles of 4 rows and up to 32 columns.
 //
 //go:noescape
-func tileBF16_4x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_4x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_4x16 is a kernelFunc of tiles of 4 rows and up to 16 columns.
 //
 //go:noescape
-func tileBF16_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_4x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_2x32 is a kernelFunc of tiles of 2 rows and up to 32 columns.
 //
 //go:noescape
-func tileBF16_2x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_2x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_2x16 is a kernelFunc of tiles of 2 rows and up to 16 columns.
 //
 //go:noescape
-func tileBF16_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_2x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_1x32 is a kernelFunc of tiles of 1 rows and up to 32 columns.
 //
 //go:noescape
-func tileBF16_1x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_1x32(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // tileBF16_1x16 is a kernelFunc of tiles of 1 rows and up to 16 columns.
 //
 //go:noescape
-func tileBF16_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)
+func tileBF16_1x16(tiles int, k int, a *float32, as int, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride int, step int)
 
 // streamAVX2_6x16 is a streamFunc of 6 rows and up to 16 columns.
 //

@@ -9,7 +9,7 @@ import (
 )
 
 // DoF64 executes an instruction with f64 for a whole warp (9.7.14.5.11 and following): a chain
-// of fma.rn along k, from c on. d may share registers with the other operands.
+// of fma along k, from c on, each rounded as the instruction says. d may share registers with the other operands.
 func (in *Inst) DoF64(d, a, b, c []*Reg64) {
 	if in.A != ptx.F64 || len(d) < in.ND || len(a) < in.NA || len(b) < in.NB || len(c) < in.NC {
 		panic(fmt.Sprintf("%v: not of f64, or too few registers: %d, %d, %d, %d for d, a, b, c", in.Spec, len(d), len(a), len(b), len(c)))
@@ -36,7 +36,11 @@ func (in *Inst) DoF64(d, a, b, c []*Reg64) {
 			row, col := 8*(r>>1)+lane>>2, lane&3*2+r&1
 			s := math.Float64frombits(v)
 			for k, z := range x[row][:in.K] {
-				s = math.FMA(z, y[col][k], s)
+				if in.Rnd == num.RN {
+					s = math.FMA(z, y[col][k], s)
+					continue
+				}
+				s = math.Float64frombits(num.Fma64(math.Float64bits(z), math.Float64bits(y[col][k]), math.Float64bits(s), in.Rnd))
 			}
 			if s != s {
 				out[r][lane] = num.NaN64

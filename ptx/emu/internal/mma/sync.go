@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/selkie-ml/selkie/ptx"
+	"github.com/selkie-ml/selkie/ptx/emu/internal/num"
 )
 
 // Reg is a register of a warp: one word per lane.
@@ -17,9 +18,10 @@ type Reg64 = [32]uint64
 type Spec struct {
 	M, N, K    int
 	A, B, C, D ptx.Type
-	ColA, RowB bool // m8n8k4 with f16 alone: layouts other than .row.col
-	Sat        bool // .satfinite of integers: clamp instead of wrap
-	And        bool // b1: .and.popc instead of .xor.popc
+	ColA, RowB bool         // m8n8k4 with f16 alone: layouts other than .row.col
+	Sat        bool         // .satfinite of integers: clamp instead of wrap
+	And        bool         // b1: .and.popc instead of .xor.popc
+	Rnd        num.Rounding // of f64
 }
 
 func (s Spec) String() string {

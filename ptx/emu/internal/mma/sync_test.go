@@ -3,10 +3,12 @@ package mma
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/selkie-ml/selkie/ptx"
+	"github.com/selkie-ml/selkie/ptx/emu/internal/num"
 )
 
 // Every shape and type: the operands are scattered into registers by the formulas of the
@@ -416,4 +418,36 @@ func signedValue(t ptx.Type, b uint64) int64 {
 		v -= 1 << t.Bits()
 	}
 	return v
+}
+
+// TestF64Rounding compares directed rounding along a chain with exact arithmetic.
+func TestF64Rounding(t *testing.T) {
+	modes := map[num.Rounding]big.RoundingMode{num.RN: big.ToNearestEven, num.RZ: big.ToZero, num.RM: big.ToNegativeInf, num.RP: big.ToPositiveInf}
+	r := rand.New(rand.NewPCG(3, 4))
+	for rnd, mode := range modes {
+		in, err := Spec{M: 8, N: 8, K: 4, A: ptx.F64, B: ptx.F64, C: ptx.F64, D: ptx.F64, Rnd: rnd}.Compile(ArchOf(90))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a, b Reg64
+		var c, d [2]Reg64
+		for l := range a {
+			a[l], b[l] = f64Bits(r.NormFloat64()), f64Bits(r.NormFloat64())
+			c[0][l], c[1][l] = f64Bits(r.NormFloat64()), f64Bits(r.NormFloat64())
+		}
+		in.DoF64([]*Reg64{&d[0], &d[1]}, []*Reg64{&a}, []*Reg64{&b}, []*Reg64{&c[0], &c[1]})
+		for row := range 8 {
+			for col := range 8 {
+				lane, q := row*4+col/2, col%2
+				s := big.NewFloat(math.Float64frombits(c[q][lane]))
+				for k := range 4 {
+					p := new(big.Float).SetPrec(200).Mul(big.NewFloat(math.Float64frombits(a[row*4+k])), big.NewFloat(math.Float64frombits(b[col*4+k])))
+					s = new(big.Float).SetPrec(53).SetMode(mode).Add(p, s)
+				}
+				if want, _ := s.Float64(); d[q][lane] != f64Bits(want) {
+					t.Errorf("%v: d[%d][%d] is %x, want %x", rnd, row, col, d[q][lane], f64Bits(want))
+				}
+			}
+		}
+	}
 }

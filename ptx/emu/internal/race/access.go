@@ -3,6 +3,7 @@ package race
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 const cacheSize = 16
@@ -21,13 +22,13 @@ func (x *run) record(mask uint32, start uint64, stride uint32, lanes *pattern, s
 	w, op := x.w, x.op
 	c := &w.caches[x.where][(op.Site^uint32(op.Kind)<<2)%cacheSize]
 	if r := c.rec; r != nil && r.t == w.now && r.site == op.Site && r.mask == mask && r.stride == stride && r.lanes == lanes &&
-		r.start == start && r.kind == op.Kind && r.op == op.Async && int(r.size) == op.Size && r.scope == op.Scope {
+		r.start == start && r.kind == op.Kind && r.op == op.Async && int(r.size) == op.Size && r.scope == op.Scope && r.proxy == op.Proxy {
 		return c
 	}
 	a := x.pool().newAccess(x.where != 0)
 	*a = access{
 		block: w.Block.Ident, op: op.Async, start: start, t: w.now, site: op.Site, mask: mask, stride: stride, lanes: lanes, single: single,
-		warp: uint16(w.Index), size: uint8(min(op.Size, 255)), kind: op.Kind, scope: op.Scope, proxy: op.Proxy,
+		warp: uint16(w.Index), size: uint8(min(op.Size, 255)), kind: op.Kind, scope: op.Scope, proxy: op.Proxy, init: op.Init,
 	}
 	c.rec, c.written, c.before, c.after = a, nil, nil, nil
 	return c
@@ -143,50 +144,90 @@ func (x *run) one(lane int) {
 // a byte.
 func (x *run) scattered(mask uint32) {
 	w, op := x.w, x.op
-	lo, hi := ^uint64(0), uint64(0)
-	for m := mask; m != 0; m &= m - 1 {
-		o := op.Off[bits.TrailingZeros32(m)]
-		lo, hi = min(lo, o), max(hi, o)
-	}
+	lo, hi := op.extent()
 	if hi-lo >= 1<<31 {
 		for m := mask; m != 0; m &= m - 1 {
 			x.one(bits.TrailingZeros32(m))
 		}
 		return
 	}
-	var p pattern
-	for i := range p {
-		if mask>>i&1 != 0 {
-			p[i] = uint32(op.Off[i] - lo)
-		} else {
+	if w.patterns == nil {
+		w.patterns = new(patterns)
+	}
+	p := &w.patterns.now
+	if mask == ^uint32(0) {
+		for i, o := range op.Off {
+			p[i] = uint32(o - lo)
+		}
+	} else {
+		for i := range p {
 			p[i] = outside
+			if mask>>i&1 != 0 {
+				p[i] = uint32(op.Off[i] - lo)
+			}
 		}
 	}
 	// Sites tend to repeat their pattern elsewhere.
-	c := &w.patterns[op.Site%uint32(len(w.patterns))]
-	if c.p == nil || *c.p != p {
-		c.p = &p
-		c.single = !p.overlaps(mask, uint32(op.Size))
+	c := &w.patterns.bySite[op.Site%uint32(len(w.patterns.bySite))]
+	if c.p == nil || c.size != op.Size || *c.p != *p {
+		c.set(p, mask, op.Size)
 	}
 	x.c = x.record(mask, lo, 0, c.p, c.single)
 	if !c.single && op.Kind == Write && op.Scope == Weak {
 		x.sameBytes(mask)
 	}
-	last := ^uint64(0)
-	for m := mask; m != 0; {
-		l := bits.TrailingZeros32(m)
-		m &= m - 1
-		o := op.Off[l]
-		if o == last {
+	for _, r := range c.runs {
+		x.span(lo+uint64(r.from), lo+uint64(r.to))
+	}
+}
+
+// extent is the lowest and the highest address of a lane.
+func (op *Op) extent() (lo, hi uint64) {
+	if op.Mask == ^uint32(0) {
+		lo, hi = op.Off[0], op.Off[0]
+		for _, o := range op.Off {
+			lo, hi = min(lo, o), max(hi, o)
+		}
+		return lo, hi
+	}
+	lo = ^uint64(0)
+	for m := op.Mask; m != 0; m &= m - 1 {
+		o := op.Off[bits.TrailingZeros32(m)]
+		lo, hi = min(lo, o), max(hi, o)
+	}
+	return lo, hi
+}
+
+// patterns are those of a warp.
+type patterns struct {
+	now    pattern // of the current access
+	bySite [64]repeated
+}
+
+// repeated is a pattern that a site uses again.
+type repeated struct {
+	p      *pattern
+	size   int
+	single bool
+	runs   []stretch // of bytes that some lane touches, ascending
+}
+
+type stretch struct{ from, to uint32 }
+
+func (c *repeated) set(p *pattern, mask uint32, size int) {
+	c.p, c.size = new(pattern), size
+	*c.p = *p
+	c.single = !p.overlaps(mask, uint32(size))
+	sorted := *p
+	slices.Sort(sorted[:])
+	c.runs = c.runs[:0]
+	for _, o := range sorted[:bits.OnesCount32(mask)] {
+		end := o + uint32(size)
+		if n := len(c.runs); n > 0 && o <= c.runs[n-1].to {
+			c.runs[n-1].to = max(c.runs[n-1].to, end)
 			continue
 		}
-		last = o
-		end := o + uint64(op.Size)
-		for m != 0 && op.Off[bits.TrailingZeros32(m)] == end { // runs of neighbours
-			end += uint64(op.Size)
-			m &= m - 1
-		}
-		x.span(o, end)
+		c.runs = append(c.runs, stretch{o, end})
 	}
 }
 
@@ -389,7 +430,7 @@ func (x *run) conflict(a *access, o order, addr uint64, n int) {
 		return
 	}
 	c := Conflict{Off: addr, Lane: lane, Earlier: Earlier{
-		Block: a.block, Warp: int(a.warp), Lane: bits.TrailingZeros32(others) & 31, Site: a.site, Kind: a.kind, Async: a.op != nil,
+		Block: a.block, Warp: int(a.warp), Lane: bits.TrailingZeros32(others) & 31, Site: a.site, Kind: a.kind, Async: a.op != nil, Init: a.init,
 	}}
 	switch o {
 	case unfinished:

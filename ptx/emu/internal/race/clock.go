@@ -19,6 +19,7 @@ type Time uint32
 type Clock struct {
 	parts []part // ascending by unit
 	proxy *Clock // what is visible to the async proxy
+	inits *Clock // initialisations of mbarriers that are visible to it, and to the cluster
 }
 
 // A part is what is known of one unit: a block, or what an mbarrier completes.
@@ -123,7 +124,7 @@ func (c *Clock) includes(d *Clock) bool {
 			return false
 		}
 	}
-	return c.proxy.includes(d.proxy)
+	return c.proxy.includes(d.proxy) && c.inits.includes(d.inits)
 }
 
 // Join gives what either clock knows.
@@ -150,6 +151,9 @@ func Join(c, d *Clock) *Clock {
 	j.parts = append(append(j.parts, a...), b...)
 	if c.proxy != nil || d.proxy != nil {
 		j.proxy = Join(c.proxy, d.proxy)
+	}
+	if c.inits != nil || d.inits != nil {
+		j.inits = Join(c.inits, d.inits)
 	}
 	return j
 }
@@ -204,7 +208,7 @@ func (c *Clock) withPart(p part) *Clock {
 func (c *Clock) setPart(p part) *Clock {
 	d := &Clock{}
 	if c != nil {
-		d.proxy = c.proxy
+		d.proxy, d.inits = c.proxy, c.inits
 		d.parts = make([]part, 0, len(c.parts)+1)
 		for i := range c.parts {
 			if c.parts[i].unit < p.unit {

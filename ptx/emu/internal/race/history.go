@@ -39,6 +39,7 @@ type access struct {
 	kind   Kind
 	scope  Scope
 	proxy  bool
+	init   bool // of an mbarrier
 	single bool // lanes: no two lanes touch the same byte
 }
 
@@ -126,7 +127,14 @@ func (w *Warp) order(a, b *access, addr uint64) (o order, perLane bool) {
 	if o == ordered && b.proxy && a.kind != Read {
 		lanes := b.lanesAt(addr)
 		c := w.clockOf(bits.TrailingZeros32(lanes) & 31)
-		if c == nil || !c.proxy.part(a.block.ID).knows(int(a.warp), a.lanesAt(addr), a.t) {
+		if c == nil {
+			return unproxied, true
+		}
+		visible := c.proxy
+		if a.init {
+			visible = c.inits
+		}
+		if !visible.part(a.block.ID).knows(int(a.warp), a.lanesAt(addr), a.t) {
 			return unproxied, true
 		}
 	}
@@ -150,7 +158,8 @@ func (w *Warp) orderPlain(a, b *access, addr uint64) (order, bool) {
 		if same {
 			others &^= 1 << l
 		}
-		if others != 0 && !w.clockOf(l).part(a.block.ID).knows(int(a.warp), others, a.t) {
+		if c := w.clockOf(l); others != 0 && !c.part(a.block.ID).knows(int(a.warp), others, a.t) &&
+			!(a.init && c != nil && c.inits.part(a.block.ID).knows(int(a.warp), others, a.t)) {
 			return unordered, true
 		}
 	}
@@ -239,7 +248,9 @@ func (x *run) after(h *history, b *access) *history {
 		return n
 	}
 	n := x.pool().newHistory(x.where != 0)
-	n.others = n.buf[:0]
+	if cap(n.others) == 0 {
+		n.others = n.buf[:0]
+	}
 	if h != nil {
 		n.last = h.last
 		for _, a := range h.others {

@@ -51,6 +51,7 @@ type Op struct {
 	Site  uint32      // what the caller knows the instruction by
 	Async *Async      // of an asynchronous operation, else nil
 	Proxy bool        // through the async proxy
+	Init  bool        // initialises an mbarrier
 	// Value is byte i that a lane stores, Current the byte that memory holds:
 	// stores of the value that is there already do not count. Either may be nil.
 	Value   func(lane, i int) byte
@@ -82,6 +83,7 @@ type Earlier struct {
 	Site  uint32
 	Kind  Kind
 	Async bool
+	Init  bool
 }
 
 func (m *Memory) page(i uint64) *page {

@@ -38,6 +38,17 @@ func NewBlock(id, cluster uint64, threads int) *Block {
 	return b
 }
 
+// Restart makes the block one that has not begun, of as many threads, whose memory is used again.
+// Nothing may refer to accesses of its scratch any more.
+func (b *Block) Restart(id, cluster uint64) {
+	*b = Block{Ident: &Ident{id, cluster}, threads: b.threads, now: 1, Warps: b.Warps, Pool: b.Pool}
+	for _, w := range b.Warps {
+		pats, s := w.patterns, w.scratch
+		s.nr, s.nh = 0, 0
+		*w = Warp{Block: b, Index: w.Index, live: w.whole, whole: w.whole, now: 1, patterns: pats, scratch: s}
+	}
+}
+
 func (b *Block) tick() Time {
 	b.now++
 	return b.now
@@ -57,10 +68,7 @@ type Warp struct {
 	version  uint32
 	strong   *[32]fences
 	caches   [2][cacheSize]cached // of global memory; of the block's scratch
-	patterns [16]struct {
-		p      *pattern
-		single bool
-	}
+	patterns *patterns
 
 	scratch Pool // of the block's scratch
 }
@@ -116,7 +124,7 @@ func (p *Pool) newHistory(keep bool) *history {
 	}
 	p.nh++
 	h := &p.histories[p.nh-1]
-	*h = history{}
+	h.last, h.others = nil, h.others[:0]
 	return h
 }
 
@@ -223,17 +231,26 @@ func (w *Warp) Exit(mask uint32) {
 
 // ProxyFence makes all that the lanes know, their own accesses included, visible
 // to the async proxy (fence.proxy.async).
-func (w *Warp) ProxyFence(mask uint32) {
+func (w *Warp) ProxyFence(mask uint32) { w.proxyFence(mask, false) }
+
+// InitFence makes the lanes' own initialisations of mbarriers visible to the async proxy, and
+// to other blocks after a barrier that orders nothing else (fence.mbarrier_init).
+func (w *Warp) InitFence(mask uint32) { w.proxyFence(mask, true) }
+
+func (w *Warp) proxyFence(mask uint32, onlyInits bool) {
 	t := w.Block.tick()
 	w.now = t
 	fence := func(mask uint32, c *Clock) *Clock {
-		p := c.withPart(lanesPart(w.Block.ID, w.Index, mask, w.whole, t))
+		p := &Clock{parts: []part{lanesPart(w.Block.ID, w.Index, mask, w.whole, t)}}
 		d := &Clock{}
 		if c != nil {
-			d.parts = c.parts
-			p = Join(p, c.proxy)
+			*d = *c
 		}
-		d.proxy = &Clock{parts: p.parts}
+		if !onlyInits {
+			p = Join(p, c)
+			d.proxy = &Clock{parts: Join(p, d.proxy).parts}
+		}
+		d.inits = &Clock{parts: Join(p, d.inits).parts}
 		return d
 	}
 	if w.lanes == nil {

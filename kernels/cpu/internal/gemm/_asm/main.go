@@ -13,13 +13,13 @@ func main() {
 	ConstraintExpr("amd64")
 	for _, kind := range []storage{f32, bf16, f16} {
 		packColumns8(kind)
-		packRows(kind)
+		packRows(kind, avx2)
+		packRows(kind, avx512)
 	}
 	packColumns16(f32)
 	packColumns16(bf16)
 	packRowPairs()
-	prefetchRows()
-	copyRows()
+	packSteps12()
 	for _, set := range []isa{avx2, avx512, bf16Pairs} {
 		for _, rows := range set.rows {
 			for _, vecs := range []int{2, 1} {

@@ -101,40 +101,25 @@ func packColumns8(s storage) {
 	RET()
 }
 
-// packRows writes the copy of rows of b into panels side by side.
-func packRows(s storage) {
-	TEXT("packRows"+s.name, NOSPLIT, name("func(dst *float32, src *%s, ld int, rows, panels int)", s.goType))
+// packRows writes the copy of pieces of rows of b into a panel.
+func packRows(s storage, set isa) {
+	f := name("packRows%d%s", set.lanes, s.name)
+	TEXT(f, NOSPLIT, name("func(dst *float32, src *%s, ld, rows int)", s.goType))
 	Pragma("noescape")
-	Doc(name("packRows%s sets dst[(x*rows+l)*panel+j] = src[l*ld+x*panel+j] for x < panels, l < rows and j < panel.", s.name))
+	Doc(name("%s sets dst[l*panel+j] = src[l*ld+j] for l < rows and j < panel.", f))
 	dst := Load(Param("dst"), GP64())
 	src := Load(Param("src"), GP64())
 	ld := Load(Param("ld"), GP64()).(GPVirtual)
 	rows := Load(Param("rows"), GP64())
 	s.toBytes(ld)
-	size := GP64()
-	MOVQ(rows, size)
-	SHLQ(U8(7), size)
-
 	Label("row")
-	from, to := GP64(), GP64()
-	panels := Load(Param("panels"), GP64())
-	MOVQ(src, from)
-	MOVQ(dst, to)
-	Label("panel")
-	for line := 0; line < 32*s.size; line += 64 {
-		PREFETCHT0(Mem{Base: from, Index: ld, Scale: 8, Disp: line})
+	for at := 0; at < panelBytes/4; at += set.lanes {
+		v := set.vec()
+		s.load(Mem{Base: src, Disp: s.size * at}, v)
+		VMOVUPS(v, Mem{Base: dst, Disp: 4 * at})
 	}
-	for i := range 4 {
-		v := YMM()
-		s.load(Mem{Base: from, Disp: 8 * s.size * i}, v)
-		VMOVUPS(v, Mem{Base: to, Disp: 32 * i})
-	}
-	ADDQ(I32(32*s.size), from)
-	ADDQ(size, to)
-	DECQ(panels)
-	JNZ(LabelRef("panel"))
 	ADDQ(ld, src)
-	ADDQ(I32(panelBytes), dst)
+	SUBQ(I32(-panelBytes), dst)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
 	VZEROUPPER()
@@ -183,30 +168,26 @@ func packRowPairs() {
 	RET()
 }
 
-// copyRows writes the copy of pieces of rows, KC words each, one after the other.
-func copyRows() {
-	TEXT("copyRows", NOSPLIT, "func(dst, src *float32, ldb, rows int)")
+// packSteps12 writes the copy of pieces of rows, as many elements each as the
+// tallest tile has rows, one after the other.
+func packSteps12() {
+	TEXT("packSteps12", NOSPLIT, "func(dst, src *float32, ld, rows int)")
 	Pragma("noescape")
-	Doc("copyRows sets dst[i*KC+l] = src[i][l] for i < rows and l < KC, rows ldb bytes apart.")
-	const line, lines = 64, 4 // a piece
+	Doc("packSteps12 sets dst[l*12+i] = src[l*ld+i] for l < rows and i < 12.")
 	dst := Load(Param("dst"), GP64())
 	src := Load(Param("src"), GP64())
-	ld := Load(Param("ldb"), GP64())
+	ld := Load(Param("ld"), GP64())
 	rows := Load(Param("rows"), GP64())
-	ahead := GP64()
-	MOVQ(ld, ahead)
-	SHLQ(U8(4), ahead)
+	SHLQ(U8(2), ld)
 	Label("row")
-	for at := 0; at < lines*line; at += line {
-		PREFETCHT0(Mem{Base: src, Index: ahead, Scale: 1, Disp: at})
-	}
-	for at := 0; at < lines*line; at += 32 {
-		v := YMM()
-		VMOVUPS(Mem{Base: src, Disp: at}, v)
-		VMOVUPS(v, Mem{Base: dst, Disp: at})
-	}
+	PREFETCHT0(Mem{Base: src, Index: ld, Scale: 8, Disp: 44})
+	v, x := YMM(), XMM()
+	VMOVUPS(Mem{Base: src}, v)
+	VMOVUPS(Mem{Base: src, Disp: 32}, x)
+	VMOVUPS(v, Mem{Base: dst})
+	VMOVUPS(x, Mem{Base: dst, Disp: 32})
 	ADDQ(ld, src)
-	ADDQ(U32(lines*line), dst)
+	ADDQ(U8(48), dst)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
 	VZEROUPPER()

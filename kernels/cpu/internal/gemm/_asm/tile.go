@@ -71,7 +71,7 @@ func (r rowPointers) at(row int) Mem {
 // tile writes a kernelFunc of rows × vecs vectors.
 func tile(s isa, rows, vecs int) {
 	TEXT(name("tile%s_%dx%d", s.name, rows, vecs*s.lanes), NOSPLIT,
-		"func(tiles, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool)")
+		"func(tiles, k int, a *float32, as, ak int, b *float32, ldb int, c *float32, ldc int, cols int, bias *float32, add bool, ask uintptr, stride, step int)")
 	Pragma("noescape")
 	Doc(name("tile%s_%dx%d is a kernelFunc of tiles of %d rows and up to %d columns.", s.name, rows, vecs*s.lanes, rows, vecs*s.lanes))
 
@@ -80,13 +80,23 @@ func tile(s isa, rows, vecs int) {
 		SHLQ(U8(2), r)
 		return r
 	}
+	t := chunks{left: AllocLocal(8), add: AllocLocal(8), stride: param("stride"), ask: Load(Param("ask"), GP64()).(GPVirtual)}
 	Label("tile")
-	k := Load(Param("k"), GP64()).(GPVirtual)
+	k := Load(Param("k"), GP64())
+	MOVQ(k, t.left)
+	add := Load(Param("add"), GP64())
+	MOVQ(add, t.add)
 	a := Load(Param("a"), GP64()).(GPVirtual)
 	b := Load(Param("b"), GP64()).(GPVirtual)
-	as, ak, ldb := bytes("as"), bytes("ak"), bytes("ldb")
+	as := bytes("as")
 	ap := newRowPointers(a, as, rows)
 
+	Label("chunk")
+	n := GP64()
+	MOVQ(I32(kc), n)
+	CMPQ(t.left, n)
+	CMOVQLT(t.left, n)
+	SUBQ(n, t.left)
 	acc := make([][]VecVirtual, rows)
 	for i := range acc {
 		for range vecs {
@@ -96,19 +106,20 @@ func tile(s isa, rows, vecs int) {
 		}
 	}
 
+	ak, ldb := bytes("ak"), bytes("ldb")
 	if rows >= unrollFrom {
 		CMPQ(ldb, U32(panelBytes))
 		JNE(LabelRef("loop"))
 		CMPQ(ak, U8(4))
 		if s.pairs {
 			JNE(LabelRef("loop"))
-			unrolledRows(s, k, as, b, ap, acc)
+			unrolledRows(s, t, n, b, ap, acc)
 		} else {
 			JNE(LabelRef("columns"))
-			unrolledRows(s, k, as, b, ap, acc)
+			unrolledRows(s, t, n, b, ap, acc)
 			JMP(LabelRef("loop"))
 			Label("columns")
-			unrolledColumns(s, k, a, as, ak, b, ap, acc)
+			unrolledColumns(s, t, n, a, as, ak, b, ap, acc)
 		}
 	}
 	Label("loop")
@@ -117,16 +128,26 @@ func tile(s isa, rows, vecs int) {
 		ADDQ(ak, p)
 	}
 	ADDQ(ldb, b)
-	DECQ(k)
+	DECQ(n)
 	JNZ(LabelRef("loop"))
 	Label("finish")
+	ADDQ(param("step"), t.ask)
 
 	if s.lanes == 16 {
-		finishAVX512(acc)
+		finishAVX512(t, acc)
 	} else {
-		finishAVX2(acc)
+		finishAVX2(t, acc)
 	}
 }
+
+// chunks is where a tile is along k: the products left, whether there is a sum
+// to add to, and the memory to ask for next.
+type chunks struct {
+	left, add, stride Mem
+	ask               GPVirtual
+}
+
+const kc = 64 // KC of package gemm
 
 // step adds one product, or a pair of them, to every sum.
 func step(s isa, b Mem, a func(row int) Mem, acc [][]VecVirtual) {
@@ -155,8 +176,9 @@ const (
 
 // rounds writes a loop over as many whole rounds of unroll products of a packed
 // panel as k has, and leaves the others for the label loop. In every round it asks
-// for one row of dst, which by then is all in the cache.
-func rounds(s isa, label string, k, b GPVirtual, acc [][]VecVirtual, a func(l, row int) Mem, ahead func(l int), advance func()) {
+// for one row of dst, which by then is all in the cache, and for a line of what
+// the caller needs next.
+func rounds(s isa, label string, t chunks, k, b GPVirtual, acc [][]VecVirtual, a func(l, row int) Mem, advance func()) {
 	n := GP64()
 	MOVQ(k, n)
 	SHRQ(U8(2), n)
@@ -169,7 +191,10 @@ func rounds(s isa, label string, k, b GPVirtual, acc [][]VecVirtual, a func(l, r
 		if 64*l < s.lanes*4*len(acc[0]) {
 			PREFETCHT0(Mem{Base: c, Disp: 64 * l})
 		}
-		ahead(l)
+		if l == unroll-1 {
+			PREFETCHT1(Mem{Base: t.ask})
+			ADDQ(t.stride, t.ask)
+		}
 		step(s, Mem{Base: b, Disp: l * panelBytes}, func(row int) Mem { return a(l, row) }, acc)
 	}
 	advance()
@@ -181,46 +206,26 @@ func rounds(s isa, label string, k, b GPVirtual, acc [][]VecVirtual, a func(l, r
 	JZ(LabelRef("finish"))
 }
 
-// unrolledRows is for rows of a (ak = 1). It asks for the rows that follow this
-// tile's, and for those rows' next KC products: pieces too short for the
-// hardware's prefetchers.
-func unrolledRows(s isa, k, as, b GPVirtual, ap rowPointers, acc [][]VecVirtual) {
-	next := GP64()
-	MOVQ(as, next)
-	IMUL3Q(U8(len(acc)), next, next)
-	ADDQ(ap.base[0], next)
-	rounds(s, "rows", k, b, acc,
+// unrolledRows is for rows of a (ak = 1).
+func unrolledRows(s isa, t chunks, k, b GPVirtual, ap rowPointers, acc [][]VecVirtual) {
+	rounds(s, "rows", t, k, b, acc,
 		func(l, row int) Mem { return ap.at(row).Offset(4 * l) },
-		func(l int) {
-			PREFETCHT0(Mem{Base: next, Disp: 64 * l})
-			PREFETCHT1(Mem{Base: next, Disp: 64 * (l + 4)})
-		},
 		func() {
 			for _, p := range ap.base {
 				ADDQ(U8(4*unroll), p)
 			}
-			ADDQ(as, next)
 		})
 }
 
-// unrolledColumns is for columns of a (as = 1), asking as unrolledRows does.
-func unrolledColumns(s isa, k, a, as, ak, b GPVirtual, ap rowPointers, acc [][]VecVirtual) {
+// unrolledColumns is for columns of a (as = 1).
+func unrolledColumns(s isa, t chunks, k, a, as, ak, b GPVirtual, ap rowPointers, acc [][]VecVirtual) {
 	CMPQ(as, U8(4))
 	JNE(LabelRef("loop"))
 	steps := newRowPointers(a, ak, unroll)
-	next := GP64()
-	MOVQ(ak, next)
-	SHLQ(U8(6), next) // KC of them
-	ADDQ(a, next)
-	ahead := rowPointers{base: []GPVirtual{next}, step: ak, triple: steps.triple}
-	rounds(s, "steps", k, b, acc,
+	rounds(s, "steps", t, k, b, acc,
 		func(l, row int) Mem { return steps.at(l).Offset(4 * row) },
-		func(l int) {
-			PREFETCHT0(steps.at(l).Offset(4 * (2*len(acc) - 1)))
-			PREFETCHT1(ahead.at(l))
-		},
 		func() {
-			for _, p := range append([]GPVirtual{next}, ap.base...) {
+			for _, p := range ap.base {
 				LEAQ(Mem{Base: p, Index: ak, Scale: 4}, p)
 			}
 		})
@@ -228,23 +233,24 @@ func unrolledColumns(s isa, k, a, as, ak, b GPVirtual, ap rowPointers, acc [][]V
 
 // epilogue adds dst and the bias as asked, and stores: with load and store
 // touching cols columns only.
-func epilogue(acc [][]VecVirtual, suffix string, addMem func(m Mem, v int, acc VecVirtual), store func(acc VecVirtual, m Mem, v int)) {
+func epilogue(t chunks, acc [][]VecVirtual, suffix string, addMem func(m Mem, v int, acc VecVirtual), store func(acc VecVirtual, m Mem, v int)) {
 	lanes := int(acc[0][0].Size()) / 4
 	c := Load(Param("c"), GP64()).(GPVirtual)
 	ldc := Load(Param("ldc"), GP64()).(GPVirtual)
 	SHLQ(U8(2), ldc)
 	cp := newRowPointers(c, ldc, len(acc))
-	add := Load(Param("add"), GP8())
-	bias := Load(Param("bias"), GP64())
-
-	TESTB(add, add)
-	JZ(LabelRef("bias" + suffix))
+	CMPB(t.add, U8(0))
+	JE(LabelRef("bias" + suffix))
 	for i, row := range acc {
 		for v := range row {
 			addMem(cp.at(i).Offset(v*lanes*4), v, row[v])
 		}
 	}
 	Label("bias" + suffix)
+	MOVB(U8(1), t.add)
+	CMPQ(t.left, U8(0))
+	JNE(LabelRef("store" + suffix))
+	bias := Load(Param("bias"), GP64())
 	TESTQ(bias, bias)
 	JZ(LabelRef("store" + suffix))
 	for _, row := range acc {
@@ -258,6 +264,8 @@ func epilogue(acc [][]VecVirtual, suffix string, addMem func(m Mem, v int, acc V
 			store(row[v], cp.at(i).Offset(v*lanes*4), v)
 		}
 	}
+	CMPQ(t.left, U8(0))
+	JNE(LabelRef("chunk"))
 	nextTile(len(acc), c, ldc)
 	VZEROUPPER()
 	RET()
@@ -266,13 +274,6 @@ func epilogue(acc [][]VecVirtual, suffix string, addMem func(m Mem, v int, acc V
 // nextTile goes on with the rows below while there are tiles.
 func nextTile(rows int, c, ldc GPVirtual) {
 	tiles, a, as := GP64(), GP64(), GP64()
-	param := func(name string) Mem {
-		p, err := Param(name).Resolve()
-		if err != nil {
-			panic(err)
-		}
-		return p.Addr
-	}
 	IMUL3Q(U8(rows), ldc, ldc)
 	ADDQ(ldc, c)
 	MOVQ(c, param("c"))
@@ -287,7 +288,7 @@ func nextTile(rows int, c, ldc GPVirtual) {
 	JNZ(LabelRef("tile"))
 }
 
-func finishAVX512(acc [][]VecVirtual) {
+func finishAVX512(t chunks, acc [][]VecVirtual) {
 	bits := GP64()
 	MOVQ(I32(-1), bits)
 	cols := Load(Param("cols"), GP64())
@@ -301,19 +302,19 @@ func finishAVX512(acc [][]VecVirtual) {
 		KMOVW(bits.As32(), m)
 		masks = append(masks, m)
 	}
-	epilogue(acc, "",
+	epilogue(t, acc, "",
 		func(m Mem, v int, acc VecVirtual) { VADDPS_Z(m, acc, masks[v], acc) },
 		func(acc VecVirtual, m Mem, v int) { VMOVUPS(acc, masks[v], m) })
 }
 
 var edgeMask Mem
 
-func finishAVX2(acc [][]VecVirtual) {
+func finishAVX2(t chunks, acc [][]VecVirtual) {
 	vecs := len(acc[0])
 	cols := Load(Param("cols"), GP64())
 	CMPQ(cols, U8(8*vecs))
 	JNE(LabelRef("edge"))
-	epilogue(acc, "",
+	epilogue(t, acc, "",
 		func(m Mem, _ int, acc VecVirtual) { VADDPS(m, acc, acc) },
 		func(acc VecVirtual, m Mem, _ int) { VMOVUPS(acc, m) })
 
@@ -333,7 +334,7 @@ func finishAVX2(acc [][]VecVirtual) {
 		VMOVUPS(Mem{Base: table, Index: cols, Scale: 4, Disp: 64 + 32*v}, m)
 		masks = append(masks, m)
 	}
-	epilogue(acc, "Edge",
+	epilogue(t, acc, "Edge",
 		func(m Mem, v int, acc VecVirtual) {
 			x := YMM()
 			VMASKMOVPS(m, masks[v], x)

@@ -23,11 +23,6 @@ func packColumns16(s storage) {
 	ld := Load(Param("ldb"), GP64()).(GPVirtual)
 	blocks := Load(Param("blocks"), GP64())
 	rows := newRowPointers(src, ld, 16)
-	ahead := GP64()
-	MOVQ(ld, ahead)
-	SHLQ(U8(4), ahead)
-	ADDQ(src, ahead)
-	next := newRowPointers(ahead, ld, 16)
 	var high VecVirtual
 	if s == bf16 {
 		bits := GP32()
@@ -43,10 +38,6 @@ func packColumns16(s storage) {
 	for i := range r {
 		r[i] = ZMM()
 		VMOVUPS(rows.at(i), r[i])
-		// The next rows, and these rows' next KC products: a row's piece in a
-		// chunk is too short for the hardware's prefetchers.
-		PREFETCHT0(next.at(i))
-		PREFETCHT1(rows.at(i).Offset(s.size * 64))
 	}
 	both := func(low, high func(...Op), a, b int) {
 		t := ZMM()
@@ -85,7 +76,7 @@ func packColumns16(s storage) {
 			}
 		}
 	}
-	for _, p := range append(rows.base, next.base...) {
+	for _, p := range rows.base {
 		ADDQ(U8(64), p)
 	}
 	ADDQ(U32(uint32(16*panelBytes*4/s.size)), dst)
