@@ -52,7 +52,7 @@ var rooms = []room{
 
 	{path: "tensor", uses: []string{"kernels/cuda", "kernels/cpu", "kernels/dry", "kernels/ref", "kernels"}},
 	{path: "ptx/emu/libcuda", uses: []string{"kernels/cuda", "ptx/emu"}}, // the driver's emulated one, in C's dress
-	{path: "kernels/cuda", under: true, uses: []string{"ptx", "ptx/emu", "kernels/host", "kernels", "internal/half", "internal/philox"}},
+	{path: "kernels/cuda", under: true, uses: []string{"ptx", "ptx/emu", "kernels/host", "kernels", "internal/f32math", "internal/half", "internal/philox"}},
 	{path: "kernels/cpu", uses: []string{"kernels/cpu/internal/gemm", "kernels/cpu/internal/vec", "kernels/host", "kernels", "internal/half", "internal/peak", "internal/philox"}},
 	{path: "kernels/cpu/internal/gemm", uses: []string{"kernels/cpu/internal/vec", "internal/half", "internal/peak"}},
 	{path: "kernels/cpu/internal/vec", uses: []string{"internal/amx", "internal/f32math", "internal/half"}},

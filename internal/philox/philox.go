@@ -17,19 +17,21 @@ type Key [2]uint32
 // Counter is a position within a stream.
 type Counter [4]uint32
 
+// The constants of a round: multipliers of the counter, and what is added to the key.
 const (
-	mul0, mul1   = 0xD2511F53, 0xCD9E8D57
-	weyl0, weyl1 = 0x9E3779B9, 0xBB67AE85
+	Mul0, Mul1   = 0xD2511F53, 0xCD9E8D57
+	Weyl0, Weyl1 = 0x9E3779B9, 0xBB67AE85
+	Rounds       = 10
 )
 
 // Block returns the four 32-bit words at counter c of the stream k.
 func Block(k Key, c Counter) [4]uint32 {
-	for i := 0; i < 10; i++ {
-		hi0, lo0 := bits.Mul32(mul0, c[0])
-		hi1, lo1 := bits.Mul32(mul1, c[2])
+	for i := 0; i < Rounds; i++ {
+		hi0, lo0 := bits.Mul32(Mul0, c[0])
+		hi1, lo1 := bits.Mul32(Mul1, c[2])
 		c = Counter{hi1 ^ c[1] ^ k[0], lo1, hi0 ^ c[3] ^ k[1], lo0}
-		k[0] += weyl0
-		k[1] += weyl1
+		k[0] += Weyl0
+		k[1] += Weyl1
 	}
 	return c
 }
