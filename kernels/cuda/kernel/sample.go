@@ -19,24 +19,31 @@ import (
 type Sample struct {
 	LogProb bool
 	Vec     bool // rows are aligned to four elements
+	Warps   int  // of a block
 }
 
-const (
-	sampleWarps   = 32
-	sampleThreads = 32 * sampleWarps
-	sampleAhead   = 4 // groups that a lane reads before it looks at them
-)
+// SampleOf is the kernel for rows of so many logits.
+func SampleOf(vocab int, logProb, vec bool) Sample {
+	p := Sample{LogProb: logProb, Vec: vec, Warps: 4}
+	if vocab > 1024 {
+		p.Warps = 32
+	}
+	return p
+}
+
+const sampleAhead = 4 // groups that a lane reads before it looks at them
 
 // Name implements Any.
-func (p Sample) Name() string { return name("sample", p.LogProb, p.Vec) }
+func (p Sample) Name() string { return name("sample", p.LogProb, p.Vec, p.Warps) }
 
 // Launch is the launch for so many rows.
-func (p Sample) Launch(rows int) Launch { return lines(rows, sampleThreads) }
+func (p Sample) Launch(rows int) Launch { return lines(rows, 32*p.Warps) }
 
 // sampler is a block at work on its row.
 type sampler struct {
 	*ptx.Builder
 	vec                 bool
+	warps, bins         int
 	logits              ptx.GlobalPtr // of the row
 	vocab, segment      ptx.RegU32    // elements of a row, and of a warp
 	tid, lane, warp     ptx.RegU32
@@ -48,16 +55,16 @@ type sampler struct {
 
 // Emit implements Any: sample(ids, logprob, logits, settings, draws, vocab, fault, fault_tag).
 func (p Sample) Emit(k *ptx.Builder) {
-	k.RequireThreads(sampleThreads)
+	k.RequireThreads(32 * p.Warps)
 	ids, logProb, logits := k.ParamGlobal("ids"), k.ParamGlobal("logprob"), k.ParamGlobal("logits")
 	settings, draws := k.ParamGlobal("settings"), k.ParamGlobal("draws")
 	vocab := k.ParamU32("vocab")
 	refuse := newFaults(k)
-	s := &sampler{Builder: k, vec: p.Vec, vocab: vocab, tid: k.TidX()}
+	s := &sampler{Builder: k, vec: p.Vec, warps: p.Warps, bins: 2 * 32 * p.Warps, vocab: vocab, tid: k.TidX()}
 	s.lane, s.warp = s.tid.Mod(32), s.tid.DivBy(32)
-	s.words, s.found = k.Shared("words", ptx.U64, sampleWarps, 0), k.Shared("found", ptx.U64, 4, 0)
-	s.counts, s.lows, s.highs = k.Shared("counts", ptx.U32, bins, 8), k.Shared("lows", ptx.U32, bins, 8), k.Shared("highs", ptx.U32, bins, 8)
-	s.segment = vocab.CeilDivBy(128 * sampleWarps).Times(128)
+	s.words, s.found = k.Shared("words", ptx.U64, p.Warps, 0), k.Shared("found", ptx.U64, 4, 0)
+	s.counts, s.lows, s.highs = k.Shared("counts", ptx.U32, s.bins, 8), k.Shared("lows", ptx.U32, s.bins, 8), k.Shared("highs", ptx.U32, s.bins, 8)
+	s.segment = vocab.CeilDivBy(128 * p.Warps).Times(128)
 	i := k.CtaidX()
 	s.logits = row(k, logits, i, vocab, kernels.F32)
 
@@ -78,7 +85,7 @@ func (p Sample) Emit(k *ptx.Builder) {
 		k.SelpF32To(best, z, best, better)
 		k.SelpU32To(bestID, i, bestID, better)
 	})
-	s.top = ptx.BlockReduce(k, largest, sampleWarps, k.VarF32(ptx.F(math.Inf(-1))), s.words, false,
+	s.top = ptx.BlockReduce(k, largest, p.Warps, k.VarF32(ptx.F(math.Inf(-1))), s.words, false,
 		func(a, b ptx.RegF32) ptx.RegF32 { return k.MaxNaNF32(a, b) })
 	id := k.VarU32(ptx.I(math.MaxUint32))
 	logZ := k.VarF32(ptx.F(0))
@@ -89,13 +96,13 @@ func (p Sample) Emit(k *ptx.Builder) {
 			s.walk(func(_ ptx.RegU32, z ptx.RegF32) {
 				k.AddF32To(sum, sum, k.Ex2ApproxF32(k.MulF32(k.SubF32(z, s.top), ptx.F(math.Log2E))))
 			})
-			sum = ptx.BlockReduce(k, sum, sampleWarps, k.VarF32(ptx.F(0)), s.words, true,
+			sum = ptx.BlockReduce(k, sum, p.Warps, k.VarF32(ptx.F(0)), s.words, true,
 				func(a, b ptx.RegF32) ptx.RegF32 { return k.AddF32(a, b) })
 			k.MulF32To(logZ, k.Lg2ApproxF32(sum), ptx.F(math.Ln2))
 		}
 		k.IfElse(k.SetpEqF32(s.temperature, ptx.F(0)), func() {
 			first := k.SelpU32(bestID, ptx.I(math.MaxUint32), k.SetpEqF32(best, s.top))
-			ptx.Set(k, id, ptx.BlockReduce(k, first, sampleWarps, k.VarU32(ptx.I(math.MaxUint32)), s.words, true,
+			ptx.Set(k, id, ptx.BlockReduce(k, first, p.Warps, k.VarU32(ptx.I(math.MaxUint32)), s.words, true,
 				func(a, b ptx.RegU32) ptx.RegU32 { return k.MinU32(a, b) }))
 		}, func() {
 			k.BarSync(0)
@@ -192,7 +199,7 @@ func (s *sampler) locate(value func(i ptx.RegU32, z ptx.RegF32) ptx.RegU32, limi
 
 	first := warp.Mul(s.segment)
 	end := k.MinU32(first.Add(s.segment), s.vocab)
-	k.For(first, end, ptx.I(4*sampleThreads), func(base ptx.RegU32) {
+	k.For(first, end, ptx.I(4*32*s.warps), func(base ptx.RegU32) {
 		i := base.Add(s.tid.Times(4))
 		var v [4]ptx.RegU64
 		sum := k.VarU64(ptx.I(0))
@@ -218,12 +225,14 @@ func (s *sampler) locate(value func(i ptx.RegU32, z ptx.RegF32) ptx.RegU32, limi
 }
 
 // perWarp gathers x of each warp's thread where from holds: a lane gets that of the
-// warp with its number.
+// warp with its number, or zero.
 func (s *sampler) perWarp(x ptx.RegU64, from ptx.RegPred) ptx.RegU64 {
 	s.BarSync(0) // words may still be read
 	s.Guard(from, func() { s.StU64(s.words.Elem(s.warp, ptx.U64), x) })
 	s.BarSync(0)
-	return s.LdU64(s.words.Elem(s.lane, ptx.U64))
+	all := s.VarU64(ptx.I(0))
+	s.Guard(s.SetpLtU32(s.lane, ptx.I(s.warps)), func() { s.MovU64To(all, s.LdU64(s.words.Elem(s.lane, ptx.U64))) })
+	return all
 }
 
 // scan gives the sum of x over the threads before, and over all.

@@ -2,22 +2,15 @@ package kernel
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/selkie-ml/selkie/ptx"
 )
 
-// bins of a histogram, of which a thread looks after two.
-const (
-	binBits = 11
-	bins    = 1 << binBits
-)
-
-const _ = uint(bins-2*sampleThreads) + uint(2*sampleThreads-bins) // they are the same
-
 // key orders the bits of logits: unsigned, ascending, both zeros alike.
 func key(k *ptx.Builder, z ptx.RegF32) ptx.RegU32 {
-	bits := k.AddF32(z, ptx.F(0)).AsS32() // −0 + 0 is +0
-	return k.ShrS32(bits, ptx.I(31)).AsU32().Or(ptx.I(1 << 31)).Xor(bits)
+	word := k.AddF32(z, ptx.F(0)).AsS32() // −0 + 0 is +0
+	return k.ShrS32(word, ptx.I(31)).AsU32().Or(ptx.I(1 << 31)).Xor(word)
 }
 
 // logit is the number of a key.
@@ -69,7 +62,7 @@ func (s *sampler) filter(topP, topK ptx.RegF32) cut {
 				ptx.Set(k, h.target, k.SelpU64(k.MaxU64(enough, ptx.I(1)), h.target, byWeight))
 			})
 			// With top-k there may be fewer elements than that: all are kept.
-			k.If(k.SetpLtU32(h.bin, ptx.I(bins)), func() {
+			k.If(k.SetpLtU32(h.bin, ptx.I(s.bins)), func() {
 				hi, lo := k.VarU32(key(k, s.top)), s.lowest(h.bin, bin)
 				k.If(k.SetpGtU32(h.bin, ptx.I(0)), func() { k.AddU32To(hi, s.lowest(h.bin.Plus(-1), bin), ptx.I(-1)) })
 				k.While(func() ptx.RegPred { return k.SetpNeU32(hi, lo) }, func() { h.refine(lo, hi) })
@@ -99,9 +92,9 @@ func (s *sampler) filter(topP, topK ptx.RegF32) cut {
 // it in steps of which all bins reach as far down as weights are not zero.
 func (s *sampler) firstBins() func(z ptx.RegF32) ptx.RegU32 {
 	const reach = 30 * math.Ln2 // e^−reach·2^30 is 1
-	scale := s.DivRnF32(s.VarF32(ptx.F(bins/reach)), s.temperature)
+	scale := s.DivRnF32(s.VarF32(ptx.F(float64(s.bins)/reach)), s.temperature)
 	return func(z ptx.RegF32) ptx.RegU32 {
-		return s.MinU32(s.CvtRziU32F32(s.MulF32(s.SubF32(s.top, z), scale)), ptx.I(bins-1))
+		return s.MinU32(s.CvtRziU32F32(s.MulF32(s.SubF32(s.top, z), scale)), ptx.I(s.bins-1))
 	}
 }
 
@@ -123,8 +116,9 @@ func (s *sampler) lowest(b ptx.RegU32, bin func(z ptx.RegF32) ptx.RegU32) ptx.Re
 	return lo
 }
 
-// histogram is how the order of logits is walked down: what lies above the bins, and,
-// after choose, the bin in which the target is reached.
+// histogram is how the order of logits is walked down: what lies above the bins, of
+// which a thread looks after two, and, after choose, the bin in which the target is
+// reached.
 type histogram struct {
 	*sampler
 	byWeight      ptx.RegPred
@@ -162,7 +156,7 @@ func (h *histogram) choose(total func(weight ptx.RegU64)) {
 	for j := range 2 {
 		counts[j], weights[j] = n[j].U64(), k.PackB64B32x2([2]ptx.RegB32{lo[j], hi[j]}).AsU64()
 	}
-	k.Guard(k.SetpEqU32(h.tid, ptx.I(0)), func() { k.StU32(h.found, ptx.I(bins)) })
+	k.Guard(k.SetpEqU32(h.tid, ptx.I(0)), func() { k.StU32(h.found, ptx.I(h.bins)) })
 	countBefore, _ := h.scan(k.AddU64(counts[0], counts[1]))
 	weightBefore, all := h.scan(k.AddU64(weights[0], weights[1]))
 	total(all)
@@ -180,7 +174,7 @@ func (h *histogram) choose(total func(weight ptx.RegU64)) {
 	}
 	k.BarSync(0)
 	ptx.Set(k, h.bin, k.LdU32(h.found))
-	k.If(k.SetpLtU32(h.bin, ptx.I(bins)), func() {
+	k.If(k.SetpLtU32(h.bin, ptx.I(h.bins)), func() {
 		ptx.Set(k, h.have, k.LdU32(h.found.Plus(4)))
 		ptx.Set(k, h.count, k.LdU64(h.found.Plus(8)))
 		ptx.Set(k, h.weight, k.LdU64(h.found.Plus(16)))
@@ -191,7 +185,8 @@ func (h *histogram) choose(total func(weight ptx.RegU64)) {
 func (h *histogram) refine(lo, hi ptx.RegU32) {
 	k := h.Builder
 	span := k.SubU32(hi, lo)
-	shift := k.SubU32(k.MaxU32(k.SubU32(k.VarU32(ptx.I(32)), k.ClzB32(span)), ptx.I(binBits)), ptx.I(binBits))
+	width := ptx.I(bits.Len(uint(h.bins)) - 1) // of a bin's number
+	shift := k.SubU32(k.MaxU32(k.SubU32(k.VarU32(ptx.I(32)), k.ClzB32(span)), width), width)
 	h.clear()
 	h.walk(func(_ ptx.RegU32, z ptx.RegF32) {
 		below := k.SubU32(hi, key(k, z))
@@ -202,7 +197,7 @@ func (h *histogram) refine(lo, hi ptx.RegU32) {
 	})
 	h.choose(func(ptx.RegU64) {})
 	off := k.ShlB32(h.bin, shift).AsU32()
-	width := k.SubU32(k.ShlB32(k.VarU32(ptx.I(1)), shift).AsU32(), ptx.I(1))
+	others := k.SubU32(k.ShlB32(k.VarU32(ptx.I(1)), shift).AsU32(), ptx.I(1)) // keys of a bin but one
 	k.SubU32To(hi, hi, off)
-	k.SubU32To(lo, hi, k.MinU32(width, k.SubU32(span, off)))
+	k.SubU32To(lo, hi, k.MinU32(others, k.SubU32(span, off)))
 }
