@@ -1,10 +1,14 @@
 package tensor
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cpu"
+	"github.com/selkie-ml/selkie/kernels/cuda"
 	"github.com/selkie-ml/selkie/kernels/dry"
 	"github.com/selkie-ml/selkie/kernels/ref"
 )
@@ -34,22 +38,60 @@ type Options struct {
 	Poison      bool  // fill fresh and freed memory with NaN, for tests
 }
 
-// Open returns a device by name: "cpu", "ref" (the slow definition, for
-// comparison) or "auto" (the fastest this machine has).
+// Open returns a device by name:
+//
+//	auto            the first NVIDIA GPU if this machine has a driver that sees one, else cpu
+//	cpu             all cores
+//	cuda, cuda:1    an NVIDIA GPU, counted from 0
+//	emulated        the GPU's kernels on an emulated A100, with every check: very slow
+//	emulated:h100   the same on another model; :unchecked without checks, :profile with counters
+//	ref             the slow definition, for comparison
+//
+// A GPU that is there and cannot be used is an error, under auto too: nothing ever
+// computes elsewhere than it seems to.
 func Open(name string, opt Options) (*Device, error) {
-	switch name {
-	case "cpu", "auto", "":
-		b, err := cpu.New(cpu.Options{Threads: opt.Threads, Poison: opt.Poison, Limit: opt.MemoryLimit})
-		if err != nil {
-			return nil, err
+	b, err := open(name, opt)
+	if err != nil {
+		return nil, err
+	}
+	return &Device{backend: b}, nil
+}
+
+func open(name string, opt Options) (kernels.Backend, error) {
+	kind, which, _ := strings.Cut(name, ":")
+	switch {
+	case name == "auto" || name == "":
+		b, err := openGPU("", opt)
+		if errors.Is(err, cuda.ErrNoGPU) {
+			return open("cpu", opt)
 		}
-		return &Device{backend: b}, nil
-	case "ref":
+		return b, err
+	case name == "cpu":
+		return cpu.New(cpu.Options{Threads: opt.Threads, Poison: opt.Poison, Limit: opt.MemoryLimit})
+	case name == "ref":
 		b := ref.New()
 		b.Poison, b.Limit = opt.Poison, opt.MemoryLimit
-		return &Device{backend: b}, nil
+		return b, nil
+	case kind == "cuda":
+		return openGPU(which, opt)
+	case kind == "emulated":
+		// Allocations of their own, so that the sanitiser sees where one ends.
+		return cuda.OpenEmulated(which, cuda.Options{Limit: opt.MemoryLimit, Poison: opt.Poison, Direct: true})
 	}
-	return nil, fmt.Errorf("device %q: want cpu, ref or auto", name)
+	return nil, fmt.Errorf("device %q: want auto, cpu, cuda, cuda:1, emulated, emulated:h100 or ref", name)
+}
+
+// openGPU opens a GPU by its number, the first one if which is empty.
+func openGPU(which string, opt Options) (kernels.Backend, error) {
+	ordinal := 0
+	if which != "" {
+		n, err := strconv.Atoi(which)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("device cuda:%s: want the number of a GPU, as in cuda:0", which)
+		}
+		ordinal = n
+	}
+	return cuda.Open(cuda.Options{Device: ordinal, Limit: opt.MemoryLimit, Poison: opt.Poison})
 }
 
 // Dry returns a device that only counts the memory that work would take on d, in

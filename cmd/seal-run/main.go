@@ -50,7 +50,7 @@ type app struct {
 }
 
 // addCommands makes the commands of the program, in the order of its help.
-var addCommands = []func(*app) *cobra.Command{newDemo, newKnowledge, newContinue, newContinual, newAblate, newJudge, newFewshot, newReport, newGenerate, newFinetune, newPretrain, newEval, newInit, newPlan, newInfo, newVersion}
+var addCommands = []func(*app) *cobra.Command{newDemo, newKnowledge, newContinue, newContinual, newAblate, newJudge, newFewshot, newReport, newGenerate, newFinetune, newPretrain, newEval, newInit, newPlan, newTune, newInfo, newVersion}
 
 // run is the program; it returns its exit code.
 func run(args []string, in io.Reader, out, errOut io.Writer) (code int) {
@@ -102,7 +102,7 @@ finetuning data, is finetuned on it, is tested, and learns which self-edits help
 	root.CompletionOptions.HiddenDefaultCmd = true
 	f := root.PersistentFlags()
 	f.IntVar(&a.threads, "threads", 0, "worker threads; 0 for all cores")
-	f.StringVar(&a.device, "device", "auto", "where to compute: auto, cpu, or ref (slow, for comparison)")
+	f.StringVar(&a.device, "device", "auto", "where to compute: auto (the first GPU, or the CPU), cpu, cuda, cuda:1, emulated (a GPU, slowly) or ref (slow, for comparison)")
 	f.StringVar(&a.memoryLimit, "memory-limit", "", "most memory for tensors, such as 3GiB")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
 	f.StringVar(&a.progress, "progress", "auto", "how progress is shown: bar, lines, none, or auto (bar on a terminal)")

@@ -33,7 +33,7 @@ func (s suite) try(name string, emit func(kernel.Any) *ptx.Module) error {
 		return err
 	}
 	b.SetEmit(emit)
-	return kerneltest.Try(name, incomplete{Backend: b}, kerneltest.Options{Seed: 5, SpreadNaN: true, Aligned: s.aligned, Limit: 1 << 13,
+	return kerneltest.Try(name, b, kerneltest.Options{Seed: 5, SpreadNaN: true, Aligned: s.aligned, Limit: 1 << 13,
 		DTypes: []kernels.DType{kernels.F32, kernels.BF16}})
 }
 
