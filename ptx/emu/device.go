@@ -197,6 +197,17 @@ func (d *Device) Used() int64 {
 	return d.used
 }
 
+// Allocation is the beginning and the size of the memory that an address lies in.
+func (d *Device) Allocation(p Ptr) (base Ptr, size int, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.table.find(uint64(p))
+	if s == nil || uint64(p)-s.base >= uint64(len(s.data)) {
+		return 0, 0, false
+	}
+	return Ptr(s.base), len(s.data), true
+}
+
 // Global is the address and size of a .global or .const variable of a module.
 func (mod *Module) Global(name string) (Ptr, int, error) {
 	v := mod.vars[name]

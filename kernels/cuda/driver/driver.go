@@ -156,6 +156,7 @@ const (
 	MisalignedAddress  Code = 716
 	IllegalInstruction Code = 715
 	LaunchFailed       Code = 719
+	NotSupported       Code = 801
 	SystemNotReady     Code = 802
 	DriverMismatch     Code = 803
 	DeviceUnavailable  Code = 46

@@ -278,6 +278,7 @@ func (d *Emulated) ModuleLoad(text []byte) (Module, error) {
 	const call = "cuModuleLoadDataEx"
 	m, err := ptx.Parse("module.ptx", text)
 	if err == nil {
+		raise(m)
 		err = m.Check(ptx.Target{}, ptx.Version{})
 	}
 	if err != nil {
@@ -291,6 +292,19 @@ func (d *Emulated) ModuleLoad(text []byte) (Module, error) {
 		return 0, &Error{Call: call, Code: InvalidPTX, Name: codeNames[InvalidPTX], Log: err.Error()}
 	}
 	return Module(d.modules.add(mod)), nil
+}
+
+// raise takes PTX for GPUs that are older than what package ptx knows for that of the
+// oldest: a driver runs it on all newer ones.
+func raise(m *ptx.Module) {
+	const oldest = 50
+	if m.Target.SM >= oldest {
+		return
+	}
+	m.Target.SM = oldest
+	if least, _ := m.Target.MinVersion(); m.Version.Less(least) {
+		m.Version = least
+	}
 }
 
 // ModuleUnload implements API.

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 typedef int CUresult;
-enum { INVALID_VALUE = 1, INVALID_CONTEXT = 201, NOT_SUPPORTED = 801, DEPTH = 64 };
+enum { INVALID_VALUE = 1, INVALID_CONTEXT = 201, DEPTH = 64 };
 
 extern CUresult selkieRetainPrimary(int), selkieEnter(int), selkieLeave(void);
 
@@ -16,6 +16,8 @@ static uintptr_t last = 1; // given to a context
 static char gone[1 << 16]; // contexts that were destroyed
 
 int selkieHasContext(void) { return depth > 0 && stack[depth - 1] != 0 && !gone[stack[depth - 1]]; }
+
+uintptr_t selkieContext(void) { return depth > 0 ? stack[depth - 1] : 0; }
 
 static int known(uintptr_t c) { return c >= 1 && c <= last && !gone[c]; }
 
@@ -97,5 +99,43 @@ CUresult cuCtxGetApiVersion(uintptr_t c, unsigned *out) {
 
 CUresult cuCtxGetFlags(unsigned *out) {
 	*out = 0;
+	return selkieHasContext() ? 0 : INVALID_CONTEXT;
+}
+
+// Settings are kept and have no effect.
+static int cacheConfig, sharedConfig = 1;
+static size_t limits[16] = {1024, 1 << 20, 8 << 20}; // stack, printf, heap
+
+CUresult cuCtxSetCacheConfig(int v) {
+	cacheConfig = v;
+	return selkieHasContext() ? 0 : INVALID_CONTEXT;
+}
+
+CUresult cuCtxGetCacheConfig(int *out) {
+	*out = cacheConfig;
+	return selkieHasContext() ? 0 : INVALID_CONTEXT;
+}
+
+CUresult cuCtxSetSharedMemConfig(int v) {
+	sharedConfig = v;
+	return selkieHasContext() ? 0 : INVALID_CONTEXT;
+}
+
+CUresult cuCtxGetSharedMemConfig(int *out) {
+	*out = sharedConfig;
+	return selkieHasContext() ? 0 : INVALID_CONTEXT;
+}
+
+CUresult cuCtxSetLimit(int which, size_t v) {
+	if (which < 0 || which >= 16)
+		return INVALID_VALUE;
+	limits[which] = v;
+	return selkieHasContext() ? 0 : INVALID_CONTEXT;
+}
+
+CUresult cuCtxGetLimit(size_t *out, int which) {
+	if (which < 0 || which >= 16)
+		return INVALID_VALUE;
+	*out = limits[which];
 	return selkieHasContext() ? 0 : INVALID_CONTEXT;
 }

@@ -219,6 +219,16 @@ func cuDeviceTotalMem_v2(out *C.size_t, h C.int) C.CUresult {
 	})
 }
 
+//export cuDeviceGetUuid
+func cuDeviceGetUuid(out unsafe.Pointer, h C.int) C.CUresult {
+	return result(func(d *driver.Emulated) error {
+		if err := device(d, h); err != nil {
+			return err
+		}
+		return set((*[16]byte)(out), [16]byte([]byte("selkie emulated!")), nil)
+	})
+}
+
 // leave drops n references to contexts; with the last, all that they held is gone.
 func leave(d *driver.Emulated, n int) error {
 	if contexts -= n; contexts > 0 {

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
+	"github.com/selkie-ml/selkie/ptx/emu"
 )
 
 // host is memory of the caller.
@@ -184,9 +185,42 @@ func cuMemsetD32_v2(p C.CUdeviceptr, v C.uint, n C.size_t) C.CUresult {
 	return cuMemsetD32Async(p, v, n, 0)
 }
 
-// onDevice tells an address of the device from one of the host's.
-func onDevice(d *driver.Emulated, p C.CUdeviceptr) bool {
-	return d.Emulator().CopyOut(make([]byte, 1), emuPtr(p)) == nil
+//export cuMemGetAddressRange_v2
+func cuMemGetAddressRange_v2(base *C.CUdeviceptr, size *C.size_t, p C.CUdeviceptr) C.CUresult {
+	return inContext(func(d *driver.Emulated) error {
+		at, n, ok := d.Emulator().Allocation(emu.Ptr(p))
+		if !ok {
+			return &driver.Error{Call: "cuMemGetAddressRange", Code: driver.NotFound, Text: "the address lies in no allocation"}
+		}
+		if base != nil {
+			*base = C.CUdeviceptr(at)
+		}
+		if size != nil {
+			*size = C.size_t(n)
+		}
+		return nil
+	})
+}
+
+//export cuPointerGetAttribute
+func cuPointerGetAttribute(out unsafe.Pointer, attribute C.int, p C.CUdeviceptr) C.CUresult {
+	return inContext(func(d *driver.Emulated) error {
+		const memoryType, onDevice = 2, 2
+		if attribute != memoryType {
+			return &driver.Error{Call: "cuPointerGetAttribute", Code: driver.NotSupported, Text: "the emulator knows the type of memory only"}
+		}
+		if !isDevice(d, p) {
+			return invalid("cuPointerGetAttribute", "an address of the host")
+		}
+		*(*C.uint)(out) = onDevice
+		return nil
+	})
+}
+
+// isDevice tells an address of the device from one of the host's.
+func isDevice(d *driver.Emulated, p C.CUdeviceptr) bool {
+	_, _, ok := d.Emulator().Allocation(emu.Ptr(p))
+	return ok
 }
 
 //export cuMemcpyAsync
@@ -194,7 +228,7 @@ func cuMemcpyAsync(to, from C.CUdeviceptr, n C.size_t, s C.uintptr_t) C.CUresult
 	return inContext(func(d *driver.Emulated) error {
 		dst, src := driver.Ptr(to), driver.Ptr(from)
 		stream := driver.Stream(s)
-		switch toDevice, fromDevice := onDevice(d, to), onDevice(d, from); {
+		switch toDevice, fromDevice := isDevice(d, to), isDevice(d, from); {
 		case toDevice && fromDevice:
 			return d.MemcpyDtoDAsync(dst, src, int64(n), stream)
 		case toDevice:

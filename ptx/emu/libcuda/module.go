@@ -4,6 +4,7 @@ package main
 // #include <stddef.h>
 // typedef int CUresult;
 // typedef unsigned long long CUdeviceptr;
+// extern uintptr_t selkieContext(void);
 import "C"
 
 import (
@@ -14,10 +15,7 @@ import (
 	"unsafe"
 
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
-	"github.com/selkie-ml/selkie/ptx/emu"
 )
-
-func emuPtr(p C.CUdeviceptr) emu.Ptr { return emu.Ptr(p) }
 
 // image is PTX text up to its NUL. Compiled code cannot be emulated.
 func image(p unsafe.Pointer) ([]byte, error) {
@@ -110,6 +108,7 @@ func cuModuleUnload(m C.uintptr_t) C.CUresult {
 func cuModuleGetFunction(out *C.uintptr_t, m C.uintptr_t, name *C.char) C.CUresult {
 	return inContext(func(d *driver.Emulated) error {
 		f, err := d.ModuleGetFunction(driver.Module(m), C.GoString(name))
+		owners[f] = C.selkieContext()
 		return set(out, C.uintptr_t(f), err)
 	})
 }
@@ -184,9 +183,15 @@ func next(p *unsafe.Pointer) *unsafe.Pointer {
 	return (*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(p), unsafe.Sizeof(*p)))
 }
 
+// owners are the contexts that functions were made in. Memory belongs to all.
+var owners = map[driver.Function]C.uintptr_t{}
+
 //export cuLaunchKernel
 func cuLaunchKernel(f C.uintptr_t, gx, gy, gz, bx, by, bz, shared C.uint, s C.uintptr_t, params, extra *unsafe.Pointer) C.CUresult {
 	return inContext(func(d *driver.Emulated) error {
+		if owner := owners[driver.Function(f)]; owner != C.selkieContext() {
+			return &driver.Error{Call: "cuLaunchKernel", Code: driver.InvalidHandle, Text: "the kernel is of another context"}
+		}
 		args, err := arguments(d, driver.Function(f), params, extra)
 		if err != nil {
 			return err
