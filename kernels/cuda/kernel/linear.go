@@ -47,6 +47,7 @@ func (p Linear) Launch(rows, cols int) Launch {
 // Emit implements Any: linear(y, a, b, bias, rows, cols, depth); bias is there only if it has a storage.
 func (p Linear) Emit(k *ptx.Builder) {
 	k.RequireThreads(p.tile().Threads())
+	k.MinBlocks(1) // registers go before occupancy: no spills
 	y, a, b, bias := k.ParamGlobal("y"), k.ParamGlobal("a"), k.ParamGlobal("b"), k.ParamGlobal("bias")
 	rows, cols, depth := k.ParamU32("rows"), k.ParamU32("cols"), k.ParamU32("depth")
 	shared := k.DynamicShared(tileAlign).Alloc(p.tile().Shared(), tileAlign)

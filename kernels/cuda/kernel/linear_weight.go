@@ -24,6 +24,7 @@ func (p LinearWeight) Launch(out, in int) Launch { return Linear{Tile: p.Tile}.L
 // Emit implements Any: linear_weight(dw, dy, x, starts, nseq, rows, in, out, fault, fault_tag).
 func (p LinearWeight) Emit(k *ptx.Builder) {
 	k.RequireThreads(p.Threads())
+	k.MinBlocks(1) // registers go before occupancy: no spills
 	dw, dy, x, starts := k.ParamGlobal("dw"), k.ParamGlobal("dy"), k.ParamGlobal("x"), k.ParamGlobal("starts")
 	nseq, rows, in, out := k.ParamU32("nseq"), k.ParamU32("rows"), k.ParamU32("in"), k.ParamU32("out")
 	refuse := newFaults(k)

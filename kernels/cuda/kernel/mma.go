@@ -23,6 +23,7 @@ type mmaTile struct {
 	lane     ptx.RegU32
 	fragA    ptx.TileLanes
 	fragB    ptx.TileLanes
+	ahead    fragments // of the first 16 k of the next stage
 }
 
 func newMMA(k *ptx.Builder, t Tile, tid ptx.RegU32) *mmaTile {
@@ -39,6 +40,13 @@ func newMMA(k *ptx.Builder, t Tile, tid ptx.RegU32) *mmaTile {
 		m.fragB = b.FragmentBTrans(m.lane, m.col.DivBy(8))
 	} else {
 		m.fragB = b.FragmentB(m.lane, m.col)
+	}
+	zeros := func() ptx.RegB32 { return k.VarB32(ptx.I(0)) }
+	for range m.wm / 16 {
+		m.ahead.a = append(m.ahead.a, [4]ptx.RegB32{zeros(), zeros(), zeros(), zeros()})
+	}
+	for range m.wn / 8 {
+		m.ahead.b = append(m.ahead.b, [2]ptx.RegB32{zeros(), zeros()})
 	}
 	return m
 }
@@ -57,40 +65,63 @@ type fragments struct {
 	b [][2]ptx.RegB32 // by 8 columns
 }
 
-func (m *mmaTile) multiply(a, b ptx.SharedPtr, acc []ptx.RegF32) {
+// read loads the fragments from kk on of a stage.
+func (m *mmaTile) read(atA, atB ptx.TileAt, kk int) (f fragments) {
 	k := m.k
+	for i := range m.wm / 16 {
+		if m.AcrossA {
+			f.a = append(f.a, k.LdmatrixX4Trans(atA.Plus(kk, 2*i)))
+		} else {
+			f.a = append(f.a, k.LdmatrixX4(atA.Plus(16*i, kk/8)))
+		}
+	}
+	for j := 0; j < m.wn/8; j += 2 {
+		var v [4]ptx.RegB32
+		if m.AcrossB {
+			v = k.LdmatrixX4Trans(atB.Plus(kk, j))
+		} else {
+			v = k.LdmatrixX4(atB.Plus(8*j, kk/8))
+		}
+		f.b = append(f.b, [2]ptx.RegB32(v[:2]), [2]ptx.RegB32(v[2:]))
+	}
+	return f
+}
+
+// keep carries fragments to the next turn.
+func (m *mmaTile) keep(f fragments) {
+	for i := range f.a {
+		for j := range f.a[i] {
+			ptx.Set(m.k, m.ahead.a[i][j], f.a[i][j])
+		}
+	}
+	for i := range f.b {
+		for j := range f.b[i] {
+			ptx.Set(m.k, m.ahead.b[i][j], f.b[i][j])
+		}
+	}
+}
+
+func (m *mmaTile) first(a, b ptx.SharedPtr) { m.keep(m.read(m.fragA.At(a), m.fragB.At(b), 0)) }
+
+func (m *mmaTile) turn(a, b ptx.SharedPtr, acc []ptx.RegF32, next func() (a, b ptx.SharedPtr)) {
 	atA, atB := m.fragA.At(a), m.fragB.At(b)
-	loadAt := func(kk int) (f fragments) {
-		for i := range m.wm / 16 {
-			if m.AcrossA {
-				f.a = append(f.a, k.LdmatrixX4Trans(atA.Plus(kk, 2*i)))
-			} else {
-				f.a = append(f.a, k.LdmatrixX4(atA.Plus(16*i, kk/8)))
-			}
-		}
-		for j := 0; j < m.wn/8; j += 2 {
-			var v [4]ptx.RegB32
-			if m.AcrossB {
-				v = k.LdmatrixX4Trans(atB.Plus(kk, j))
-			} else {
-				v = k.LdmatrixX4(atB.Plus(8*j, kk/8))
-			}
-			f.b = append(f.b, [2]ptx.RegB32(v[:2]), [2]ptx.RegB32(v[2:]))
-		}
-		return f
-	}
-	next := loadAt(0)
+	now := m.ahead
 	for kk := 0; kk < m.BK; kk += 16 {
-		f := next
+		var then fragments // in flight during these products
 		if kk+16 < m.BK {
-			next = loadAt(kk + 16) // in flight during these products
+			then = m.read(atA, atB, kk+16)
+		} else {
+			a, b := next()
+			then = m.read(m.fragA.At(a), m.fragB.At(b), 0)
 		}
-		for j := range f.b {
-			for i := range f.a {
-				mma(k, m.A, [4]ptx.RegF32(acc[4*(i*len(f.b)+j):]), f.a[i], f.b[j])
+		for j := range now.b {
+			for i := range now.a {
+				mma(m.k, m.A, [4]ptx.RegF32(acc[4*(i*len(now.b)+j):]), now.a[i], now.b[j])
 			}
 		}
+		now = then
 	}
+	m.keep(now)
 }
 
 // together is how many 8-column tiles of a warp hold neighbours; see mmaOrder.

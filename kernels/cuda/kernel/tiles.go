@@ -106,7 +106,11 @@ type product struct {
 // engine multiplies what a stage holds, and knows which sums a thread has.
 type engine interface {
 	count() int // sums of a thread
-	multiply(a, b ptx.SharedPtr, acc []ptx.RegF32)
+	// first reads ahead in the first stage, whose tiles lie at a and b.
+	first(a, b ptx.SharedPtr)
+	// turn multiplies a stage. Once it has read all of it, it calls next, which gives
+	// the stage that comes after, to read ahead in before the last products.
+	turn(a, b ptx.SharedPtr, acc []ptx.RegF32, next func() (a, b ptx.SharedPtr))
 	sums(v []ptx.RegF32) sums
 }
 
@@ -168,9 +172,9 @@ func (p *product) add(a, b source, depth ptx.RegU32) {
 	p.b.aim(b)
 	perChunk := p.chunk() / p.BK
 	tiles := depth.CeilDivBy(p.BK)
-	ring := p.ring(tiles, func(tile ptx.RegU32) ptx.RegU32 { return tile.Times(p.BK) }, depth)
+	ring := p.ring(tiles, func(tile ptx.RegU32) ptx.RegU32 { return tile.Times(p.BK) }, depth, func() { k.BarSync(0) })
 	k.For(ptx.I(0), tiles, ptx.I(1), func(tile ptx.RegU32) {
-		ring.turn(tile, func() { k.BarSync(0) })
+		ring.turn(tile)
 		done := tile.Plus(1)
 		end := k.SetpEqU32(done.And(ptx.I(perChunk-1)), ptx.I(0))
 		k.If(end.Or(k.SetpEqU32(done, tiles)), func() {
@@ -188,13 +192,14 @@ type ring struct {
 	tiles     ptx.RegU32
 	at        func(tile ptx.RegU32) ptx.RegU32 // its first k
 	depth     ptx.RegU32
+	sync      func()     // among the threads that share the stages
 	use, fill ptx.RegU32 // offsets of the stages to use and to fill next
 }
 
 // ring starts to bring the first tiles.
-func (p *product) ring(tiles ptx.RegU32, at func(tile ptx.RegU32) ptx.RegU32, depth ptx.RegU32) *ring {
+func (p *product) ring(tiles ptx.RegU32, at func(tile ptx.RegU32) ptx.RegU32, depth ptx.RegU32, sync func()) *ring {
 	k, ahead := p.k, p.Stages-1
-	r := &ring{product: p, tiles: tiles, at: at, depth: depth}
+	r := &ring{product: p, tiles: tiles, at: at, depth: depth, sync: sync}
 	for s := range ahead {
 		tile := k.VarU32(ptx.I(s))
 		k.If(k.SetpLtU32(tile, tiles), func() {
@@ -204,31 +209,47 @@ func (p *product) ring(tiles ptx.RegU32, at func(tile ptx.RegU32) ptx.RegU32, de
 		r.commit()
 	}
 	r.use, r.fill = k.VarU32(ptx.I(0)), k.VarU32(ptx.I(ahead*p.bytes()))
+	k.If(k.SetpNeU32(tiles, ptx.I(0)), func() {
+		r.arrive()
+		r.engine.first(r.operands(p.stages))
+	})
 	return r
 }
 
-// turn multiplies a tile, after sync among the threads that share the stages: it both
-// publishes the tile and frees the stage that is filled next.
-func (r *ring) turn(tile ptx.RegU32, sync func()) {
-	k, ahead := r.k, r.Stages-1
+// arrive waits for the oldest tile under way and publishes it.
+func (r *ring) arrive() {
 	if r.async() {
-		k.CpAsyncWaitGroup(ahead - 1)
+		r.k.CpAsyncWaitGroup(r.Stages - 2)
 	}
-	sync()
-	next := tile.Plus(ahead)
-	more := k.SetpLtU32(next, r.tiles)
-	k.If(more, func() { r.fetch(next, r.stages.At(r.fill)) })
+	r.sync()
+}
+
+// turn multiplies a tile. The stage of the one before is filled meanwhile: all have
+// read it to the end when the tile after it was published.
+func (r *ring) turn(tile ptx.RegU32) {
+	k := r.k
+	ahead := tile.Plus(r.Stages - 1)
+	more := k.SetpLtU32(ahead, r.tiles)
+	k.If(more, func() { r.fetch(ahead, r.stages.At(r.fill)) })
 	r.commit()
-	stage := r.stages.At(r.use)
-	a, _ := r.layouts()
-	r.engine.multiply(stage, stage.Plus(a.Bytes()), r.acc)
-	if r.a.staged != nil || r.b.staged != nil {
-		k.If(more, func() { r.put(r.stages.At(r.fill)) })
-	}
-	for _, off := range []ptx.RegU32{r.use, r.fill} {
-		k.AddU32To(off, off, ptx.I(r.bytes()))
-		k.Guard(k.SetpEqU32(off, ptx.I(r.Stages*r.bytes())), func() { k.MovU32To(off, ptx.I(0)) })
-	}
+	a, b := r.operands(r.stages.At(r.use))
+	r.engine.turn(a, b, r.acc, func() (a, b ptx.SharedPtr) {
+		if r.a.staged != nil || r.b.staged != nil {
+			k.If(more, func() { r.put(r.stages.At(r.fill)) })
+		}
+		r.arrive()
+		ptx.Set(k, r.fill, r.use)
+		after := r.use.Plus(r.bytes())
+		after = k.SelpU32(ptx.I(0), after, k.SetpEqU32(after, ptx.I(r.Stages*r.bytes())))
+		ptx.Set(k, r.use, k.SelpU32(after, r.use, k.SetpLtU32(tile.Plus(1), r.tiles))) // none after the last
+		return r.operands(r.stages.At(r.use))
+	})
+}
+
+// operands are the tiles of a stage.
+func (r *ring) operands(stage ptx.SharedPtr) (a, b ptx.SharedPtr) {
+	la, _ := r.layouts()
+	return stage, stage.Plus(la.Bytes())
 }
 
 // bytes of a stage.
@@ -237,15 +258,15 @@ func (t Tile) bytes() int { return t.Shared() / t.Stages }
 func (r *ring) fetch(tile ptx.RegU32, stage ptx.SharedPtr) {
 	k0 := r.at(tile)
 	left := r.depth.Sub(k0)
-	a, _ := r.layouts()
-	r.a.fetch(k0, left, stage)
-	r.b.fetch(k0, left, stage.Plus(a.Bytes()))
+	a, b := r.operands(stage)
+	r.a.fetch(k0, left, a)
+	r.b.fetch(k0, left, b)
 }
 
 func (r *ring) put(stage ptx.SharedPtr) {
-	a, _ := r.layouts()
-	r.a.put(stage)
-	r.b.put(stage.Plus(a.Bytes()))
+	a, b := r.operands(stage)
+	r.a.put(a)
+	r.b.put(b)
 }
 
 // async reports whether any operand is copied in the background.

@@ -100,7 +100,9 @@ func (c *copier) fetch(k0, left ptx.RegU32, stage ptx.SharedPtr) {
 		base = c.src.at.Elem(k.MulWideU32(k0, c.src.stride), ptxType(c.dt))
 	}
 	if !c.vec {
-		k.For(ptx.I(0), ptx.I(c.passes*c.perPass), ptx.I(c.perPass), func(i ptx.RegU32) {
+		// Strides are shorter, but the assembler does not know: it would unroll the loop, and spill.
+		end := c.src.stride.Shr(31).Plus(c.passes * c.perPass)
+		k.For(ptx.I(0), end, ptx.I(c.perPass), func(i ptx.RegU32) {
 			row := c.row.Add(i)
 			k.StV4B32(c.layout.Chunk(stage, row, c.first.DivBy(c.per)), c.elements(base, row, left))
 		})

@@ -44,7 +44,17 @@ func newFMA(k *ptx.Builder, t Tile, tid ptx.RegU32) *fmaTile {
 
 func (f *fmaTile) count() int { return f.tm * f.tn }
 
-func (f *fmaTile) multiply(a, b ptx.SharedPtr, acc []ptx.RegF32) {
+// first has no registers left to read ahead with.
+func (f *fmaTile) first(a, b ptx.SharedPtr) {}
+
+func (f *fmaTile) turn(a, b ptx.SharedPtr, acc []ptx.RegF32, next func() (a, b ptx.SharedPtr)) {
+	f.steps(a, b, acc, func() { next() })
+}
+
+// multiply is turn where nothing comes after.
+func (f *fmaTile) multiply(a, b ptx.SharedPtr, acc []ptx.RegF32) { f.steps(a, b, acc, func() {}) }
+
+func (f *fmaTile) steps(a, b ptx.SharedPtr, acc []ptx.RegF32, read func()) {
 	k := f.k
 	var atA [2]ptx.TileAt
 	var atB ptx.TileAt
@@ -77,6 +87,11 @@ func (f *fmaTile) multiply(a, b ptx.SharedPtr, acc []ptx.RegF32) {
 			if f.AcrossB {
 				bs[q] = f.across(b.Plus((kk+q)*f.pitchB), f.tn, 32)
 			}
+		}
+		if kk+4 == f.BK {
+			read()
+		}
+		for q := range 4 {
 			for i, x := range as[q] {
 				for j, y := range bs[q] {
 					d := acc[i*f.tn+j]

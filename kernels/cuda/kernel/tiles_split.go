@@ -76,12 +76,12 @@ func (p *splitProduct) add(a, b source, depth ptx.RegU32) {
 	at := func(tile ptx.RegU32) ptx.RegU32 { // its first k
 		return tile.DivBy(per).Times(p.Warps).Add(p.warp).Times(chunk).Add(tile.Mod(per).Times(p.BK))
 	}
-	ring := s.ring(mine, at, depth)
+	ring := s.ring(mine, at, depth, func() { k.WarpSync(ptx.FullMask) })
 	buffer := k.VarU32(ptx.I(0))
 	k.For(ptx.I(0), rounds, ptx.I(1), func(round ptx.RegU32) {
 		first := round.Times(per)
 		k.For(first, k.MinU32(first.Plus(per), mine), ptx.I(1), func(tile ptx.RegU32) {
-			ring.turn(tile, func() { k.WarpSync(ptx.FullMask) })
+			ring.turn(tile)
 		})
 		parts := p.parts.At(buffer).At(p.lane.Times(16))
 		to := parts.At(p.warp.Times(p.partBytes()))
