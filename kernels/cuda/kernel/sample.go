@@ -26,12 +26,17 @@ type Sample struct {
 func SampleOf(vocab int, logProb, vec bool) Sample {
 	p := Sample{LogProb: logProb, Vec: vec, Warps: 4}
 	if vocab > 1024 {
-		p.Warps = 32
+		p.Warps = 16
 	}
 	return p
 }
 
-const sampleAhead = 4 // groups that a lane reads before it looks at them
+// Groups that a lane reads before it looks at them: few where it computes weights, for
+// which it needs its registers.
+const (
+	sampleAhead       = 4
+	sampleAheadWeight = 2
+)
 
 // Name implements Any.
 func (p Sample) Name() string { return name("sample", p.LogProb, p.Vec, p.Warps) }
@@ -79,7 +84,7 @@ func (p Sample) Emit(k *ptx.Builder) {
 
 	// The largest logit, and the first id that has it.
 	largest, best, bestID := k.VarF32(ptx.F(math.Inf(-1))), k.VarF32(ptx.F(math.Inf(-1))), k.VarU32(ptx.I(math.MaxUint32))
-	s.walk(func(i ptx.RegU32, z ptx.RegF32) {
+	s.walk(sampleAhead, func(i ptx.RegU32, z ptx.RegF32) {
 		k.MaxNaNF32To(largest, largest, z)
 		better := k.SetpGtF32(z, best)
 		k.SelpF32To(best, z, best, better)
@@ -93,7 +98,7 @@ func (p Sample) Emit(k *ptx.Builder) {
 	k.If(ok, func() {
 		if p.LogProb {
 			sum := k.VarF32(ptx.F(0))
-			s.walk(func(_ ptx.RegU32, z ptx.RegF32) {
+			s.walk(sampleAhead, func(_ ptx.RegU32, z ptx.RegF32) {
 				k.AddF32To(sum, sum, k.Ex2ApproxF32(k.MulF32(k.SubF32(z, s.top), ptx.F(math.Log2E))))
 			})
 			sum = ptx.BlockReduce(k, sum, p.Warps, k.VarF32(ptx.F(0)), s.words, true,
@@ -129,12 +134,13 @@ func (p Sample) Emit(k *ptx.Builder) {
 	})
 }
 
-// walk calls f for the thread's logits, in ascending order; those beyond the row are −∞.
-func (s *sampler) walk(f func(i ptx.RegU32, z ptx.RegF32)) {
+// walk calls f for the thread's logits, in ascending order, reading so many groups
+// ahead; those beyond the row are −∞.
+func (s *sampler) walk(ahead int, f func(i ptx.RegU32, z ptx.RegF32)) {
 	first := s.warp.Mul(s.segment)
 	end := s.MinU32(first.Add(s.segment), s.vocab)
-	s.For(first.Add(s.lane.Times(4)), end, ptx.I(128*sampleAhead), func(i ptx.RegU32) {
-		var z [sampleAhead][4]ptx.RegF32
+	s.For(first.Add(s.lane.Times(4)), end, ptx.I(128*ahead), func(i ptx.RegU32) {
+		z := make([][4]ptx.RegF32, ahead)
 		for u := range z {
 			z[u] = s.group(i.Plus(128*u), end)
 		}
@@ -187,7 +193,7 @@ func (s *sampler) weight(z ptx.RegF32) ptx.RegU32 {
 func (s *sampler) locate(value func(i ptx.RegU32, z ptx.RegF32) ptx.RegU32, limit func(total ptx.RegU64) ptx.RegU64) ptx.RegU32 {
 	k := s.Builder
 	own := k.VarU64(ptx.I(0))
-	s.walk(func(i ptx.RegU32, z ptx.RegF32) { k.AddU64To(own, own, value(i, z).U64()) })
+	s.walk(sampleAheadWeight, func(i ptx.RegU32, z ptx.RegF32) { k.AddU64To(own, own, value(i, z).U64()) })
 	for m := 16; m > 0; m /= 2 {
 		own = k.AddU64(own, shfl64(k, own, func(x ptx.RegB32) ptx.RegB32 { return ptx.ShflBfly(k, x, ptx.I(m)) }))
 	}

@@ -51,7 +51,7 @@ func (s *sampler) filter(topP, topK ptx.RegF32) cut {
 			h := &histogram{sampler: s, byWeight: byWeight, target: k.VarU64(most.U64()),
 				count: k.VarU64(ptx.I(0)), weight: k.VarU64(ptx.I(0)), bin: k.VarU32(ptx.I(0)), have: have}
 			h.clear()
-			s.walk(func(_ ptx.RegU32, z ptx.RegF32) {
+			s.walk(sampleAheadWeight, func(_ ptx.RegU32, z ptx.RegF32) {
 				w := s.weight(z)
 				k.If(k.SetpGtU32(w, ptx.I(0)), func() { h.tally(bin(z), w) })
 			})
@@ -188,7 +188,7 @@ func (h *histogram) refine(lo, hi ptx.RegU32) {
 	width := ptx.I(bits.Len(uint(h.bins)) - 1) // of a bin's number
 	shift := k.SubU32(k.MaxU32(k.SubU32(k.VarU32(ptx.I(32)), k.ClzB32(span)), width), width)
 	h.clear()
-	h.walk(func(_ ptx.RegU32, z ptx.RegF32) {
+	h.walk(sampleAheadWeight, func(_ ptx.RegU32, z ptx.RegF32) {
 		below := k.SubU32(hi, key(k, z))
 		k.If(k.SetpLeU32(below, span), func() {
 			w := h.sampler.weight(z)
