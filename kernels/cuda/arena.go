@@ -136,7 +136,7 @@ func (a *arena) exhausted(what string, n int64, err error) error {
 	s := a.heap.Stats
 	text := fmt.Sprintf("%s are weights, %s activations, adapters and other buffers in use, %s kept for reuse", mib(s.Mapped), mib(s.InUse), mib(s.Cached))
 	if free, total, e := a.api.MemGetInfo(); e == nil {
-		text += fmt.Sprintf(", %s of other programs or the driver, %s free in pieces, of %s", mib(total-free-s.Mapped-s.InUse-s.Cached), mib(free), mib(total))
+		text += fmt.Sprintf(", %s of other programs or the driver, %s free, of %s", mib(total-free-s.Mapped-s.InUse-s.Cached), mib(free), mib(total))
 	}
 	advice := "use fewer tokens or adapters at once (run.max_batch_tokens, run.max_adapters), fewer texts (run.max_decodes) or recomputation (run.recompute=true)"
 	if s.Mapped > s.InUse {
