@@ -35,7 +35,7 @@ func (b *Backend) LinearBackwardWeight(a kernels.LinearBackwardWeightArgs) {
 		b.launch(op, k, k.Launch(a.Out, a.In), ptr(a.DW), ptr(a.DY), ptr(a.X), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.In), num(a.Out), at, tag)
 	}
 	if !a.DBias.IsNil() {
-		k := kernel.LinearBias{}
+		k := kernel.LinearBias{ColumnSums: kernel.ColumnSumsOf(a.Rows)}
 		at, tag := b.refusals(op, refused)
 		b.launch(op, k, k.Launch(a.Out), ptr(a.DBias), ptr(a.DY), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.Out), at, tag)
 	}

@@ -39,7 +39,7 @@ func (b *Backend) RMSNormBackward(a kernels.RMSNormBackwardArgs) {
 	}
 	b.launch(op, k, k.Launch(a.Rows), ptr(a.DX), ptr(a.DY), ptr(a.X), ptr(a.W), ptr(scale), num(a.Rows), num(a.Dim), float(a.Eps))
 	if k.Scale {
-		var w kernel.RMSNormWeight
+		w := kernel.RMSNormWeight{ColumnSums: kernel.ColumnSumsOf(a.Rows)}
 		at, tag := b.refusals(op, fmt.Sprintf("sequence %%d: ends at row %%d, want one from its start to %d", a.Rows))
 		b.launch(op, w, w.Launch(a.Dim), ptr(a.DW), ptr(a.DY), ptr(a.X), ptr(scale), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.Dim), at, tag)
 	}

@@ -54,59 +54,18 @@ func (p LinearWeight) Emit(k *ptx.Builder) {
 	each(func(to ptx.GlobalPtr, v []ptx.RegF32) { stores(k, to, kernels.F32, v) })
 }
 
-// LinearBias is dbias[o] += Σ_i dy[i, o] in the same order; within a chunk, the sums
-// of eight rows each are added in order. A block takes 32 columns, a warp eight rows.
-type LinearBias struct{}
-
-const biasWarps = 8
+// LinearBias is dbias[o] += Σ_i dy[i, o] in the same order.
+type LinearBias struct{ ColumnSums }
 
 // Name implements Any.
-func (p LinearBias) Name() string { return "linear_bias" }
-
-// Launch is the launch for so many columns.
-func (p LinearBias) Launch(out int) Launch { return lines(CeilDiv(out, 32), 32*biasWarps) }
+func (p LinearBias) Name() string { return name("linear_bias", p.Chunks) }
 
 // Emit implements Any: linear_bias(dbias, dy, starts, nseq, rows, out, fault, fault_tag).
 func (p LinearBias) Emit(k *ptx.Builder) {
-	k.RequireThreads(32 * biasWarps)
 	dbias, dy, starts := k.ParamGlobal("dbias"), k.ParamGlobal("dy"), k.ParamGlobal("starts")
 	nseq, rows, out := k.ParamU32("nseq"), k.ParamU32("rows"), k.ParamU32("out")
 	refuse := newFaults(k)
-	const bufferBytes = 4 * 32 * biasWarps
-	parts := k.Shared("parts", ptx.F32, 2*32*biasWarps, 0)
-
-	lane, warp := k.TidX().Mod(32), k.TidX().DivBy(32)
-	col := k.CtaidX().Times(32).Add(lane)
-	inCol := k.SetpLtU32(col, out)
-	adds := k.SetpEqU32(warp, ptx.I(0))
-	to := at(dbias, col, kernels.F32)
-	total := k.VarF32(ptx.F(0))
-	k.If(adds.And(inCol), func() { ptx.Set(k, total, k.LdF32(to)) })
-	buffer := k.VarU32(ptx.I(0))
-	forSequences(k, starts, nseq, rows, refuse, firstThread(k), func(first, count ptx.RegU32) {
-		k.For(ptx.I(0), count, ptx.I(ChunkRows), func(c ptx.RegU32) {
-			r := c.Add(warp.Times(ChunkRows / biasWarps))
-			part := k.VarF32(ptx.F(0))
-			from := at(row(k, dy, first.Add(r), out, kernels.F32), col, kernels.F32)
-			step := k.MulWideU32(out, ptx.I(kernels.F32.Size()))
-			for i := range ChunkRows / biasWarps {
-				v := k.VarF32(ptx.F(0))
-				k.Guard(inCol.And(k.SetpLtU32(r.Plus(i), count)), func() { k.MovF32To(v, k.LdF32(from)) })
-				k.AddF32To(part, part, v)
-				from = from.At(step)
-			}
-			mine := parts.At(buffer)
-			k.StF32(mine.Elem(k.TidX(), ptx.F32), part)
-			k.BarSync(0)
-			k.If(adds, func() {
-				sum := k.VarF32(ptx.F(0))
-				for w := range biasWarps {
-					k.AddF32To(sum, sum, k.LdF32(mine.Elem(lane, ptx.F32).Plus(4*32*w)))
-				}
-				k.AddF32To(total, total, sum)
-			})
-			k.XorB32To(buffer, buffer, ptx.I(bufferBytes)) // the other one, while this is read
-		})
+	p.emit(k, dbias, starts, nseq, rows, out, refuse, func(i, c ptx.RegU32) ptx.RegF32 {
+		return k.LdF32(at(row(k, dy, i, out, kernels.F32), c, kernels.F32))
 	})
-	k.If(adds.And(inCol), func() { k.StF32(to, total) })
 }

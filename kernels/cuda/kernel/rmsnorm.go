@@ -242,20 +242,17 @@ func (p RMSNormBackward) Emit(k *ptx.Builder) {
 }
 
 // RMSNormWeight is dw[c] += Σ dy[i, c]·x[i, c]·scale[i], sequence by sequence.
-type RMSNormWeight struct{}
+type RMSNormWeight struct{ ColumnSums }
 
 // Name implements Any.
-func (p RMSNormWeight) Name() string { return "rmsnorm_weight" }
-
-// Launch is the launch for so many columns.
-func (p RMSNormWeight) Launch(dim int) Launch { return columnSums(dim) }
+func (p RMSNormWeight) Name() string { return name("rmsnorm_weight", p.Chunks) }
 
 // Emit implements Any: rmsnorm_weight(dw, dy, x, scale, starts, nseq, rows, dim, fault, fault_tag).
 func (p RMSNormWeight) Emit(k *ptx.Builder) {
 	dw, dy, x, scale := k.ParamGlobal("dw"), k.ParamGlobal("dy"), k.ParamGlobal("x"), k.ParamGlobal("scale")
 	starts, nseq, rows, dim := k.ParamGlobal("starts"), k.ParamU32("nseq"), k.ParamU32("rows"), k.ParamU32("dim")
 	refuse := newFaults(k)
-	emitColumnSums(k, dw, starts, nseq, rows, dim, refuse, func(i, c ptx.RegU32) ptx.RegF32 {
+	p.emit(k, dw, starts, nseq, rows, dim, refuse, func(i, c ptx.RegU32) ptx.RegF32 {
 		e := k.MulWideU32(i, dim).Add(c.U64())
 		return k.MulF32(k.MulF32(k.LdF32(dy.Elem(e, ptx.F32)), k.LdF32(x.Elem(e, ptx.F32))), k.LdF32(scale.Elem(i, ptx.F32)))
 	})

@@ -58,11 +58,13 @@ func rowKernels() (list []launched) {
 			}
 		}
 	}
-	var weight kernel.RMSNormWeight
 	var items kernel.ParamItems
 	var squares kernel.GradNormItems
 	var norm kernel.GradNorm
-	add(weight, weight.Launch(64))
+	for _, rows := range []int{1, 1000} {
+		weight := kernel.RMSNormWeight{ColumnSums: kernel.ColumnSumsOf(rows)}
+		add(weight, weight.Launch(64))
+	}
 	add(items, items.Launch())
 	add(squares, squares.Launch(8, 1))
 	add(norm, norm.Launch(8))
