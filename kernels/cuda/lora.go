@@ -41,7 +41,7 @@ func (b *Backend) LoRA(a kernels.LoRAArgs) {
 	}
 	s := adapters{a.Segments, a.NSeg, a.Rows, a.In, a.Out, a.MaxRank, slabElements(a.A), slabElements(a.B)}
 	at, tag := b.refusals(op, badSegment)
-	down := kernel.LoRADownFor(a.X.DType, false, even(a.X, a.In, 4) && even(a.A, a.In, 4), s.few(), a.MaxRank)
+	down := kernel.LoRADownFor(a.X.DType, false, even(a.X, a.In, 4) && even(a.A, a.In, 4), s.few())
 	b.launch(op, down, down.Launch(a.Rows, a.NSeg, a.MaxRank), s.args([]arg{ptr(a.H), ptr(a.X), ptr(a.A)}, num(a.MaxRank), at, tag)...)
 	vec := even(a.H, a.MaxRank, 4) && even(a.B, 4, 4) && even(a.Y, a.Out, 8)
 	up := kernel.LoRAUpFor(a.Y.DType, false, vec, s.few())
@@ -69,16 +69,16 @@ func (b *Backend) LoRABackward(a kernels.LoRABackwardArgs) {
 	scaled := g.At(a.Rows * stride)
 	at, tag := b.refusals(op, badSegment)
 	vecY := even(a.DY, a.Out, 4)
-	down := kernel.LoRADownFor(kernels.F32, true, vecY && even(a.B, 4, 4), s.few(), a.MaxRank)
+	down := kernel.LoRADownFor(kernels.F32, true, vecY && even(a.B, 4, 4), s.few())
 	b.launch(op, down, down.Launch(a.Rows, a.NSeg, a.MaxRank),
 		s.args([]arg{ptr(g), ptr(a.DY), ptr(a.B)}, num(stride), ptr(a.H), ptr(scaled), at, tag)...)
 	if !a.DX.IsNil() {
 		up := kernel.LoRAUpFor(kernels.F32, true, even(a.A, a.In, 4) && even(a.DX, a.In, 4), s.few())
 		b.launch(op, up, up.Launch(a.Rows, a.NSeg, a.In), s.args([]arg{ptr(a.DX), ptr(g), ptr(a.A)}, num(stride))...)
 	}
-	ofA := kernel.LoRAGradientFor(a.X.DType, false, even(a.X, a.In, 4), a.MaxRank)
+	ofA := kernel.LoRAGradientFor(a.X.DType, false, even(a.X, a.In, 4))
 	b.launch(op, ofA, ofA.Launch(a.NSeg, a.MaxRank, a.In), s.args([]arg{ptr(a.DA), ptr(g), ptr(a.X)}, num(stride))...)
-	ofB := kernel.LoRAGradientFor(kernels.F32, true, vecY, a.MaxRank)
+	ofB := kernel.LoRAGradientFor(kernels.F32, true, vecY)
 	b.launch(op, ofB, ofB.Launch(a.NSeg, a.MaxRank, a.Out), s.args([]arg{ptr(a.DB), ptr(scaled), ptr(a.DY)}, num(stride))...)
 }
 

@@ -8,25 +8,23 @@ import (
 // LoRADown goes down to the rank, per segment: h = x·Aᵀ, or, Back, g = scale·dy·B.
 // Back also leaves scale·h, for the gradient of B.
 type LoRADown struct {
-	split
+	SplitTile
 	Back bool
 	Vec  bool // the operands that the host places are aligned
 }
 
 // LoRADownFor is the kernel for few rows per segment, or for many.
-func LoRADownFor(x kernels.DType, back, vec bool, few bool, maxRank int) LoRADown {
-	t := Tile{A: x, B: kernels.F32, AcrossB: back, BM: 32, BN: 64, BK: 16, Stages: 2}
-	warps := 8
+func LoRADownFor(x kernels.DType, back, vec, few bool) LoRADown {
+	t := Tile{A: x, B: kernels.F32, AcrossB: back, BM: 32, BN: 32, BK: 16, WarpsM: 1, WarpsN: 1, Stages: 2}
 	if few {
-		t.BM, t.BN, t.BK, t.Stages = 8, 32, 32, 3
-	} else if maxRank <= 32 {
-		t.BN = 32
+		t.BM, t.Stages = 8, 4
+		return LoRADown{SplitTile{t, 8}, back, vec}
 	}
-	return LoRADown{newSplit(t, warps), back, vec}
+	return LoRADown{SplitTile{t, 4}, back, vec}
 }
 
 // Name implements Any.
-func (p LoRADown) Name() string { return name("lora_down", p.split, p.Back, p.Vec) }
+func (p LoRADown) Name() string { return name("lora_down", p.SplitTile, p.Back, p.Vec) }
 
 // Launch is the launch for a batch.
 func (p LoRADown) Launch(rows, nseg, maxRank int) Launch {
@@ -52,57 +50,45 @@ func (p LoRADown) Emit(k *ptx.Builder) {
 
 	s.eachTile(k.CtaidX(), p.BM, func(g segment, row0 ptx.RegU32) {
 		rows, ranks := g.end.Sub(row0), g.rank.Sub(r0)
-		width, offset, across := s.in, g.a, g.a
+		width, offset, elements := s.in, g.a, g.a
+		written := ranks
 		if p.Back {
-			width, offset, across = s.out, g.b, g.b.Or(g.rank)
+			width, offset, elements = s.out, g.b, g.b.Or(g.rank)
+			written = ranks.CeilDivBy(4).Times(4)
 		}
 		product := func(vec bool) {
-			t := p.split
+			t := p.SplitTile
 			t.VecA, t.VecB = p.Vec, vec
-			sum := t.begin(k, shared)
 			matrix := at(w, offset, kernels.F32)
 			srcA := source{row(k, x, row0, width, p.A), width, rows}
 			srcB := source{row(k, matrix, r0, width, kernels.F32), width, ranks}
 			if p.Back {
 				srcB = source{at(matrix, r0, kernels.F32), g.rank, ranks}
 			}
-			sum.aim(srcA, srcB)
-			first := sum.warp.Times(ChunkF32)
-			k.For(ptx.I(0), width, ptx.I(ChunkF32*p.Warps), func(k0 ptx.RegU32) {
-				mine := k0.Add(first)
-				k.If(k.SetpLtU32(mine, width), func() { sum.chunk(mine, width) })
-				sum.combine(width.Sub(k0).CeilDivBy(ChunkF32))
-			})
-			sum.each(func(r, c ptx.RegU32, v [4]ptx.RegF32) {
-				i, c := row0.Add(r), r0.Add(c)
-				k.If(k.SetpLtU32(r, rows).And(k.SetpLtU32(c, g.rank)), func() {
-					to := at(row(k, h, i, stride, kernels.F32), c, kernels.F32)
+			sum := t.begin(k, shared)
+			sum.add(srcA, srcB, width)
+			sum.each(func(of sums) {
+				of.each(k, rows, written, p.Back, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+					i := row0.Add(r)
+					to := at(row(k, h, i, stride, kernels.F32), r0, kernels.F32)
 					if !p.Back {
+						return func(c ptx.RegU32, v []ptx.RegF32) { stores(k, at(to, c, kernels.F32), kernels.F32, v) }
+					}
+					from, other := at(row(k, saved, i, s.maxRank, kernels.F32), r0, kernels.F32), at(row(k, scaled, i, stride, kernels.F32), r0, kernels.F32)
+					return func(c ptx.RegU32, v []ptx.RegF32) {
+						gs, hs := make([]ptx.RegF32, len(v)), make([]ptx.RegF32, len(v))
 						for e := range v {
-							k.Guard(k.SetpLtU32(c.Plus(e), g.rank), func() { k.StF32(to.Plus(4*e), v[e]) })
+							gs[e], hs[e] = k.MulF32(v[e], g.scale), k.VarF32(ptx.F(0))
+							k.If(k.SetpLtU32(c.Plus(e), ranks), func() { k.MulF32To(hs[e], k.LdF32(at(from, c, kernels.F32).Plus(4*e)), g.scale) })
 						}
-						return
+						stores(k, at(to, c, kernels.F32), kernels.F32, gs)
+						stores(k, at(other, c, kernels.F32), kernels.F32, hs)
 					}
-					from, other := at(row(k, saved, i, s.maxRank, kernels.F32), c, kernels.F32), at(row(k, scaled, i, stride, kernels.F32), c, kernels.F32)
-					var old [4]ptx.RegF32
-					for e := range v {
-						v[e] = k.MulF32(v[e], g.scale)
-						old[e] = k.VarF32(ptx.F(0))
-						k.If(k.SetpLtU32(c.Plus(e), g.rank), func() { k.MulF32To(old[e], k.LdF32(from.Plus(4*e)), g.scale) })
-					}
-					k.StV4F32(to, v)
-					k.StV4F32(other, old)
 				})
 			})
 		}
-		k.If(k.SetpLtU32(r0, g.rank), func() { p.aligned(k, across, product) })
+		k.If(k.SetpLtU32(r0, g.rank), func() { ifAligned(k, p.Vec, elements, product) })
 	})
-}
-
-// aligned calls product where an operand at these elements of a slab can be read by
-// vectors, and where it cannot.
-func (p LoRADown) aligned(k *ptx.Builder, elements ptx.RegU32, product func(vec bool)) {
-	ifAligned(k, p.Vec, elements, product)
 }
 
 // ifAligned calls f with true where a number of elements is a multiple of a vector's
@@ -128,7 +114,7 @@ type LoRAUp struct {
 func LoRAUpFor(y kernels.DType, back, vec, few bool) LoRAUp {
 	t := Tile{A: kernels.F32, B: kernels.F32, AcrossB: back, BM: 64, BN: 64, BK: 16, WarpsM: 2, WarpsN: 2, Stages: 2}
 	if few {
-		t.BM, t.BN, t.WarpsM, t.WarpsN, t.Stages = 8, 64, 1, 1, 3
+		t.BM, t.BN, t.WarpsM, t.WarpsN, t.Stages = 8, 32, 1, 1, 3
 	}
 	return LoRAUp{Tile: t, Y: y, Back: back, Vec: vec}
 }

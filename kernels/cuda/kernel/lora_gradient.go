@@ -9,25 +9,21 @@ import (
 // of each adapter segment by segment. A block has a tile of an adapter's matrix for all
 // segments that use it.
 type LoRAGradient struct {
-	split
+	SplitTile
 	OfB bool
-	Vec bool // what the host places is aligned
 }
 
-// LoRAGradientFor is the kernel for activations x.
-func LoRAGradientFor(x kernels.DType, ofB, vec bool, maxRank int) LoRAGradient {
-	t := Tile{A: kernels.F32, B: x, AcrossA: true, AcrossB: true, BM: 32, BN: 64, BK: 16, Stages: 2, VecA: true, VecB: vec}
+// LoRAGradientFor is the kernel for activations x, whose rows are aligned or not.
+func LoRAGradientFor(x kernels.DType, ofB, vec bool) LoRAGradient {
+	t := Tile{A: kernels.F32, B: x, AcrossA: true, AcrossB: true, BM: 32, BN: 32, BK: 16, WarpsM: 1, WarpsN: 1, Stages: 2, VecA: true, VecB: vec}
 	if ofB {
 		t.A, t.B, t.VecA, t.VecB = x, kernels.F32, vec, true
-		if maxRank <= 32 {
-			t.BM, t.BN = 64, 32
-		}
 	}
-	return LoRAGradient{newSplit(t, 4), ofB, vec}
+	return LoRAGradient{SplitTile{t, 4}, ofB}
 }
 
 // Name implements Any.
-func (p LoRAGradient) Name() string { return name("lora_gradient", p.split, p.OfB) }
+func (p LoRAGradient) Name() string { return name("lora_gradient", p.SplitTile, p.OfB) }
 
 // Launch is the launch for the gradients of matrices of at most this rank, and of so
 // many columns (rows, for those of B).
@@ -60,25 +56,20 @@ func (p LoRAGradient) Emit(k *ptx.Builder) {
 		n := k.CtaidX().Sub(m.Mul(tilesN))
 		return lines, cols, m.Times(p.BM), n.Times(p.BN), at(d, offset, kernels.F32)
 	}
-	// each calls f for the thread's groups that lie in the matrix.
-	each := func(g segment, f func(to ptx.GlobalPtr, count int, v []ptx.RegF32)) {
+	// each calls f for the thread's sums that lie in the matrix.
+	each := func(g segment, f func(to ptx.GlobalPtr, v []ptx.RegF32)) {
 		lines, cols, m0, n0, base := place(g)
-		sum.each(func(r, c ptx.RegU32, v [4]ptx.RegF32) {
-			r, c = m0.Add(r), n0.Add(c)
-			k.If(k.SetpLtU32(r, lines).And(k.SetpLtU32(c, cols)), func() {
-				to := at(row(k, base, r, cols, kernels.F32), c, kernels.F32)
-				single := func() {
-					for e := range v {
-						k.If(k.SetpLtU32(c.Plus(e), cols), func() { f(to.Plus(4*e), 1, v[e:e+1]) })
-					}
-				}
-				whole := k.SetpEqU32(k.CvtU32U64(to.Value()).And(ptx.I(15)).AsU32(), ptx.I(0))
-				k.IfElse(whole.And(k.SetpLeU32(c.Plus(4), cols)), func() { f(to, 4, v[:]) }, single)
+		ifAligned(k, true, k.CvtU32U64(base.Value()).Shr(2).Or(cols), func(vec bool) {
+			sum.each(func(of sums) {
+				of.each(k, lines.Sub(m0), cols.Sub(n0), vec, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+					line := at(row(k, base, m0.Add(r), cols, kernels.F32), n0, kernels.F32)
+					return func(c ptx.RegU32, v []ptx.RegF32) { f(at(line, c, kernels.F32), v) }
+				})
 			})
 		})
 	}
-	chunks := k.VarU32(ptx.I(0)) // of this round
-	inside := k.VarU32(ptx.I(0)) // whether the adapter's matrix has the block's tile
+	chunks, buffer := k.VarU32(ptx.I(0)), k.VarU32(ptx.I(0)) // of this round
+	inside := k.VarU32(ptx.I(0))                             // whether the adapter's matrix has the block's tile
 	key := func(g segment) ptx.RegU32 { return g.a }
 	if p.OfB {
 		key = func(g segment) ptx.RegU32 { return g.b }
@@ -88,10 +79,12 @@ func (p LoRAGradient) Emit(k *ptx.Builder) {
 		owned = first
 		lines, cols, m0, n0, _ := place(first)
 		k.MovU32To(inside, k.SelpU32(ptx.I(1), ptx.I(0), k.SetpLtU32(m0, lines).And(k.SetpLtU32(n0, cols))))
-		each(first, func(to ptx.GlobalPtr, count int, v []ptx.RegF32) {
-			for e, old := range loads(k, to, kernels.F32, count) {
-				ptx.Set(k, v[e], old)
-			}
+		k.If(k.SetpEqU32(inside, ptx.I(1)), func() {
+			each(first, func(to ptx.GlobalPtr, v []ptx.RegF32) {
+				for e, old := range loads(k, to, kernels.F32, len(v)) {
+					ptx.Set(k, v[e], old)
+				}
+			})
 		})
 	}, func(g segment) {
 		lines, cols, m0, n0, _ := place(g)
@@ -113,18 +106,53 @@ func (p LoRAGradient) Emit(k *ptx.Builder) {
 			}
 			srcA.at, srcA.lines = at(srcA.at, m0, p.A), lines.Sub(m0)
 			srcB.at, srcB.lines = at(srcB.at, n0, p.B), cols.Sub(n0)
-			sum.aim(srcA, srcB)
+			sum.stream.a.aim(srcA)
+			sum.stream.b.aim(srcB)
 			k.For(ptx.I(0), depth, ptx.I(ChunkF32), func(k0 ptx.RegU32) {
 				k.If(k.SetpEqU32(chunks, sum.warp), func() { sum.chunk(k0, depth) })
 				k.AddU32To(chunks, chunks, ptx.I(1))
 				k.If(k.SetpEqU32(chunks, ptx.I(p.Warps)), func() {
-					sum.combine(chunks)
+					sum.combine(buffer)
 					k.MovU32To(chunks, ptx.I(0))
 				})
 			})
 		})
 	}, func() {
-		k.If(k.SetpGtU32(chunks, ptx.I(0)), func() { sum.combine(chunks) })
-		each(owned, func(to ptx.GlobalPtr, count int, v []ptx.RegF32) { stores(k, to, kernels.F32, v) })
+		k.If(k.SetpEqU32(inside, ptx.I(1)), func() {
+			k.If(k.SetpGtU32(chunks, ptx.I(0)), func() { sum.combine(buffer) })
+			each(owned, func(to ptx.GlobalPtr, v []ptx.RegF32) { stores(k, to, kernels.F32, v) })
+		})
 	})
+}
+
+// chunk multiplies a chunk of the operands that the warp aims at.
+func (p *splitProduct) chunk(k0, depth ptx.RegU32) {
+	k := p.k
+	tiles := k.MinU32(depth.Sub(k0), ptx.I(p.Tile.chunk())).CeilDivBy(p.BK)
+	k.WarpSync(ptx.FullMask) // the stages of the chunk before
+	ring := p.stream.ring(tiles, func(tile ptx.RegU32) ptx.RegU32 { return k0.Add(tile.Times(p.BK)) }, depth, func() { k.WarpSync(ptx.FullMask) })
+	k.For(ptx.I(0), tiles, ptx.I(1), func(tile ptx.RegU32) { ring.turn(tile) })
+}
+
+// combine adds the warps' chunks to the totals, warp by warp; one that had none adds zeros.
+func (p *splitProduct) combine(buffer ptx.RegU32) {
+	k := p.k
+	parts := p.parts.At(buffer).At(p.lane.Times(16))
+	to := parts.At(p.warp.Times(p.partBytes()))
+	for i, q := range p.quads {
+		k.StV4F32(to.Plus(512*i), [4]ptx.RegF32(q.v))
+	}
+	for _, r := range p.stream.acc {
+		k.MovF32To(r, ptx.F(0))
+	}
+	k.BarSync(0)
+	for n := range p.total {
+		from := parts.At(p.warp.Plus(n * p.Warps).Times(512))
+		for w := range p.Warps {
+			for i, v := range k.LdV4F32(from.Plus(w * p.partBytes())) {
+				k.AddF32To(p.total[n][i], p.total[n][i], v)
+			}
+		}
+	}
+	k.XorB32To(buffer, buffer, ptx.I(p.Warps*p.partBytes())) // the other one, while this is read
 }
