@@ -117,24 +117,26 @@ func (f *fmaTile) across(at ptx.SharedPtr, n, step int) (out []ptx.RegF32) {
 	return out
 }
 
-// fmaOrder gives a lane, which has columns tx + 8·j of a warp's, neighbours.
+// fmaOrder gives a lane, which has lines tx + 8·j of a warp's, runs of neighbours that
+// lie beside those of the next lane.
 func fmaOrder(t Tile) func(ptx.RegU32) ptx.RegU32 {
 	tn := t.BN / t.WarpsN / 8
+	run := min(tn, fmaRun)
 	return func(line ptx.RegU32) ptx.RegU32 {
 		in := line.Mod(8 * tn)
-		return line.Sub(in).Add(in.Mod(8).Times(tn)).Add(in.DivBy(8))
+		j := in.DivBy(8)
+		return line.Sub(in).Add(j.DivBy(run).Times(8 * run)).Add(in.Mod(8).Times(run)).Add(j.Mod(run))
 	}
 }
 
+// fmaRun is how many neighbours a lane has, at most: 16 bytes of f32.
+const fmaRun = 4
+
 func (f *fmaTile) sums(v []ptx.RegF32) sums {
-	s := sums{row: f.row.Add(f.ty), col: f.col.Add(f.tx.Times(f.tn))}
+	length := min(f.tn, fmaRun)
+	s := sums{row: f.row.Add(f.ty), col: f.col.Add(f.tx.Times(length))}
 	if f.AcrossA {
 		s.row = f.row.Add(f.ty.Times(4))
-	}
-	length := f.tn
-	if f.AcrossB {
-		s.col = f.col.Add(f.tx.Times(4))
-		length = 4
 	}
 	for i := range f.tm {
 		row := 4 * i
@@ -142,15 +144,8 @@ func (f *fmaTile) sums(v []ptx.RegF32) sums {
 			row = i/4*16 + i%4
 		}
 		for j := 0; j < f.tn; j += length {
-			s.runs = append(s.runs, run{row: row, col: j / 4 * 32 * b2i(f.AcrossB), v: v[i*f.tn+j:][:length]})
+			s.runs = append(s.runs, run{row: row, col: 8 * j, v: v[i*f.tn+j:][:length]})
 		}
 	}
 	return s
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
