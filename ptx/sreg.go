@@ -49,3 +49,10 @@ func (k *Builder) Clock64() RegU64 {
 	k.emit("mov.u64", d.op(), Special{Name: "clock64"})
 	return d
 }
+
+// GridID tells launches apart.
+func (k *Builder) GridID() RegU64 {
+	d := New[RegU64](k)
+	k.emit("mov.u64", d.op(), Special{Name: "gridid"})
+	return d
+}

@@ -61,7 +61,7 @@ type faults struct {
 	tag ptx.RegU32
 }
 
-// FaultBytes is the size of the record: u32 tag, u32 unused, u64 row·2^32 + value.
+// FaultBytes is the size of the record: u32 tag, u32 launch, u64 row·2^32 + value.
 const FaultBytes = 16
 
 // NoFault is what its words hold while nothing was refused.
@@ -76,8 +76,10 @@ func newFaults(k *ptx.Builder) faults {
 func (f faults) report(bad ptx.RegPred, row, value ptx.InB32) {
 	k := f.k
 	k.If(bad, func() {
-		first := k.AtomCasB32(f.at, ptx.I(NoFault), f.tag).AsU32()
-		k.If(k.SetpEqU32(first, ptx.I(NoFault)).Or(k.SetpEqU32(first, f.tag)), func() {
+		launch := k.UnpackB64B32x2(k.GridID())[0]
+		owner := k.PackB64B32x2([2]ptx.RegB32{f.tag.AsB32(), launch}).AsU64()
+		before := k.AtomCasB64(f.at, ptx.I(-1), owner).AsU64()
+		k.If(k.SetpEqU64(before, ptx.I(-1)).Or(k.SetpEqU64(before, owner)), func() {
 			key := k.PackB64B32x2([2]ptx.RegB32{k.VarB32(value), k.VarB32(row)})
 			k.RedMinU64(f.at.Plus(8), key)
 		})
