@@ -12,7 +12,7 @@ import (
 // TestBF16Training: with weights and activations in bf16, an adapter's gradients
 // are those of f32 within bf16's precision, and keep their bits in any company.
 func TestBF16Training(t *testing.T) {
-	for _, device := range []string{"ref", "cpu"} {
+	for _, device := range []string{"ref", "cpu", "emulated:unchecked"} {
 		for kind := range kinds {
 			t.Run(device+"/"+kind, func(t *testing.T) {
 				dev, err := tensor.Open(device, tensor.Options{Threads: 2, Poison: true})

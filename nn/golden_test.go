@@ -28,7 +28,7 @@ func runGolden(t *testing.T, root string) {
 		t.Fatalf("no model with golden.safetensors in %s (%v)", root, err)
 	}
 	cases := 0
-	for _, device := range []string{"ref", "cpu"} {
+	for _, device := range []string{"ref", "cpu", "emulated:unchecked"} {
 		for _, f := range files {
 			dir := filepath.Dir(f)
 			t.Run(device+"/"+filepath.Base(dir), func(t *testing.T) {
@@ -47,7 +47,7 @@ func runGolden(t *testing.T, root string) {
 			})
 		}
 	}
-	t.Logf("%d golden cases (models and adapters, on ref and cpu)", cases)
+	t.Logf("%d golden cases (models and adapters, on ref, cpu and an emulated GPU)", cases)
 }
 
 type goldenSettings struct {
@@ -194,7 +194,7 @@ func (g *golden) sequences(adapter int) []Sequence {
 }
 
 func (g *golden) load(t *testing.T, dev *tensor.Device, f32 bool) *Model {
-	m, err := Load(dev, g.dir, LoadOptions{Float32: f32})
+	m, err := Load(dev, g.dir, LoadOptions{Compute: tensor.F32, Float32: f32})
 	if err != nil {
 		t.Fatal(err)
 	}
