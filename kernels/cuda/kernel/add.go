@@ -16,14 +16,14 @@ type Add struct {
 func (p Add) Name() string { return name("add", p.Dst, p.A, p.B, p.Vec) }
 
 // Launch is the launch for n elements.
-func (p Add) Launch(n int) Launch { return elements(n, elementPerThread) }
+func (p Add) Launch(n int) Launch { return elements(n, p.Vec*elementUnroll(p.Vec)) }
 
 // Emit implements Any: add(dst, a, b, n).
 func (p Add) Emit(k *ptx.Builder) {
 	k.RequireThreads(elementThreads)
 	dst, a, b := k.ParamGlobal("dst"), k.ParamGlobal("a"), k.ParamGlobal("b")
 	n := k.ParamU32("n")
-	eachElement(k, n, p.Vec, elementPerThread/p.Vec, func(i ptx.RegU32, count int) func() {
+	eachElement(k, n, p.Vec, elementUnroll(p.Vec), func(i ptx.RegU32, count int) func() {
 		x, y := loads(k, at(a, i, p.A), p.A, count), loads(k, at(b, i, p.B), p.B, count)
 		return func() {
 			for j := range x {

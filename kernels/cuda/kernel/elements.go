@@ -5,12 +5,17 @@ import (
 	"github.com/selkie-ml/selkie/ptx"
 )
 
-// Threads of a block of the kernels that take elements or rows one by one, and
-// elements per thread of those whose elements are a matter of no row.
-const (
-	elementThreads   = 256
-	elementPerThread = 8
-)
+// elementThreads of a block of the kernels that take elements or rows one by one.
+const elementThreads = 256
+
+// elementUnroll is how often a thread takes vec neighbours, where elements are a matter
+// of no row: eight elements, or two where each needs an access of its own.
+func elementUnroll(vec int) int {
+	if vec == 1 {
+		return 2
+	}
+	return 8 / vec
+}
 
 // elements is the launch of a kernel whose threads take perThread elements each.
 func elements(n, perThread int) Launch {

@@ -15,7 +15,7 @@ type SwiGLU struct {
 func (p SwiGLU) Name() string { return name("swiglu", p.Y, p.Gate, p.Up, p.Vec) }
 
 // Launch is the launch for n elements.
-func (p SwiGLU) Launch(n int) Launch { return elements(n, elementPerThread) }
+func (p SwiGLU) Launch(n int) Launch { return elements(n, p.Vec*elementUnroll(p.Vec)) }
 
 // sigmoid returns s = 1/(1+e^−x) and 1−s, neither by a difference: both are exact
 // where they are tiny.
@@ -32,7 +32,7 @@ func (p SwiGLU) Emit(k *ptx.Builder) {
 	k.RequireThreads(elementThreads)
 	y, gate, up := k.ParamGlobal("y"), k.ParamGlobal("gate"), k.ParamGlobal("up")
 	n := k.ParamU32("n")
-	eachElement(k, n, p.Vec, elementPerThread/p.Vec, func(i ptx.RegU32, count int) func() {
+	eachElement(k, n, p.Vec, elementUnroll(p.Vec), func(i ptx.RegU32, count int) func() {
 		g, u := loads(k, at(gate, i, p.Gate), p.Gate, count), loads(k, at(up, i, p.Up), p.Up, count)
 		return func() {
 			out := make([]ptx.RegF32, count)
@@ -60,7 +60,7 @@ type SwiGLUBackward struct {
 func (p SwiGLUBackward) Name() string { return name("swiglu_backward", p.Gate, p.Up, p.Vec) }
 
 // Launch is the launch for n elements.
-func (p SwiGLUBackward) Launch(n int) Launch { return elements(n, elementPerThread) }
+func (p SwiGLUBackward) Launch(n int) Launch { return elements(n, p.Vec*elementUnroll(p.Vec)) }
 
 // Emit implements Any: swiglu_backward(dgate, dup, dy, gate, up, n).
 func (p SwiGLUBackward) Emit(k *ptx.Builder) {
@@ -69,7 +69,7 @@ func (p SwiGLUBackward) Emit(k *ptx.Builder) {
 	gate, up := k.ParamGlobal("gate"), k.ParamGlobal("up")
 	n := k.ParamU32("n")
 	const f32 = kernels.F32
-	eachElement(k, n, p.Vec, elementPerThread/p.Vec, func(i ptx.RegU32, count int) func() {
+	eachElement(k, n, p.Vec, elementUnroll(p.Vec), func(i ptx.RegU32, count int) func() {
 		d := loads(k, at(dy, i, f32), f32, count)
 		g, u := loads(k, at(gate, i, p.Gate), p.Gate, count), loads(k, at(up, i, p.Up), p.Up, count)
 		return func() {
