@@ -153,13 +153,6 @@ func (t Tile) chunk() int {
 // set them before it adds.
 func (p *product) sums() sums { return p.engine.sums(p.total) }
 
-// clear sets the totals to zero.
-func (p *product) clear() {
-	for _, r := range p.total {
-		p.k.MovF32To(r, ptx.F(0))
-	}
-}
-
 // add adds Σ_k a·b over k < depth to the totals. All threads of the block take part;
 // at least one line of each operand exists, unless depth is 0.
 func (p *product) add(a, b source, depth ptx.RegU32) {

@@ -45,16 +45,9 @@ func newFMA(k *ptx.Builder, t Tile, tid ptx.RegU32) *fmaTile {
 func (f *fmaTile) count() int { return f.tm * f.tn }
 
 // first has no registers left to read ahead with.
-func (f *fmaTile) first(a, b ptx.SharedPtr) {}
+func (f *fmaTile) first(_, _ ptx.SharedPtr) {}
 
 func (f *fmaTile) turn(a, b ptx.SharedPtr, acc []ptx.RegF32, next func() (a, b ptx.SharedPtr)) {
-	f.steps(a, b, acc, func() { next() })
-}
-
-// multiply is turn where nothing comes after.
-func (f *fmaTile) multiply(a, b ptx.SharedPtr, acc []ptx.RegF32) { f.steps(a, b, acc, func() {}) }
-
-func (f *fmaTile) steps(a, b ptx.SharedPtr, acc []ptx.RegF32, read func()) {
 	k := f.k
 	var atA [2]ptx.TileAt
 	var atB ptx.TileAt
@@ -89,7 +82,7 @@ func (f *fmaTile) steps(a, b ptx.SharedPtr, acc []ptx.RegF32, read func()) {
 			}
 		}
 		if kk+4 == f.BK {
-			read()
+			next() // the last reads are under way
 		}
 		for q := range 4 {
 			for i, x := range as[q] {
