@@ -110,12 +110,9 @@ func (d *Device) Free(p Ptr) error {
 		}
 		return fmt.Errorf("emu: Free of 0x%x, which Alloc did not give", uint64(p))
 	}
-	s.san = nil
 	d.table.remove(s)
 	d.used -= int64(len(s.data))
-	tomb := *s
-	tomb.data = make([]byte, 0)
-	d.freed.insert(&segment{base: s.base, data: s.data[:len(s.data):len(s.data)], space: s.space, alloc: s.alloc, site: s.site, san: s.san})
+	d.freed.insert(&segment{base: s.base, gone: len(s.data), space: s.space, alloc: s.alloc, site: s.site})
 	return nil
 }
 

@@ -32,13 +32,14 @@ type segment struct {
 	data     []byte
 	name     string // of a variable
 	space    memSpace
+	gone     int   // bytes of an allocation that was freed, whose data is not kept
 	alloc    int64 // number of the allocation, from 1; 0 for variables
 	readOnly bool
 	site     string // who allocated, for messages
 	san      any
 }
 
-func (s *segment) end() uint64 { return s.base + uint64(len(s.data)) }
+func (s *segment) end() uint64 { return s.base + uint64(len(s.data)+s.gone) }
 
 // describe names a segment in messages.
 func (s *segment) describe() string {
@@ -47,7 +48,7 @@ func (s *segment) describe() string {
 	}
 	switch s.space {
 	case spaceGlobal:
-		return fmt.Sprintf("allocation %d (%d bytes at 0x%x)", s.alloc, len(s.data), s.base)
+		return fmt.Sprintf("allocation %d (%d bytes at 0x%x)", s.alloc, len(s.data)+s.gone, s.base)
 	case spaceShared:
 		return fmt.Sprintf("shared memory of the block (%d bytes)", len(s.data)-sharedStart)
 	case spaceLocal:

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/selkie-ml/selkie/ptx/emu"
@@ -11,7 +12,7 @@ import (
 // ("a100", "h100", "rtx4090", …; by default an A100), "unchecked" for no sanitiser, and
 // "profile" for counters, which have none either.
 func Emulate(words string) (*Emulated, error) {
-	cfg := emu.Config{GPU: emu.A100, Checks: emu.AllChecks}
+	cfg := emu.Config{GPU: emu.A100, Checks: emu.AllChecks, Stdout: os.Stdout} // what kernels print
 	for word := range strings.SplitSeq(words, ":") {
 		switch word {
 		case "":

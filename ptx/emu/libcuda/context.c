@@ -1,5 +1,7 @@
 // Contexts are numbers: 1 is the device's primary one. Each thread has a stack of
-// those that it made current.
+// those that it made current. Go programs that do not lock their OS thread lose it, on
+// a GPU now and then, here often: with SELKIE_EMU_THREADS=any a thread that never had a
+// context begins with the one that was made last.
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,12 +14,27 @@ extern CUresult selkieRetainPrimary(int), selkieEnter(int), selkieLeave(void);
 static __thread uintptr_t stack[DEPTH];
 static __thread int depth;
 
+static __thread int used; // this thread had a context, or was given one
+
 static uintptr_t last = 1; // given to a context
 static char gone[1 << 16]; // contexts that were destroyed
 
-int selkieHasContext(void) { return depth > 0 && stack[depth - 1] != 0 && !gone[stack[depth - 1]]; }
+static void adopt(void) {
+	const char *any = getenv("SELKIE_EMU_THREADS");
+	if (!used && depth == 0 && last > 1 && !gone[last] && any && any[0] == 'a')
+		stack[depth++] = last;
+	used = 1;
+}
 
-uintptr_t selkieContext(void) { return depth > 0 ? stack[depth - 1] : 0; }
+int selkieHasContext(void) {
+	adopt();
+	return depth > 0 && stack[depth - 1] != 0 && !gone[stack[depth - 1]];
+}
+
+uintptr_t selkieContext(void) {
+	adopt();
+	return depth > 0 ? stack[depth - 1] : 0;
+}
 
 static int known(uintptr_t c) { return c >= 1 && c <= last && !gone[c]; }
 
@@ -27,6 +44,7 @@ CUresult cuDevicePrimaryCtxRetain(uintptr_t *out, int dev) {
 }
 
 CUresult cuCtxSetCurrent(uintptr_t c) {
+	used = 1;
 	if (c == 0) {
 		if (depth > 0)
 			depth--;
@@ -41,11 +59,12 @@ CUresult cuCtxSetCurrent(uintptr_t c) {
 }
 
 CUresult cuCtxGetCurrent(uintptr_t *out) {
-	*out = depth > 0 ? stack[depth - 1] : 0;
+	*out = selkieContext();
 	return 0;
 }
 
 CUresult cuCtxPushCurrent_v2(uintptr_t c) {
+	used = 1;
 	if (!known(c))
 		return INVALID_CONTEXT;
 	if (depth == DEPTH)
@@ -55,6 +74,7 @@ CUresult cuCtxPushCurrent_v2(uintptr_t c) {
 }
 
 CUresult cuCtxPopCurrent_v2(uintptr_t *out) {
+	adopt();
 	if (depth == 0)
 		return INVALID_CONTEXT;
 	uintptr_t c = stack[--depth];

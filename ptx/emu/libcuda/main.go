@@ -5,8 +5,8 @@
 //	go build -tags nocuda -buildmode=c-shared -o libcuda.so.1 ./ptx/emu/libcuda
 //
 // Work is done when the call that enqueues it returns. Every failure is written to
-// standard error, with what the sanitiser found. SELKIE_EMU_GPU names the GPU to be (a100 unless
-// said otherwise), SELKIE_EMU_CHECKS=none makes it faster and blind.
+// standard error, with what the sanitiser found. SELKIE_EMU has the words of
+// driver.Emulate: "h100", "unchecked", or both with a colon between them.
 //
 // It may import package driver, whose emulated driver it dresses in C.
 package main
@@ -24,7 +24,6 @@ import (
 	"unsafe"
 
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
-	"github.com/selkie-ml/selkie/ptx/emu"
 )
 
 func main() {}
@@ -37,24 +36,10 @@ var (
 	primary  int
 )
 
-func start() error {
-	cfg := emu.Config{GPU: emu.A100, Seed: 1, Checks: emu.AllChecks, Stdout: os.Stdout}
-	if want := os.Getenv("SELKIE_EMU_GPU"); want != "" {
-		cfg.GPU = nil
-		for _, g := range emu.GPUs {
-			if strings.Contains(strings.ToLower(g.Name), strings.ToLower(want)) {
-				cfg.GPU = g
-				break
-			}
-		}
-		if cfg.GPU == nil {
-			return &driver.Error{Call: "cuInit", Code: driver.NoDevice, Text: fmt.Sprintf("SELKIE_EMU_GPU is %q, which no emulated GPU is called", want)}
-		}
+func start() (err error) {
+	if dev, err = driver.Emulate(os.Getenv("SELKIE_EMU")); err != nil {
+		return &driver.Error{Call: "cuInit", Code: driver.NoDevice, Text: "SELKIE_EMU: " + err.Error()}
 	}
-	if os.Getenv("SELKIE_EMU_CHECKS") == "none" {
-		cfg.Checks = 0
-	}
-	dev = driver.NewEmulated(driver.EmulatorConfig{Config: cfg})
 	return nil
 }
 
