@@ -167,9 +167,9 @@ func (p Attention) Emit(k *ptx.Builder) {
 		return spoilt(k, p.threads()/32, scratch, o...).And(k.SetpEqU32(careful, ptx.I(1)))
 	})
 	k.If(k.SetpEqU32(careful, ptx.I(2)), func() {
-		var mine []ptx.RegU32
+		var mine []column
 		for c := range cols {
-			mine = append(mine, tx.Plus(16*c))
+			mine = append(mine, column{tx, 16 * c, 16*c+16 > p.HeadDim})
 		}
 		t.addInfinite(k, p.KV, limits, mine, p.HeadDim, o)
 	})
@@ -263,20 +263,39 @@ func spoilt(k *ptx.Builder, warps int, scratch ptx.SharedPtr, numbers ...[]ptx.R
 	return k.SetpNanF32(x, x)
 }
 
+// column is where elements of rows lie: n beyond base. tail says that not all exist.
+type column struct {
+	base ptx.RegU32
+	n    int
+	tail bool
+}
+
 // addInfinite adds to each row of o the values that are not finite among those that the
 // row sees. cols are the thread's columns.
-func (t *attentionTile) addInfinite(k *ptx.Builder, dt kernels.DType, limits []ptx.RegU32, cols []ptx.RegU32, dim int, o [][]ptx.RegF32) {
+func (t *attentionTile) addInfinite(k *ptx.Builder, dt kernels.DType, limits []ptx.RegU32, cols []column, dim int, o [][]ptx.RegF32) {
 	k.For(ptx.I(0), t.keys, ptx.I(1), func(j ptx.RegU32) {
 		_, value := t.block(j.DivBy(kernels.KeyBlock))
 		value = at(value, k.MulWideU32(j.Mod(kernels.KeyBlock), t.keyStride), dt)
+		bases := map[string]ptx.GlobalPtr{}
 		for c, col := range cols {
-			k.If(k.SetpLtU32(col, ptx.I(dim)), func() {
-				v := load(k, at(value, col, dt), dt)
-				infinite := k.TestpFiniteF32(v).Not()
-				for i := range o {
-					k.Guard(infinite.And(k.SetpLeU32(j, limits[i])), func() { k.AddF32To(o[i][c], o[i][c], v) })
-				}
-			})
+			base, ok := bases[col.base.Name()]
+			if !ok {
+				base = at(value, col.base, dt)
+				bases[col.base.Name()] = base
+			}
+			add := func() {
+				v := load(k, base.Plus(col.n*dt.Size()), dt)
+				k.If(k.TestpFiniteF32(v).Not(), func() {
+					for i := range o {
+						k.Guard(k.SetpLeU32(j, limits[i]), func() { k.AddF32To(o[i][c], o[i][c], v) })
+					}
+				})
+			}
+			if col.tail {
+				k.If(k.SetpLtU32(col.base.Plus(col.n), ptx.I(dim)), add)
+			} else {
+				add()
+			}
 		}
 	})
 }

@@ -257,9 +257,12 @@ func (c *backwardPlace) result(row ptx.RegU32) ptx.RegU64 {
 
 // stat gives what AttentionDelta prepared for a query.
 func (c *backwardPlace) stat(head, row ptx.RegU32) (lse, delta ptx.RegF32) {
-	at := c.lse.Elem(c.b.MadWideU32(c.start.Add(row), c.heads, head.U64()).Mul(ptx.I(2)), ptx.F32)
-	v := c.b.LdV2F32(at)
+	v := c.b.LdV2F32(c.statAt(head, row))
 	return v[0], v[1]
+}
+
+func (c *backwardPlace) statAt(head, row ptx.RegU32) ptx.GlobalPtr {
+	return c.lse.Elem(c.b.MadWideU32(c.start.Add(row), c.heads, head.U64()).Mul(ptx.I(2)), ptx.F32)
 }
 
 // pass emits f for every tile of size rows that passes the block's tile of own rows.

@@ -9,7 +9,7 @@ import (
 // a matter of tensor cores: what follows from them alone, so that every kernel that a
 // row may meet does the same.
 func AttentionHalf(q, kv kernels.DType, headDim int) bool {
-	return MMA(q, kv) && headDim%16 == 0 && headDim <= 256
+	return MMA(q, kv) && headDim%16 == 0 && headDim <= 128
 }
 
 // halfTile is rows of dim 16-bit elements in shared memory, a chunk of 16 bytes apart
@@ -20,13 +20,13 @@ type halfTile struct {
 	dim, threads int
 	aligned      bool // rows start at multiples of 16 bytes: copies are asynchronous
 	shared       ptx.SharedTile
-	row          ptx.RegU32 // the thread's first, and its first chunk in each of its rows
-	chunk        ptx.RegU32
+	tid          ptx.RegU32
+	row, chunk   ptx.RegU32 // the thread's first, and its first chunk in each of its rows
 	to           ptx.RegU32
 }
 
 func newHalfTile(k *ptx.Builder, tid ptx.RegU32, dim, rows, threads int, aligned bool) *halfTile {
-	h := &halfTile{k: k, dim: dim, threads: threads, aligned: aligned, shared: ptx.SharedTile{Rows: rows, RowBytes: 2 * dim, Pitch: 2*dim + 16}}
+	h := &halfTile{k: k, tid: tid, dim: dim, threads: threads, aligned: aligned, shared: ptx.SharedTile{Rows: rows, RowBytes: 2 * dim, Pitch: 2*dim + 16}}
 	h.row, h.chunk = tid.DivBy(h.perRow()), tid.Mod(h.perRow())
 	h.to = k.MadLoU32(h.row, ptx.I(h.shared.Pitch), h.chunk.Times(16))
 	return h
@@ -44,48 +44,61 @@ func (h *halfTile) perRow() int {
 // rows are asynchronous; whoever wants them waits for the thread's and then for the others.
 func (h *halfTile) copy(dst ptx.SharedPtr, src ptx.GlobalPtr, stride, valid ptx.RegU32) {
 	k := h.k
-	rowsPerPass := h.threads / h.perRow()
-	from := k.MadWideU32(h.row, stride.Times(2), h.chunk.Times(16).U64())
-	step := k.MulWideU32(stride, ptx.I(2*rowsPerPass))
-	for r := 0; r < h.shared.Rows; r += rowsPerPass {
-		if r > 0 {
-			from = from.Add(step)
-		}
-		row := h.row.Plus(r)
+	if !h.aligned {
+		h.copyElements(dst, src, stride, valid)
+		return
+	}
+	step := h.threads / h.perRow() // rows further, the same thread
+	passes := CeilDiv(h.shared.Rows, step)
+	together := min(passes, max(1, 8*h.perRow()*8/h.dim)) // 8 copies between branches
+	from := src.At(k.MadWideU32(h.row, stride.Times(2), h.chunk.Times(16).U64()))
+	to, fromStep := dst.At(h.to), k.MulWideU32(stride, ptx.I(2*step))
+	pass := func(row ptx.RegU32, to ptx.SharedPtr, from ptx.GlobalPtr) {
 		in := k.SetpLtU32(row, valid)
-		to := dst.At(h.to).Plus(r * h.shared.Pitch)
-		pass := func() {
-			at := src.At(k.SelpB64(from, ptx.I(0), in).AsU64()) // an address that exists
-			size := k.SelpB32(ptx.I(16), ptx.I(0), in).AsU32()
-			for c := 0; c < h.dim/8; c += h.perRow() {
-				if h.aligned {
-					k.CpAsyncCGZfill(to.Plus(16*c), at.Plus(16*c), size)
-				} else {
-					h.copyElements(to.Plus(16*c), at.Plus(16*c), in)
-				}
-			}
+		at := k.SelpB64(from.Value(), src.Value(), in).AsU64().AsGlobal() // an address that exists
+		size := k.SelpB32(ptx.I(16), ptx.I(0), in).AsU32()
+		for c := 0; c < h.dim/8; c += h.perRow() {
+			k.CpAsyncCGZfill(to.Plus(16*c), at.Plus(16*c), size)
 		}
-		if r+rowsPerPass > h.shared.Rows {
-			k.If(k.SetpLtU32(row, ptx.I(h.shared.Rows)), pass)
-		} else {
-			pass()
+	}
+	some := func(row ptx.RegU32, to ptx.SharedPtr, from ptx.GlobalPtr) ptx.GlobalPtr {
+		for i := range together {
+			pass(row.Plus(i*step), to.Plus(i*step*h.shared.Pitch), from)
+			from = from.At(fromStep)
 		}
+		return from
+	}
+	switch {
+	case step > h.shared.Rows:
+		k.If(k.SetpLtU32(h.row, ptx.I(h.shared.Rows)), func() { pass(h.row, to, from) })
+	case together == passes:
+		some(h.row, to, from)
+	default:
+		at := k.VarU64(from.Value())
+		k.For(ptx.I(0), ptx.I(passes*step), ptx.I(together*step), func(row ptx.RegU32) {
+			k.MovU64To(at, some(row.Add(h.row), to.At(row.Times(h.shared.Pitch)), at.AsGlobal()).Value())
+		})
 	}
 }
 
-// copyElements copies a chunk element by element, or zeros.
-func (h *halfTile) copyElements(to ptx.SharedPtr, from ptx.GlobalPtr, in ptx.RegPred) {
+// copyElements is copy for rows that are not aligned, through registers.
+func (h *halfTile) copyElements(dst ptx.SharedPtr, src ptx.GlobalPtr, stride, valid ptx.RegU32) {
 	k := h.k
-	var words [4]ptx.RegB32
-	for i := range words {
-		words[i] = k.VarB32(ptx.I(0))
-	}
-	k.Guard(in, func() {
+	per := h.dim / 8
+	k.For(h.tid, ptx.I(h.shared.Rows*per), ptx.I(h.threads), func(u ptx.RegU32) {
+		row, chunk := u.DivBy(per), u.Mod(per)
+		from := src.At(k.MadWideU32(row, stride.Times(2), chunk.Times(16).U64()))
+		var words [4]ptx.RegB32
 		for i := range words {
-			k.MovB32To(words[i], pair(k, from.Plus(4*i), false))
+			words[i] = k.VarB32(ptx.I(0))
 		}
+		k.If(k.SetpLtU32(row, valid), func() {
+			for i := range words {
+				k.MovB32To(words[i], pair(k, from.Plus(4*i), false))
+			}
+		})
+		k.StV4B32(dst.At(k.MadLoU32(row, ptx.I(h.shared.Pitch), chunk.Times(16))), words)
 	})
-	k.StV4B32(to, words)
 }
 
 // pair reads two neighbouring elements of 16 bits, at once if their address is even in
@@ -98,10 +111,10 @@ func pair(k *ptx.Builder, at ptx.GlobalPtr, even bool) ptx.RegB32 {
 }
 
 // makeFinite replaces what is not finite by 0.
-func (h *halfTile) makeFinite(tile ptx.SharedPtr, dt kernels.DType, tid ptx.RegU32) {
+func (h *halfTile) makeFinite(tile ptx.SharedPtr, dt kernels.DType) {
 	k := h.k
 	per := h.dim / 2
-	k.For(tid, ptx.I(h.shared.Rows*per), ptx.I(h.threads), func(u ptx.RegU32) {
+	k.For(h.tid, ptx.I(h.shared.Rows*per), ptx.I(h.threads), func(u ptx.RegU32) {
 		at := tile.At(k.MadLoU32(u.DivBy(per), ptx.I(h.shared.Pitch), u.Mod(per).Times(4)))
 		word := k.LdB32(at)
 		lo, hi := unpack(k, word, dt)

@@ -28,30 +28,27 @@ func (p AttentionMMA) Name() string {
 	return name("attention_mma", p.QKV, p.O, p.HeadDim, p.Aligned, p.LSE)
 }
 
-// warps of a block: half as many where shared memory would not do on every GPU.
-func (p AttentionMMA) warps() int {
-	if p.HeadDim > 128 {
-		return 2
-	}
-	return 4
-}
+const mmaWarps = 4
 
-func (p AttentionMMA) shared() int {
-	return (16*p.warps()+2*kernels.KeyBlock)*(2*p.HeadDim+16) + 16
-}
+func (p AttentionMMA) shared() int { return (16*mmaWarps+2*kernels.KeyBlock)*(2*p.HeadDim+16) + 16 }
 
 // Launch is the launch for packed sequences.
 func (p AttentionMMA) Launch(rows, nseq, heads int) Launch {
-	l := packedLaunch(rows, nseq, heads, 16*p.warps(), 32*p.warps())
+	l := packedLaunch(rows, nseq, heads, 16*mmaWarps, 32*mmaWarps)
 	l.Shared = p.shared()
 	return l
 }
 
 // Emit implements Any: parameters as packedTile has them.
 func (p AttentionMMA) Emit(k *ptx.Builder) {
-	warps := p.warps()
-	threads := 32 * warps
+	const warps, threads = mmaWarps, 32 * mmaWarps
 	k.RequireThreads(threads)
+	few := p.HeadDim <= 64 // registers
+	if few {
+		k.MinBlocks(3)
+	} else {
+		k.MinBlocks(2)
+	}
 	tid := k.TidX()
 	lane, warp := tid.Mod(32), tid.DivBy(32)
 	queries := newHalfTile(k, tid, p.HeadDim, 16*warps, threads, p.Aligned)
@@ -66,7 +63,7 @@ func (p AttentionMMA) Emit(k *ptx.Builder) {
 	k.BarSync(0)
 	atQ := queries.shared.FragmentA(lane, warp.Times(16)).At(qs)
 	a := func(kk int) [][4]ptx.RegB32 { return [][4]ptx.RegB32{k.LdmatrixX4(atQ.Plus(0, kk/8))} }
-	if p.HeadDim <= 128 { // there are registers for all
+	if few { // the queries stay in them
 		all := make([][][4]ptx.RegB32, p.HeadDim/16)
 		for i := range all {
 			all[i] = a(16 * i)
@@ -123,7 +120,7 @@ func (p AttentionMMA) Emit(k *ptx.Builder) {
 			k.CpAsyncWaitGroup(1)
 			k.BarSync(0) // the values are there
 			k.If(k.SetpNeU32(careful, ptx.I(0)), func() {
-				rows.makeFinite(vs, p.QKV, tid)
+				rows.makeFinite(vs, p.QKV)
 				k.BarSync(0)
 			})
 			k.If(active, func() {
@@ -144,9 +141,9 @@ func (p AttentionMMA) Emit(k *ptx.Builder) {
 		return spoilt(k, warps, scratch, o.byRow()...).And(k.SetpEqU32(careful, ptx.I(1)))
 	})
 	k.If(k.SetpEqU32(careful, ptx.I(2)), func() {
-		cols := make([]ptx.RegU32, p.HeadDim/4)
+		cols := make([]column, p.HeadDim/4)
 		for i := range cols {
-			cols[i] = col0.Plus(halfColumn(i))
+			cols[i] = column{col0, halfColumn(i), false}
 		}
 		t.addInfinite(k, p.QKV, limits, cols, p.HeadDim, o.byRow())
 	})

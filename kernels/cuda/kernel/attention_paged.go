@@ -25,10 +25,7 @@ func (p AttentionPagedMMA) Name() string {
 
 // warps is how many fit into shared memory.
 func (p AttentionPagedMMA) warps() int {
-	switch {
-	case p.HeadDim > 128:
-		return 1
-	case p.HeadDim > 64:
+	if p.HeadDim > 64 {
 		return 2
 	}
 	return 4
@@ -71,8 +68,7 @@ func (p AttentionPagedMMA) Emit(k *ptx.Builder) {
 	t := cachedTile(k, p.O, p.QKV, p.QKV, p.HeadDim, threads, scratch)
 	g, col0 := lane.DivBy(4), lane.Mod(4).Times(2)
 	exists := []ptx.RegPred{k.SetpLtU32(g, t.rows), k.SetpLtU32(g.Plus(8), t.rows)}
-	q := p.queries(k, t, g, col0, exists)
-	a := func(kk int) [][4]ptx.RegB32 { return q[kk/16 : kk/16+1] }
+	a := p.queries(k, t, lane, exists)
 	atK, atV := []ptx.TileAt{rows.shared.FragmentB(lane, k.VarU32(ptx.I(0))).At(ks)}, []ptx.TileAt{rows.shared.FragmentBTrans(lane, k.VarU32(ptx.I(0))).At(vs)}
 	limits := []ptx.RegU32{t.pos, t.pos}
 	blocks := t.blocks()
@@ -90,15 +86,7 @@ func (p AttentionPagedMMA) Emit(k *ptx.Builder) {
 
 	// Elements of the result and of the parts of the sums, threads apart.
 	o, sum := k.VarsF32(CeilDiv(16*p.HeadDim, threads), ptx.F(0)), k.VarsF32(CeilDiv(16*4, threads), ptx.F(0))
-	var rowsOf, colsOf []ptx.RegU32
-	for i := range o {
-		e := tid.Plus(i * threads)
-		rowsOf, colsOf = append(rowsOf, e.DivBy(p.HeadDim)), append(colsOf, e.Mod(p.HeadDim))
-	}
-	partsAt := make([]ptx.SharedPtr, len(o))
-	for i := range o {
-		partsAt[i] = parts.Elem(k.MadLoU32(rowsOf[i], ptx.I(p.partPitch()), colsOf[i]), ptx.F32)
-	}
+	place := p.elements(k, tid, parts)
 	largest := k.VarsF32(2, ptx.F(0))
 	careful := k.VarU32(ptx.I(0))
 	k.DoWhile(func() ptx.RegPred {
@@ -156,7 +144,7 @@ func (p AttentionPagedMMA) Emit(k *ptx.Builder) {
 					})
 				}
 				k.If(k.SetpNeU32(careful, ptx.I(0)), func() {
-					rows.makeFinite(vs, p.QKV, lane)
+					rows.makeFinite(vs, p.QKV)
 					k.WarpSync(ptx.FullMask)
 				})
 				w := splitWeights(k, p.QKV, s)
@@ -182,7 +170,8 @@ func (p AttentionPagedMMA) Emit(k *ptx.Builder) {
 						})
 					}
 					for i := range o {
-						add(o[i], rowsOf[i], partsAt[i].Plus(64*w*p.partPitch()))
+						row, _, part := place(i)
+						add(o[i], row, part.Plus(64*w*p.partPitch()))
 					}
 					for i := range sum {
 						e := tid.Plus(i * threads)
@@ -196,7 +185,13 @@ func (p AttentionPagedMMA) Emit(k *ptx.Builder) {
 		k.AddU32To(careful, careful, ptx.I(1))
 		return spoilt(k, warps, scratch, o).And(k.SetpEqU32(careful, ptx.I(1)))
 	})
-	k.If(k.SetpEqU32(careful, ptx.I(2)), func() { t.addInfinite(k, p.QKV, limits[:1], colsOf, p.HeadDim, [][]ptx.RegF32{o}) })
+	k.If(k.SetpEqU32(careful, ptx.I(2)), func() {
+		cols := make([]column, len(o))
+		for i := range cols {
+			_, cols[i], _ = place(i)
+		}
+		t.addInfinite(k, p.QKV, limits[:1], cols, p.HeadDim, [][]ptx.RegF32{o})
+	})
 
 	k.BarSync(0)
 	for i := range sum {
@@ -205,26 +200,51 @@ func (p AttentionPagedMMA) Emit(k *ptx.Builder) {
 	}
 	k.BarSync(0)
 	for i := range o {
-		k.If(k.SetpLtU32(rowsOf[i], t.rows), func() {
-			v := k.LdV4F32(sums.Elem(rowsOf[i].Times(4), ptx.F32))
+		row, _, _ := place(i)
+		k.If(k.SetpLtU32(row, t.rows), func() {
+			v := k.LdV4F32(sums.Elem(row.Times(4), ptx.F32))
 			total := k.AddF32(k.AddF32(v[0], v[2]), k.AddF32(v[1], v[3])) // as lanes that exchange them
 			store(k, at(t.o, tid.Plus(i*threads), p.O), p.O, k.MulF32(o[i], k.RcpRnF32(total)))
 		})
 	}
 }
 
+// elements says where the i-th element of the result lies that a thread adds up: its row
+// and column, and its place in the first warp's part.
+func (p AttentionPagedMMA) elements(k *ptx.Builder, tid ptx.RegU32, parts ptx.SharedPtr) func(i int) (row ptx.RegU32, col column, part ptx.SharedPtr) {
+	threads, dim, pitch := 32*p.warps(), p.HeadDim, p.partPitch()
+	switch {
+	case dim%threads == 0: // rows are known in Go
+		own := parts.Elem(tid, ptx.F32)
+		return func(i int) (ptx.RegU32, column, ptx.SharedPtr) {
+			r, c := i*threads/dim, i*threads%dim
+			return k.VarU32(ptx.I(r)), column{base: tid, n: c}, own.Plus(4 * (r*pitch + c))
+		}
+	case threads%dim == 0: // all of one column
+		row0, col := tid.DivBy(dim), tid.Mod(dim)
+		own := parts.Elem(k.MadLoU32(row0, ptx.I(pitch), col), ptx.F32)
+		return func(i int) (ptx.RegU32, column, ptx.SharedPtr) {
+			r := i * threads / dim
+			return row0.Plus(r), column{base: col}, own.Plus(4 * r * pitch)
+		}
+	}
+	return func(i int) (ptx.RegU32, column, ptx.SharedPtr) {
+		e := tid.Plus(i * threads)
+		row, col := e.DivBy(dim), e.Mod(dim)
+		return row, column{base: col}, parts.Elem(k.MadLoU32(row, ptx.I(pitch), col), ptx.F32)
+	}
+}
+
 // queries reads the rows as operand A.
-func (p AttentionPagedMMA) queries(k *ptx.Builder, t *attentionTile, g, col0 ptx.RegU32, exists []ptx.RegPred) [][4]ptx.RegB32 {
+func (p AttentionPagedMMA) queries(k *ptx.Builder, t *attentionTile, lane ptx.RegU32, exists []ptx.RegPred) func(kk int) [][4]ptx.RegB32 {
+	from := at(t.q, k.MadLoU32(lane.DivBy(4), ptx.I(p.HeadDim), lane.Mod(4).Times(2)), p.QKV)
 	q := make([][4]ptx.RegB32, p.HeadDim/16)
-	from := at(t.q, k.MadLoU32(g, ptx.I(p.HeadDim), col0), p.QKV)
 	for i := range q {
 		for j := range q[i] {
 			q[i][j] = k.VarB32(ptx.I(0))
 			half := j % 2
-			k.Guard(exists[half], func() {
-				k.MovB32To(q[i][j], pair(k, from.Plus(2*(16*i+8*half*p.HeadDim+j/2*8)), p.Aligned))
-			})
+			k.Guard(exists[half], func() { k.MovB32To(q[i][j], pair(k, from.Plus(2*(16*i+8*half*p.HeadDim+j/2*8)), p.Aligned)) })
 		}
 	}
-	return q
+	return func(kk int) [][4]ptx.RegB32 { return q[kk/16 : kk/16+1] }
 }
