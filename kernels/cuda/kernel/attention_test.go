@@ -1,22 +1,26 @@
-package kernel
+package kernel_test
 
 import (
+	"os"
 	"testing"
 
+	"github.com/selkie-ml/selkie/internal/ptxas"
 	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/kernels/cuda/kernel"
+	"github.com/selkie-ml/selkie/kernels/cuda/report"
 )
 
 // attentionKernels are the kernels of attention that a model's shapes call for, and those
 // that need most registers.
-func attentionKernels() (list []Any) {
+func attentionKernels() (list []kernel.Any) {
 	const f32, bf16, f16 = kernels.F32, kernels.BF16, kernels.F16
 	for _, dim := range []int{64, 128} {
 		for _, aligned := range []bool{true, false} {
-			list = append(list, AttentionMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned, LSE: true},
-				AttentionPagedMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned})
+			list = append(list, kernel.AttentionMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned, LSE: true},
+				kernel.AttentionPagedMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned})
 		}
-		queries := AttentionBackwardMMA{HeadDim: dim}
-		for _, only := range append([]byte{1}, BackwardParts(dim)...) {
+		queries := kernel.AttentionBackwardMMA{HeadDim: dim}
+		for _, only := range append([]byte{1}, kernel.BackwardParts(dim)...) {
 			k := queries
 			if only != 1 {
 				k.Keys, k.Only = true, only
@@ -26,8 +30,8 @@ func attentionKernels() (list []Any) {
 				list = append(list, k)
 			}
 		}
-		list = append(list, AttentionMMA{QKV: f16, O: f32, HeadDim: dim, Aligned: true},
-			AttentionPagedMMA{QKV: f16, O: f16, HeadDim: dim, Aligned: true})
+		list = append(list, kernel.AttentionMMA{QKV: f16, O: f32, HeadDim: dim, Aligned: true},
+			kernel.AttentionPagedMMA{QKV: f16, O: f16, HeadDim: dim, Aligned: true})
 	}
 	for _, dim := range []int{1, 64, 128, 512} {
 		for _, vec := range []int{1, 4} {
@@ -35,17 +39,36 @@ func attentionKernels() (list []Any) {
 				continue
 			}
 			for _, cached := range []bool{false, true} {
-				list = append(list, Attention{O: f32, Q: f32, KV: f32, HeadDim: dim, Vec: vec, Cached: cached, LSE: !cached})
+				list = append(list, kernel.Attention{O: f32, Q: f32, KV: f32, HeadDim: dim, Vec: vec, Cached: cached, LSE: !cached})
 			}
-			if dim <= MaxHeadDimBackward {
+			if dim <= kernel.MaxHeadDimBackward {
 				for _, keys := range []bool{false, true} {
-					list = append(list, AttentionBackward{Q: f32, KV: f32, DO: f32, HeadDim: dim, Vec: vec, Keys: keys})
+					list = append(list, kernel.AttentionBackward{Q: f32, KV: f32, DO: f32, HeadDim: dim, Vec: vec, Keys: keys})
 				}
 			}
-			list = append(list, KVStore{Cache: bf16, K: bf16, V: bf16, HeadDim: dim, Vec: vec})
+			list = append(list, kernel.KVStore{Cache: bf16, K: bf16, V: bf16, HeadDim: dim, Vec: vec})
 		}
 	}
-	return append(list, AttentionDelta{O: bf16, DO: f32, HeadDim: 128, Split: true})
+	return append(list, kernel.AttentionDelta{O: bf16, DO: f32, HeadDim: 128, Split: true})
 }
 
-func TestAttentionAssembles(t *testing.T) { assembles(t, attentionKernels()) }
+// TestAttentionAssembles assembles them without spills.
+func TestAttentionAssembles(t *testing.T) {
+	bin := ptxas.Find(t)[0]
+	targets := []string{"sm_80"}
+	if os.Getenv("SELKIE_HEAVY") != "" {
+		targets = []string{"sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"}
+	}
+	for _, k := range attentionKernels() {
+		for _, target := range targets {
+			row, err := report.Assemble(bin, k, kernel.Launch{Block: kernel.Dim3{128, 1, 1}}, target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.Spilled > 0 {
+				t.Errorf("%d bytes are spilled: %v", row.Spilled, row)
+			}
+			t.Log(row)
+		}
+	}
+}
