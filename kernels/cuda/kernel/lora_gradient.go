@@ -39,6 +39,7 @@ func (p LoRAGradient) Launch(nseg, maxRank, width int) Launch {
 // h scaled) are stride elements apart, and stride is a multiple of 4.
 func (p LoRAGradient) Emit(k *ptx.Builder) {
 	k.RequireThreads(p.Threads())
+	k.MinBlocks(3) // left to itself, ptxas aims at more for sm_120, and spills
 	d, h, x := k.ParamGlobal("d"), k.ParamGlobal("h"), k.ParamGlobal("x")
 	s := newSegments(k)
 	stride := k.ParamU32("stride")
