@@ -66,20 +66,6 @@ type origin struct {
 	addr uint64
 }
 
-// shadowAlloc begins to keep which bytes of an allocation were written. The device is locked.
-func shadowAlloc(d *Device, s *segment) {
-	if d.cfg.Checks&CheckUninit != 0 {
-		s.san = &segShadow{init: shadow.New(len(s.data))}
-	}
-}
-
-// shadowWrite notes that the host wrote n bytes.
-func shadowWrite(s *segment, off, n int) {
-	if sh, ok := s.san.(*segShadow); ok && sh.init != nil {
-		sh.init.Set(uint64(off), uint64(n))
-	}
-}
-
 func newWatch(l *launch) sanitizer {
 	s := &watch{l: l, checks: l.dev.cfg.Checks, seen: map[seenKey]*Finding{}}
 	s.races = s.checks&(CheckRaces|CheckAsync) != 0
@@ -416,27 +402,6 @@ func (s *watch) loadHoles(x *exec, a *access, sh *segShadow) {
 	}
 }
 
-// copyParamShadow follows the passing of parameters through local memory.
-func copyParamShadow(x *exec, dst, src, n int, fromReg bool) {
-	seg := x.w.local
-	sh, _ := seg.san.(*segShadow)
-	if sh == nil {
-		sh = &segShadow{init: shadow.New(len(seg.data))}
-		seg.san = sh
-	}
-	if sh.init == nil {
-		return
-	}
-	for m := x.mask; m != 0; m &= m - 1 {
-		base := firstLane(m) * x.w.stride
-		if fromReg {
-			sh.init.Set(uint64(base+dst), uint64(n))
-		} else {
-			sh.init.Copy(uint64(base+dst), sh.init, uint64(base+src), uint64(n))
-		}
-	}
-}
-
 // hasAsync says whether a function has asynchronous operations, or mbarriers.
 func hasAsync(f *fn) bool {
 	for i := range f.code {
@@ -496,19 +461,6 @@ func markGuesses(f *fn) {
 			}
 		}
 	}
-}
-
-// growShadow lays the shadow of local memory out anew.
-func growShadow(w *warp, from, to int) {
-	sh, _ := w.local.san.(*segShadow)
-	if sh == nil || sh.init == nil {
-		return
-	}
-	init := shadow.New(to * warpSize)
-	for l := range warpSize {
-		init.Copy(uint64(l*to), sh.init, uint64(l*from), uint64(from))
-	}
-	sh.init = init
 }
 
 // storedByte is byte i of what a lane of the current store writes.
