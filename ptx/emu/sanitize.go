@@ -171,7 +171,9 @@ func (s *watch) end(b *block) {
 		sh.mem.Reset()
 	}
 	s.mu.Lock()
-	s.l.kernel.mod.shadows = append(s.l.kernel.mod.shadows, sh)
+	if mod := s.l.kernel.mod; len(mod.shadows) < 4*spareBlocks {
+		mod.shadows = append(mod.shadows, sh)
+	}
 	s.mu.Unlock()
 }
 
