@@ -734,25 +734,34 @@ panel:
 	VZEROUPPER
 	RET
 
-// func packSteps12(dst *float32, src *float32, ld int, rows int)
-// Requires: AVX, MMX+
-TEXT ·packSteps12(SB), NOSPLIT, $0-32
+// func packSteps12(dst *float32, src *float32, ld int, rows int, tiles int)
+// Requires: AVX
+TEXT ·packSteps12(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ ld+16(FP), DX
 	MOVQ rows+24(FP), BX
+	MOVQ tiles+32(FP), SI
 	SHLQ $0x02, DX
 
 row:
-	PREFETCHT0 44(CX)(DX*8)
-	VMOVUPS    (CX), Y0
-	VMOVUPS    32(CX), X1
-	VMOVUPS    Y0, (AX)
-	VMOVUPS    X1, 32(AX)
-	ADDQ       DX, CX
-	ADDQ       $0x30, AX
-	DECQ       BX
-	JNZ        row
+	MOVQ CX, DI
+	MOVQ AX, R8
+	MOVQ SI, R9
+
+tile:
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), X1
+	VMOVUPS Y0, (R8)
+	VMOVUPS X1, 32(R8)
+	ADDQ    $0x30, DI
+	ADDQ    $0x00003000, R8
+	DECQ    R9
+	JNZ     tile
+	ADDQ    DX, CX
+	ADDQ    $0x30, AX
+	DECQ    BX
+	JNZ     row
 	VZEROUPPER
 	RET
 
