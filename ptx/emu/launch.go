@@ -465,7 +465,7 @@ func (l *launch) takeExec() *exec {
 	if n := len(mod.idle); n > 0 {
 		x = mod.idle[n-1]
 		mod.idle = mod.idle[:n-1]
-		*x = exec{frames: x.frames, spare: x.spare}
+		*x = exec{frames: x.frames, spare: x.spare, queue: x.queue}
 	} else {
 		x.frames = make([][]*frame, len(mod.byAddr))
 	}
@@ -489,7 +489,7 @@ func (l *launch) giveBack() {
 				x.frames[i] = fs[:most]
 			}
 		}
-		*x = exec{frames: x.frames, spare: x.spare}
+		*x = exec{frames: x.frames, spare: x.spare, queue: x.queue}
 	}
 	l.kernel.mod.idle = l.execs
 }
@@ -505,6 +505,7 @@ func (l *launch) start(x *exec, u *unit) {
 	x.adopt(u)
 	u.rng = newRNG(l.dev.cfg.Seed, u.index)
 	u.sched.kind = l.dev.cfg.Schedule
+	u.sched.ready, x.queue = x.queue[:0], nil
 	per := [3]uint32{l.grid[0] / l.cluster[0], l.grid[1] / l.cluster[1], l.grid[2] / l.cluster[2]}
 	i := uint32(u.index)
 	cl := [3]uint32{i % per[0], i / per[0] % per[1], i / per[0] / per[1]}
@@ -579,6 +580,7 @@ func (u *unit) finish() {
 		}
 	}
 	u.blocks = nil
+	u.x.queue = u.sched.ready[:0]
 }
 
 // takeBlock gives a block that has ended, to be used again, or a new one.

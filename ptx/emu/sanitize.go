@@ -277,7 +277,9 @@ func (s *watch) access(x *exec, a *access) uint32 {
 		s.locs.Before(w, sh, op.Kind, raceOrder(a.order), op.Scope, a.mask, &a.off)
 	}
 	sh.mem.Access(w, op, u.report)
-	s.visit(x, a)
+	if a.space == spaceShared && a.seg != x.b.shared {
+		s.visit(x, a)
+	}
 	return a.mask
 }
 
