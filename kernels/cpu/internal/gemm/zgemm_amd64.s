@@ -807,14 +807,22 @@ chunk:
 	JNE     loop
 	CMPQ    R9, $0x04
 	JNE     columns
-	MOVQ    R8, R11
-	SHRQ    $0x02, R11
-	JZ      loop
-	MOVQ    c+56(FP), R12
-	MOVQ    ldc+64(FP), R13
+	MOVQ    CX, R11
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x06, BX, R12
+	ADDQ    R12, R11
+
+last:
+	MOVQ R8, R12
+	SHRQ $0x02, R12
+	JZ   loop
+	MOVQ c+56(FP), R13
+	MOVQ ldc+64(FP), R14
 
 rows:
-	PREFETCHT0   (R12)
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
 	VMOVUPS      (DX), Y12
 	VMOVUPS      32(DX), Y13
 	VBROADCASTSS (CX), Y14
@@ -835,6 +843,7 @@ rows:
 	VBROADCASTSS (DI)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT0   64(R11)
 	VMOVUPS      128(DX), Y12
 	VMOVUPS      160(DX), Y13
 	VBROADCASTSS 4(CX), Y14
@@ -855,6 +864,7 @@ rows:
 	VBROADCASTSS 4(DI)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT0   128(R11)
 	VMOVUPS      256(DX), Y12
 	VMOVUPS      288(DX), Y13
 	VBROADCASTSS 8(CX), Y14
@@ -877,6 +887,7 @@ rows:
 	VFMADD231PS  Y13, Y14, Y11
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R11)
 	VMOVUPS      384(DX), Y12
 	VMOVUPS      416(DX), Y13
 	VBROADCASTSS 12(CX), Y14
@@ -899,9 +910,10 @@ rows:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
-	LEAQ         (R12)(R13*4), R12
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
 	ADDQ         $0x00000200, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows
 	ANDQ         $0x03, R8
 	JZ           finish
@@ -1281,14 +1293,22 @@ chunk:
 	JNE     loop
 	CMPQ    R9, $0x04
 	JNE     columns
-	MOVQ    R8, R11
-	SHRQ    $0x02, R11
-	JZ      loop
-	MOVQ    c+56(FP), R12
-	MOVQ    ldc+64(FP), R13
+	MOVQ    CX, R11
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x06, BX, R12
+	ADDQ    R12, R11
+
+last:
+	MOVQ R8, R12
+	SHRQ $0x02, R12
+	JZ   loop
+	MOVQ c+56(FP), R13
+	MOVQ ldc+64(FP), R14
 
 rows:
-	PREFETCHT0   (R12)
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
 	VMOVUPS      (DX), Y6
 	VBROADCASTSS (CX), Y7
 	VFMADD231PS  Y6, Y7, Y0
@@ -1302,6 +1322,7 @@ rows:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS (DI)(BX*1), Y7
 	VFMADD231PS  Y6, Y7, Y5
+	PREFETCHT0   64(R11)
 	VMOVUPS      128(DX), Y6
 	VBROADCASTSS 4(CX), Y7
 	VFMADD231PS  Y6, Y7, Y0
@@ -1315,6 +1336,7 @@ rows:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS 4(DI)(BX*1), Y7
 	VFMADD231PS  Y6, Y7, Y5
+	PREFETCHT0   128(R11)
 	VMOVUPS      256(DX), Y6
 	VBROADCASTSS 8(CX), Y7
 	VFMADD231PS  Y6, Y7, Y0
@@ -1330,6 +1352,7 @@ rows:
 	VFMADD231PS  Y6, Y7, Y5
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R11)
 	VMOVUPS      384(DX), Y6
 	VBROADCASTSS 12(CX), Y7
 	VFMADD231PS  Y6, Y7, Y0
@@ -1345,9 +1368,10 @@ rows:
 	VFMADD231PS  Y6, Y7, Y5
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
-	LEAQ         (R12)(R13*4), R12
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
 	ADDQ         $0x00000200, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows
 	ANDQ         $0x03, R8
 	JZ           finish
@@ -2482,14 +2506,22 @@ chunk:
 	JNE     loop
 	CMPQ    R10, $0x04
 	JNE     columns
-	MOVQ    R9, R12
-	SHRQ    $0x02, R12
-	JZ      loop
-	MOVQ    c+56(FP), R13
-	MOVQ    ldc+64(FP), R14
+	MOVQ    CX, R12
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x0c, BX, R13
+	ADDQ    R13, R12
+
+last:
+	MOVQ R9, R13
+	SHRQ $0x02, R13
+	JZ   loop
+	MOVQ c+56(FP), R14
+	MOVQ ldc+64(FP), R15
 
 rows:
-	PREFETCHT0   (R13)
+	PREFETCHT0   (R14)
+	PREFETCHT0   (R12)
 	VMOVUPS      (DX), Z24
 	VMOVUPS      64(DX), Z25
 	VBROADCASTSS (CX), Z26
@@ -2528,7 +2560,8 @@ rows:
 	VBROADCASTSS (R8)(SI*1), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
-	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R14)
+	PREFETCHT0   64(R12)
 	VMOVUPS      128(DX), Z24
 	VMOVUPS      192(DX), Z25
 	VBROADCASTSS 4(CX), Z26
@@ -2567,6 +2600,7 @@ rows:
 	VBROADCASTSS 4(R8)(SI*1), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+	PREFETCHT0   128(R12)
 	VMOVUPS      256(DX), Z24
 	VMOVUPS      320(DX), Z25
 	VBROADCASTSS 8(CX), Z26
@@ -2607,6 +2641,7 @@ rows:
 	VFMADD231PS  Z25, Z26, Z23
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R12)
 	VMOVUPS      384(DX), Z24
 	VMOVUPS      448(DX), Z25
 	VBROADCASTSS 12(CX), Z26
@@ -2648,9 +2683,10 @@ rows:
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
 	ADDQ         $0x10, R8
-	LEAQ         (R13)(R14*4), R13
+	ADDQ         BX, R12
+	LEAQ         (R14)(R15*4), R14
 	ADDQ         $0x00000200, DX
-	DECQ         R12
+	DECQ         R13
 	JNZ          rows
 	ANDQ         $0x03, R9
 	JZ           finish
@@ -3037,14 +3073,22 @@ chunk:
 	JNE     loop
 	CMPQ    R10, $0x04
 	JNE     columns
-	MOVQ    R9, R12
-	SHRQ    $0x02, R12
-	JZ      loop
-	MOVQ    c+56(FP), R13
-	MOVQ    ldc+64(FP), R14
+	MOVQ    CX, R12
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x0c, BX, R13
+	ADDQ    R13, R12
+
+last:
+	MOVQ R9, R13
+	SHRQ $0x02, R13
+	JZ   loop
+	MOVQ c+56(FP), R14
+	MOVQ ldc+64(FP), R15
 
 rows:
-	PREFETCHT0   (R13)
+	PREFETCHT0   (R14)
+	PREFETCHT0   (R12)
 	VMOVUPS      (DX), Z12
 	VBROADCASTSS (CX), Z13
 	VFMADD231PS  Z12, Z13, Z0
@@ -3070,6 +3114,7 @@ rows:
 	VFMADD231PS  Z12, Z13, Z10
 	VBROADCASTSS (R8)(SI*1), Z13
 	VFMADD231PS  Z12, Z13, Z11
+	PREFETCHT0   64(R12)
 	VMOVUPS      128(DX), Z12
 	VBROADCASTSS 4(CX), Z13
 	VFMADD231PS  Z12, Z13, Z0
@@ -3095,6 +3140,7 @@ rows:
 	VFMADD231PS  Z12, Z13, Z10
 	VBROADCASTSS 4(R8)(SI*1), Z13
 	VFMADD231PS  Z12, Z13, Z11
+	PREFETCHT0   128(R12)
 	VMOVUPS      256(DX), Z12
 	VBROADCASTSS 8(CX), Z13
 	VFMADD231PS  Z12, Z13, Z0
@@ -3122,6 +3168,7 @@ rows:
 	VFMADD231PS  Z12, Z13, Z11
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R12)
 	VMOVUPS      384(DX), Z12
 	VBROADCASTSS 12(CX), Z13
 	VFMADD231PS  Z12, Z13, Z0
@@ -3150,9 +3197,10 @@ rows:
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
 	ADDQ         $0x10, R8
-	LEAQ         (R13)(R14*4), R13
+	ADDQ         BX, R12
+	LEAQ         (R14)(R15*4), R14
 	ADDQ         $0x00000200, DX
-	DECQ         R12
+	DECQ         R13
 	JNZ          rows
 	ANDQ         $0x03, R9
 	JZ           finish
@@ -3438,14 +3486,22 @@ chunk:
 	JNE     loop
 	CMPQ    R9, $0x04
 	JNE     columns
-	MOVQ    R8, R11
-	SHRQ    $0x02, R11
-	JZ      loop
-	MOVQ    c+56(FP), R12
-	MOVQ    ldc+64(FP), R13
+	MOVQ    CX, R11
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x08, BX, R12
+	ADDQ    R12, R11
+
+last:
+	MOVQ R8, R12
+	SHRQ $0x02, R12
+	JZ   loop
+	MOVQ c+56(FP), R13
+	MOVQ ldc+64(FP), R14
 
 rows:
-	PREFETCHT0   (R12)
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (CX), Z18
@@ -3472,7 +3528,8 @@ rows:
 	VBROADCASTSS (DI)(SI*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
-	PREFETCHT0   64(R12)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R11)
 	VMOVUPS      128(DX), Z16
 	VMOVUPS      192(DX), Z17
 	VBROADCASTSS 4(CX), Z18
@@ -3499,6 +3556,7 @@ rows:
 	VBROADCASTSS 4(DI)(SI*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT0   128(R11)
 	VMOVUPS      256(DX), Z16
 	VMOVUPS      320(DX), Z17
 	VBROADCASTSS 8(CX), Z18
@@ -3527,6 +3585,7 @@ rows:
 	VFMADD231PS  Z17, Z18, Z15
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R11)
 	VMOVUPS      384(DX), Z16
 	VMOVUPS      448(DX), Z17
 	VBROADCASTSS 12(CX), Z18
@@ -3555,9 +3614,10 @@ rows:
 	VFMADD231PS  Z17, Z18, Z15
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
-	LEAQ         (R12)(R13*4), R12
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
 	ADDQ         $0x00000200, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows
 	ANDQ         $0x03, R8
 	JZ           finish
@@ -3852,14 +3912,22 @@ chunk:
 	JNE     loop
 	CMPQ    R9, $0x04
 	JNE     columns
-	MOVQ    R8, R11
-	SHRQ    $0x02, R11
-	JZ      loop
-	MOVQ    c+56(FP), R12
-	MOVQ    ldc+64(FP), R13
+	MOVQ    CX, R11
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x08, BX, R12
+	ADDQ    R12, R11
+
+last:
+	MOVQ R8, R12
+	SHRQ $0x02, R12
+	JZ   loop
+	MOVQ c+56(FP), R13
+	MOVQ ldc+64(FP), R14
 
 rows:
-	PREFETCHT0   (R12)
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
 	VMOVUPS      (DX), Z8
 	VBROADCASTSS (CX), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -3877,6 +3945,7 @@ rows:
 	VFMADD231PS  Z8, Z9, Z6
 	VBROADCASTSS (DI)(SI*1), Z9
 	VFMADD231PS  Z8, Z9, Z7
+	PREFETCHT0   64(R11)
 	VMOVUPS      128(DX), Z8
 	VBROADCASTSS 4(CX), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -3894,6 +3963,7 @@ rows:
 	VFMADD231PS  Z8, Z9, Z6
 	VBROADCASTSS 4(DI)(SI*1), Z9
 	VFMADD231PS  Z8, Z9, Z7
+	PREFETCHT0   128(R11)
 	VMOVUPS      256(DX), Z8
 	VBROADCASTSS 8(CX), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -3913,6 +3983,7 @@ rows:
 	VFMADD231PS  Z8, Z9, Z7
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R11)
 	VMOVUPS      384(DX), Z8
 	VBROADCASTSS 12(CX), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -3932,9 +4003,10 @@ rows:
 	VFMADD231PS  Z8, Z9, Z7
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
-	LEAQ         (R12)(R13*4), R12
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
 	ADDQ         $0x00000200, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows
 	ANDQ         $0x03, R8
 	JZ           finish
@@ -4714,14 +4786,22 @@ chunk:
 	JNE     loop
 	CMPQ    R10, $0x04
 	JNE     loop
-	MOVQ    R9, R12
-	SHRQ    $0x02, R12
-	JZ      loop
-	MOVQ    c+56(FP), R13
-	MOVQ    ldc+64(FP), R14
+	MOVQ    CX, R12
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x0c, BX, R13
+	ADDQ    R13, R12
+
+last:
+	MOVQ R9, R13
+	SHRQ $0x02, R13
+	JZ   loop
+	MOVQ c+56(FP), R14
+	MOVQ ldc+64(FP), R15
 
 rows:
-	PREFETCHT0   (R13)
+	PREFETCHT0   (R14)
+	PREFETCHT0   (R12)
 	VMOVUPS      (DX), Z24
 	VMOVUPS      64(DX), Z25
 	VBROADCASTSS (CX), Z26
@@ -4760,7 +4840,8 @@ rows:
 	VBROADCASTSS (R8)(SI*1), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
-	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R14)
+	PREFETCHT0   64(R12)
 	VMOVUPS      128(DX), Z24
 	VMOVUPS      192(DX), Z25
 	VBROADCASTSS 4(CX), Z26
@@ -4799,6 +4880,7 @@ rows:
 	VBROADCASTSS 4(R8)(SI*1), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
+	PREFETCHT0   128(R12)
 	VMOVUPS      256(DX), Z24
 	VMOVUPS      320(DX), Z25
 	VBROADCASTSS 8(CX), Z26
@@ -4839,6 +4921,7 @@ rows:
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R12)
 	VMOVUPS      384(DX), Z24
 	VMOVUPS      448(DX), Z25
 	VBROADCASTSS 12(CX), Z26
@@ -4880,9 +4963,10 @@ rows:
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
 	ADDQ         $0x10, R8
-	LEAQ         (R13)(R14*4), R13
+	ADDQ         BX, R12
+	LEAQ         (R14)(R15*4), R14
 	ADDQ         $0x00000200, DX
-	DECQ         R12
+	DECQ         R13
 	JNZ          rows
 	ANDQ         $0x03, R9
 	JZ           finish
@@ -5091,14 +5175,22 @@ chunk:
 	JNE     loop
 	CMPQ    R10, $0x04
 	JNE     loop
-	MOVQ    R9, R12
-	SHRQ    $0x02, R12
-	JZ      loop
-	MOVQ    c+56(FP), R13
-	MOVQ    ldc+64(FP), R14
+	MOVQ    CX, R12
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x0c, BX, R13
+	ADDQ    R13, R12
+
+last:
+	MOVQ R9, R13
+	SHRQ $0x02, R13
+	JZ   loop
+	MOVQ c+56(FP), R14
+	MOVQ ldc+64(FP), R15
 
 rows:
-	PREFETCHT0   (R13)
+	PREFETCHT0   (R14)
+	PREFETCHT0   (R12)
 	VMOVUPS      (DX), Z12
 	VBROADCASTSS (CX), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z0
@@ -5124,6 +5216,7 @@ rows:
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z10
 	VBROADCASTSS (R8)(SI*1), Z13
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z11
+	PREFETCHT0   64(R12)
 	VMOVUPS      128(DX), Z12
 	VBROADCASTSS 4(CX), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z0
@@ -5149,6 +5242,7 @@ rows:
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS Z12, Z13, Z10
 	VBROADCASTSS 4(R8)(SI*1), Z13
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z11
+	PREFETCHT0   128(R12)
 	VMOVUPS      256(DX), Z12
 	VBROADCASTSS 8(CX), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z0
@@ -5176,6 +5270,7 @@ rows:
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS Z12, Z13, Z11
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R12)
 	VMOVUPS      384(DX), Z12
 	VBROADCASTSS 12(CX), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS Z12, Z13, Z0
@@ -5204,9 +5299,10 @@ rows:
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
 	ADDQ         $0x10, R8
-	LEAQ         (R13)(R14*4), R13
+	ADDQ         BX, R12
+	LEAQ         (R14)(R15*4), R14
 	ADDQ         $0x00000200, DX
-	DECQ         R12
+	DECQ         R13
 	JNZ          rows
 	ANDQ         $0x03, R9
 	JZ           finish
@@ -5367,14 +5463,22 @@ chunk:
 	JNE     loop
 	CMPQ    R9, $0x04
 	JNE     loop
-	MOVQ    R8, R11
-	SHRQ    $0x02, R11
-	JZ      loop
-	MOVQ    c+56(FP), R12
-	MOVQ    ldc+64(FP), R13
+	MOVQ    CX, R11
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x08, BX, R12
+	ADDQ    R12, R11
+
+last:
+	MOVQ R8, R12
+	SHRQ $0x02, R12
+	JZ   loop
+	MOVQ c+56(FP), R13
+	MOVQ ldc+64(FP), R14
 
 rows:
-	PREFETCHT0   (R12)
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
 	VMOVUPS      (DX), Z16
 	VMOVUPS      64(DX), Z17
 	VBROADCASTSS (CX), Z18
@@ -5401,7 +5505,8 @@ rows:
 	VBROADCASTSS (DI)(SI*1), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
-	PREFETCHT0   64(R12)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R11)
 	VMOVUPS      128(DX), Z16
 	VMOVUPS      192(DX), Z17
 	VBROADCASTSS 4(CX), Z18
@@ -5428,6 +5533,7 @@ rows:
 	VBROADCASTSS 4(DI)(SI*1), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
+	PREFETCHT0   128(R11)
 	VMOVUPS      256(DX), Z16
 	VMOVUPS      320(DX), Z17
 	VBROADCASTSS 8(CX), Z18
@@ -5456,6 +5562,7 @@ rows:
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R11)
 	VMOVUPS      384(DX), Z16
 	VMOVUPS      448(DX), Z17
 	VBROADCASTSS 12(CX), Z18
@@ -5484,9 +5591,10 @@ rows:
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
-	LEAQ         (R12)(R13*4), R12
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
 	ADDQ         $0x00000200, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows
 	ANDQ         $0x03, R8
 	JZ           finish
@@ -5652,14 +5760,22 @@ chunk:
 	JNE     loop
 	CMPQ    R9, $0x04
 	JNE     loop
-	MOVQ    R8, R11
-	SHRQ    $0x02, R11
-	JZ      loop
-	MOVQ    c+56(FP), R12
-	MOVQ    ldc+64(FP), R13
+	MOVQ    CX, R11
+	CMPQ    tiles+0(FP), $0x01
+	JE      last
+	IMUL3Q  $0x08, BX, R12
+	ADDQ    R12, R11
+
+last:
+	MOVQ R8, R12
+	SHRQ $0x02, R12
+	JZ   loop
+	MOVQ c+56(FP), R13
+	MOVQ ldc+64(FP), R14
 
 rows:
-	PREFETCHT0   (R12)
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R11)
 	VMOVUPS      (DX), Z8
 	VBROADCASTSS (CX), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z9, Z0
@@ -5677,6 +5793,7 @@ rows:
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z9, Z6
 	VBROADCASTSS (DI)(SI*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS Z8, Z9, Z7
+	PREFETCHT0   64(R11)
 	VMOVUPS      128(DX), Z8
 	VBROADCASTSS 4(CX), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z9, Z0
@@ -5694,6 +5811,7 @@ rows:
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z9, Z6
 	VBROADCASTSS 4(DI)(SI*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS Z8, Z9, Z7
+	PREFETCHT0   128(R11)
 	VMOVUPS      256(DX), Z8
 	VBROADCASTSS 8(CX), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z9, Z0
@@ -5713,6 +5831,7 @@ rows:
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS Z8, Z9, Z7
 	PREFETCHT1   (AX)
 	ADDQ         stride+104(FP), AX
+	PREFETCHT0   192(R11)
 	VMOVUPS      384(DX), Z8
 	VBROADCASTSS 12(CX), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS Z8, Z9, Z0
@@ -5732,9 +5851,10 @@ rows:
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS Z8, Z9, Z7
 	ADDQ         $0x10, CX
 	ADDQ         $0x10, DI
-	LEAQ         (R12)(R13*4), R12
+	ADDQ         BX, R11
+	LEAQ         (R13)(R14*4), R13
 	ADDQ         $0x00000200, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows
 	ANDQ         $0x03, R8
 	JZ           finish
