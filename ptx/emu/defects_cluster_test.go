@@ -119,6 +119,17 @@ var clusterDefects = []defect{
 		@%p2 st.global.u32 [%d1], %r3;
 		` + clusterSync},
 
+	{name: "fence.mbarrier_init is none for the source of a copy", kind: emu.KindProxyFence, body: sharedWord + `
+		mov.u32 %r45, bar; mbarrier.init.shared.b64 [%r45], 1;
+		st.shared.u32 [%r42], %t;
+		- fence.mbarrier_init.release.cluster;
+		+ fence.proxy.async.shared::cta;
+		bar.sync 0;
+		` + one + `
+		cp.async.bulk.global.shared::cta.bulk_group [%out], [%r40], 128; //!
+		cp.async.bulk.commit_group; cp.async.bulk.wait_group 0;
+		END:`},
+
 	{name: "a block is reached before it is known to have begun", kind: emu.KindLifetime, grid: 2, cluster: 2, body: peer + `
 		+ barrier.cluster.arrive.relaxed; barrier.cluster.wait;
 		st.shared::cluster.u32 [%r43], %t; //!

@@ -245,9 +245,9 @@ func (s *watch) access(x *exec, a *access) uint32 {
 	u := x.u.san.(*unitWatch)
 	u.x, u.a = x, a
 	op := &u.op
-	op.Mask, op.Off, op.Size = a.mask, &a.off, a.size()
+	op.Mask, op.Off, op.Size, op.Lo, op.End = a.mask, &a.off, a.size(), lo, lo+n
 	op.Site = siteOf(x, a.in)
-	op.Async, op.Proxy = nil, false
+	op.Async, op.Proxy, op.Init = nil, false, false
 	op.Scope = race.Weak
 	op.Value, op.Current = nil, nil
 	strong := false
