@@ -76,7 +76,8 @@ func (j *job) task(i int) {
 // sweep adds the products of a part of b to dst, from top to bottom. A tile's rows of
 // a stay in L1 while b's panels pass by. What comes next is asked for meanwhile: the
 // rows below, and at last the part that follows, whose panels take the places of
-// those that have been used for the last time and so are in the cache.
+// those that have been used for the last time and so are in the cache. It has no
+// more of them: only the last columns of a task may be fewer.
 func (j *job) sweep(s *scratch, row0, row1 int, now, next part) {
 	set := kernels(now.col1-now.col0, j.pairs)
 	source := j.source(next)
@@ -119,9 +120,6 @@ func (j *job) sweep(s *scratch, row0, row1 int, now, next part) {
 				j.pack(s, next, x)
 			}
 		}
-	}
-	for x := now.panels(); x < next.panels(); x++ {
-		j.pack(s, next, x)
 	}
 }
 
