@@ -176,8 +176,8 @@ const (
 
 // rounds writes a loop over as many whole rounds of unroll products of a packed
 // panel as k has, and leaves the others for the label loop. In every round it asks
-// for one row of dst, which by then is all in the cache, and for a line of what
-// the caller needs next.
+// for one row of dst, which by then is all in the cache, and as much to the right of
+// it, most often the next tile; and for a line of what the caller needs next.
 func rounds(s isa, label string, t chunks, k, b GPVirtual, acc [][]VecVirtual, a func(l, row int) Mem, ahead func(l int), advance func()) {
 	n := GP64()
 	MOVQ(k, n)
@@ -188,9 +188,7 @@ func rounds(s isa, label string, t chunks, k, b GPVirtual, acc [][]VecVirtual, a
 
 	Label(label)
 	for l := range unroll {
-		if 64*l < s.lanes*4*len(acc[0]) {
-			PREFETCHT0(Mem{Base: c, Disp: 64 * l})
-		}
+		PREFETCHT0(Mem{Base: c, Disp: 64 * l})
 		if l == unroll-1 {
 			PREFETCHT1(Mem{Base: t.ask})
 			ADDQ(t.stride, t.ask)
