@@ -80,7 +80,7 @@ func TestFewshotFolder(t *testing.T) {
 	}
 
 	plan, _ := must(t, of(train, eval, "--dry-run", "--quiet", "--oracle", tinyOracle)...)
-	for _, want := range []string{"self-edits to sample      6", "adapters to train", "KV cache"} {
+	for _, want := range []string{"self-edits to sample      6", "updates to train", "KV cache"} {
 		if !strings.Contains(plan, want) {
 			t.Errorf("the plan lacks %q:\n%s", want, plan)
 		}
