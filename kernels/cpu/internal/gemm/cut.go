@@ -13,12 +13,12 @@ func (j *job) cut(p *Parallel, k int) (tasks int) {
 		worth = 1 << 18 // products that are worth a goroutine's while
 		most  = 8       // blocks of a thread
 	)
-	packing, copying := 12, 1
+	packing, copying := 12, 8
 	if j.form == FormNN {
 		packing = 10
 	}
 	if j.ak != 1 || j.copied(j.m) || j.aKind != KindF32 && !j.pairs {
-		copying = 5
+		copying = 12
 	}
 	least := ceil(j.m, maxRows(l2))
 	if p == nil || p.Threads < 2 || (j.m+packing)*j.n*k <= 2*worth {
