@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/selkie-ml/selkie/internal/philox"
 	"github.com/selkie-ml/selkie/nn"
@@ -231,24 +234,53 @@ func partEpochs(examples []nn.Example, epochs float64, shuffle func(int) *philox
 	return all[:want]
 }
 
-func (f fewshot) testTogether(ctx context.Context, m *nn.Model, trials []Trial) ([]Outcome, error) {
-	outcomes := make([]Outcome, len(trials))
-	adapters := make([]*nn.Adapter, len(trials))
-	var jobs []nn.Job
-	var at []int
-	for i, t := range trials {
-		outcomes[i].Task = &TaskOutcome{}
-		if len(t.Sequences) == 0 {
-			continue
-		}
-		job, edit, err := f.trainingJob(t)
+// layout is what a trial trains, without examples if nothing, and its self-edit as it
+// applies, if it has one.
+type layout struct {
+	job  nn.Job
+	edit *arc.Edit
+}
+
+// layOut makes the training sets of trials, on all processors: it takes a good part
+// of the time that training a small model on them does.
+func (f fewshot) layOut(trials []Trial) ([]layout, error) {
+	layouts, errs := make([]layout, len(trials)), make([]error, len(trials))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(len(trials), runtime.GOMAXPROCS(0)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(trials); i = int(next.Add(1)) - 1 {
+				if len(trials[i].Sequences) == 0 {
+					continue
+				}
+				var edit arc.Edit
+				layouts[i].job, edit, errs[i] = f.trainingJob(trials[i])
+				layouts[i].edit = &edit
+			}
+		})
+	}
+	workers.Wait()
+	for _, err := range errs {
 		if err != nil {
 			return nil, err
 		}
-		outcomes[i].Task.Edit = &edit
-		if len(job.Examples) > 0 {
-			outcomes[i].Task.Examples = len(job.Examples)
-			jobs, at = append(jobs, job), append(at, i)
+	}
+	return layouts, nil
+}
+
+func (f fewshot) testTogether(ctx context.Context, m *nn.Model, trials []Trial) ([]Outcome, error) {
+	outcomes := make([]Outcome, len(trials))
+	adapters := make([]*nn.Adapter, len(trials))
+	layouts, err := f.layOut(trials)
+	if err != nil {
+		return nil, err
+	}
+	var jobs []nn.Job
+	var at []int
+	for i, l := range layouts {
+		outcomes[i].Task = &TaskOutcome{Edit: l.edit, Examples: len(l.job.Examples)}
+		if len(l.job.Examples) > 0 {
+			jobs, at = append(jobs, l.job), append(at, i)
 		}
 	}
 	if len(jobs) > 0 {

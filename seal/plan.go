@@ -18,7 +18,7 @@ type Plan struct {
 	AssumedEdit int // tokens per self-edit
 	Rounds      int
 	SelfEdits   int   // sampled
-	Adapters    int   // inner updates
+	Adapters    int   // inner updates, or whatever else is trained for a test
 	Steps       int   // optimiser steps of these, assuming AssumedSequences per edit
 	TrainTokens int64 // computed in training, inner and outer
 	Answers     int
@@ -38,15 +38,11 @@ func NewPlan(s settings.Settings, in Inputs) (Plan, error) {
 		eval = eval[:min(n, len(eval))]
 	}
 	train := in.Train[:min(s.Outer.Articles, len(in.Train))]
-	passage, questions := 0.0, 0.0
-	for _, a := range eval {
-		passage += float64(len(in.Tokenizer.Encode(a.Title+"\n"+a.Context, true))) / float64(len(eval))
-		questions += float64(len(a.Questions)) / float64(len(eval))
-	}
+	passage, questions := means(in.Tokenizer, eval)
 	p := Plan{Rounds: s.Outer.Rounds, AssumedEdit: min(s.Edits.MaxTokens, int(2*passage))}
 
 	// One update on a self-edit: its lines and the passage, title before each.
-	lines := max(1, p.AssumedEdit/assumedLine)
+	lines := p.assumedLines(s)
 	perUpdate := int64(s.Inner.Epochs) * int64(float64(p.AssumedEdit)+passage+5*float64(lines))
 	steps := s.Inner.Epochs * (lines + s.Inner.BatchSize) / s.Inner.BatchSize
 	update := func(n int) {
@@ -71,7 +67,7 @@ func NewPlan(s settings.Settings, in Inputs) (Plan, error) {
 	update(len(eval) * s.Inner.EvalSeeds) // the passage alone
 	update(p.Rounds * len(train) * s.Edits.PerArticle * s.Inner.Seeds)
 	p.TrainTokens += int64(p.Rounds*s.Outer.Epochs*len(train)*s.Outer.Keep) * int64(float64(p.AssumedEdit)+1.2*passage)
-	p.DecodeCalls = int64(p.SelfEdits)*int64(p.AssumedEdit) + int64(p.Answers)*int64(min(s.Eval.MaxTokens, 16))
+	p.decodes(s)
 
 	// What runs at once: adapters, texts, and the sequences of a training step.
 	edits := max(len(eval)*s.Edits.EvalPerArticle, len(train)*s.Edits.PerArticle)
@@ -90,6 +86,11 @@ func NewPlan(s settings.Settings, in Inputs) (Plan, error) {
 	}
 	p.holding(s, in.Model, texts, longest)
 	return p, nil
+}
+
+// decodes counts what self-edits and answers take; answers are mostly short.
+func (p *Plan) decodes(s settings.Settings) {
+	p.DecodeCalls = int64(p.SelfEdits)*int64(p.AssumedEdit) + int64(p.Answers)*int64(min(s.Eval.MaxTokens, 16))
 }
 
 func repeat[T any](v T, n int) []T { return slices.Repeat([]T{v}, max(n, 1)) }
@@ -144,10 +145,10 @@ func (p Plan) Time(train, decode float64) time.Duration {
 func (p Plan) Print(w io.Writer) {
 	fmt.Fprintf(w, "rounds of reinforcement   %d\n", p.Rounds)
 	fmt.Fprintf(w, "self-edits to sample      %d (assumed %d tokens each)\n", p.SelfEdits, p.AssumedEdit)
-	fmt.Fprintf(w, "adapters to train         %d, about %d optimiser steps\n", p.Adapters, p.Steps)
+	fmt.Fprintf(w, "updates to train          %d, about %d optimiser steps\n", p.Adapters, p.Steps)
 	fmt.Fprintf(w, "tokens to train on        about %d\n", p.TrainTokens)
 	fmt.Fprintf(w, "answers to give           %d\n", p.Answers)
 	fmt.Fprintf(w, "tokens to generate        about %d\n", p.DecodeCalls)
-	fmt.Fprintf(w, "memory                    about %s: weights %s, adapters %s, and either activations (training) %s or KV cache (generating) %s\n",
+	fmt.Fprintf(w, "memory                    about %s: weights %s, what is trained %s, and either activations (training) %s or KV cache (generating) %s\n",
 		sysmem.Format(p.Bytes()), sysmem.Format(p.WeightBytes), sysmem.Format(p.AdapterBytes), sysmem.Format(p.ActivationBytes), sysmem.Format(p.CacheBytes))
 }

@@ -90,7 +90,14 @@ func ReportData(title string, experiments []*Experiment, s settings.Settings, ti
 			}
 		}
 	}
-	d.Notes = append(d.Notes, fmt.Sprintf("Intervals are 95 %% percentile bootstrap over passages; differences are paired by passage. %d passages of the rounds gave no self-edit to learn from (all equal or blank); %d updates diverged and count as failed.", skipped, diverged))
+	note := "Intervals are 95 % percentile bootstrap over passages; differences are paired by passage."
+	if skipped > 0 {
+		note += fmt.Sprintf(" %d passages of the rounds gave no self-edit to learn from (all equal or blank).", skipped)
+	}
+	if diverged > 0 {
+		note += fmt.Sprintf(" %d updates diverged and count as failed.", diverged)
+	}
+	d.Notes = append(d.Notes, note)
 	return d
 }
 

@@ -24,7 +24,8 @@ the paper's table: adapter accuracy by kind, after no, one and two rounds. Each
 kind has a run folder of its own within --out, and its own report.
 Stopped anywhere, the same command goes on.`,
 		Example: `  seal-run ablate --model Qwen2.5-0.5B --train squad_train.json --eval squad_val.json --out runs/ablate
-  seal-run ablate --model DIR --train t.json --eval e.json --out runs/a --kinds rewrite,self-qa --set outer.rounds=0`,
+  seal-run ablate --model DIR --train t.json --eval e.json --out runs/a --kinds rewrite,self-qa --set outer.rounds=0
+  seal-run ablate --model DIR --train t.json --eval e.json --out runs/a --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.ablate(c, k, kinds) },
 	}
@@ -41,6 +42,7 @@ Stopped anywhere, the same command goes on.`,
 	f.StringVar(&k.config, "config", "", "YAML file of settings")
 	f.StringVar(&k.out, "out", "", "folder of the runs")
 	f.StringArrayVar(&k.sets, "set", nil, "change a setting, key=value; see seal-run knowledge --help")
+	f.BoolVar(&k.dryRun, "dry-run", false, "print what the runs would take, and stop")
 	f.BoolVar(&k.acceptNumerics, "accept-numerics", false, "go on with runs begun under another numerics id")
 	f.BoolVar(&k.asJSON, "json", false, "print the table as one JSON object")
 	f.StringVar(&kinds, "kinds", strings.Join(all, ","), "kinds compared, with commas")
@@ -58,7 +60,7 @@ func (a *app) ablate(c *cobra.Command, k knowledgeFlags, kinds string) error {
 	if err != nil {
 		return err
 	}
-	if k.out == "" {
+	if k.out == "" && !k.dryRun {
 		return fmt.Errorf("--out is missing: name a folder for the runs")
 	}
 	var list []string
@@ -82,21 +84,30 @@ func (a *app) ablate(c *cobra.Command, k knowledgeFlags, kinds string) error {
 		return err
 	}
 	defer in.Model.Close()
+	one, err := seal.NewPlan(s, in)
+	if err != nil {
+		return err
+	}
+	plan := one
+	for range list[1:] {
+		plan = plan.Plus(one)
+	}
+	if ready, err := a.prepare(c, k.dryRun, in.Model, plan, "use fewer adapters at once (run.max_adapters), "+smaller); !ready || err != nil {
+		return err
+	}
 	t := report.Table{ID: "kinds", Title: "Accuracy by kind of self-edit, %", Head: []string{"kind"},
-		Note: "After so many rounds of reinforcement, with its 95 % interval. Paper: Zweiger et al. 2025, Qwen2.5-7B on 200 SQuAD passages."}
-	for round := range s.Outer.Rounds + 1 {
-		t.Head = append(t.Head, fmt.Sprintf("after %d rounds", round), "paper")
+		Note: "Before reinforcement and after every round, with the 95 % interval; in brackets the paper's figure: Zweiger et al. 2025, Qwen2.5-7B on 200 SQuAD passages."}
+	t.Head = append(t.Head, "before")
+	for round := range s.Outer.Rounds {
+		t.Head = append(t.Head, fmt.Sprintf("round %d", round+1))
 	}
 	for _, kind := range list {
 		one := s
 		one.Edits.Kind = kind
 		dir := filepath.Join(k.out, kind)
-		phases := newPhaseMeter(a)
-		e, err := seal.Execute(c.Context(), dir, one, in, seal.Options{
-			AcceptNumerics: k.acceptNumerics, Say: func(line string) { a.say("%s", line) },
-			Progress: func(phase string, done, total int) { phases.show(kind+": "+phase, done, total) },
-		})
-		phases.stop()
+		opt, stop := a.options(k.acceptNumerics, kind+": ")
+		e, err := seal.Execute(c.Context(), dir, one, in, opt)
+		stop()
 		if err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
@@ -124,16 +135,16 @@ func kindRow(kind string, e *seal.Experiment, s settings.Settings) []string {
 		if round > 0 {
 			name = seal.RowRound(round)
 		}
-		cell, paper := "–", "–"
+		cell := [2]string{"–"}
 		for _, f := range figures {
 			if f.Name == name {
-				cell = fmt.Sprintf("%.1f\n[%.1f, %.1f]", 100*f.Mean, 100*f.Low, 100*f.High)
+				cell = [2]string{fmt.Sprintf("%.1f", 100*f.Mean), fmt.Sprintf("\n[%.1f, %.1f]", 100*f.Low, 100*f.High)}
 			}
 		}
 		if p := paperKinds[kind]; round < len(p) {
-			paper = p[round]
+			cell[0] += " (" + p[round] + ")"
 		}
-		row = append(row, cell, paper)
+		row = append(row, cell[0]+cell[1])
 	}
 	return row
 }

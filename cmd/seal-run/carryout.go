@@ -18,30 +18,33 @@ type experimentFlags struct {
 	dryRun, acceptNumerics, asJSON bool
 }
 
-// carryOut does what plan says: it runs the experiment, with progress shown, or tells
-// for a dry run what that would take and returns nil. hint says what makes it smaller.
-func (a *app) carryOut(c *cobra.Command, k experimentFlags, m *nn.Model, plan seal.Plan, hint string, run func(seal.Options) (*seal.Experiment, error)) (*seal.Experiment, error) {
-	if k.dryRun {
-		plan.Print(a.out)
-		train, decode, err := measureSpeed(c, m)
-		if err != nil {
-			return nil, err
-		}
-		fmt.Fprintf(a.out, "time                      about %v, at %.0f tokens/s trained and %.0f generated, measured now\n", plan.Time(train, decode), train, decode)
-		return nil, nil
+// prepare tells for a dry run what a plan would take, and else whether there is the
+// memory for it; hint says what makes it smaller. Nothing is to be run unless ready.
+func (a *app) prepare(c *cobra.Command, dryRun bool, m *nn.Model, plan seal.Plan, hint string) (ready bool, err error) {
+	if !dryRun {
+		return true, a.checkMemory("this run", plan.Bytes(), hint)
 	}
-	if err := a.checkMemory("this run", plan.Bytes(), hint); err != nil {
-		return nil, err
+	plan.Print(a.out)
+	train, decode, err := measureSpeed(c, m)
+	if err != nil {
+		return false, err
 	}
-	phases := newPhaseMeter(a)
-	defer phases.stop()
-	return run(seal.Options{
-		AcceptNumerics: k.acceptNumerics, Progress: phases.show, Say: func(line string) { a.say("%s", line) },
-	})
+	fmt.Fprintf(a.out, "time                      about %v, at %.0f tokens/s trained and %.0f generated, measured now\n", plan.Time(train, decode), train, decode)
+	return false, nil
 }
 
-// showReport writes a run's page and prints its tables, or encodes them.
-func (a *app) showReport(dir string, d report.Data, asJSON bool, encode func(io.Writer, report.Data) error) error {
+// options are those of a run whose phases are shown under a name; stop what shows
+// them once it has ended.
+func (a *app) options(acceptNumerics bool, name string) (o seal.Options, stop func()) {
+	phases := newPhaseMeter(a)
+	return seal.Options{
+		AcceptNumerics: acceptNumerics, Say: func(line string) { a.say("%s", line) },
+		Progress: func(phase string, done, total int) { phases.show(name+phase, done, total) },
+	}, phases.stop
+}
+
+// showReport writes a run's page and prints its tables and more, or encodes the tables.
+func (a *app) showReport(dir string, d report.Data, asJSON bool, encode func(io.Writer, report.Data) error, more ...string) error {
 	page := filepath.Join(dir, "report.html")
 	if err := report.Write(page, d); err != nil {
 		return err
@@ -51,6 +54,9 @@ func (a *app) showReport(dir string, d report.Data, asJSON bool, encode func(io.
 	}
 	if err := report.Text(a.out, d); err != nil {
 		return err
+	}
+	for _, line := range more {
+		fmt.Fprintln(a.out, line)
 	}
 	fmt.Fprintf(a.out, "\nreport: %s\n", page)
 	return nil

@@ -22,7 +22,7 @@ import (
 type runFlags struct {
 	model, data, edits, config, out string
 	sets                            []string
-	acceptNumerics, asJSON          bool
+	dryRun, acceptNumerics, asJSON  bool
 }
 
 func (r *runFlags) add(c *cobra.Command) {
@@ -33,6 +33,7 @@ func (r *runFlags) add(c *cobra.Command) {
 	f.StringVar(&r.config, "config", "", "YAML file of settings")
 	f.StringVar(&r.out, "out", "", "folder of the run")
 	f.StringArrayVar(&r.sets, "set", nil, "change a setting, key=value; see seal-run knowledge --help for all")
+	f.BoolVar(&r.dryRun, "dry-run", false, "print what the run would take, and stop")
 	f.BoolVar(&r.acceptNumerics, "accept-numerics", false, "go on with a run begun under another numerics id")
 	f.BoolVar(&r.asJSON, "json", false, "print the result as one JSON object")
 }
@@ -63,7 +64,7 @@ func (r runFlags) settings(s settings.Settings) (settings.Settings, error) {
 // need tells which flag is missing.
 func (r runFlags) need(command string, s settings.Settings) error {
 	for _, need := range []struct{ flag, value string }{{"--model", s.Model.Dir}, {"--data", s.Data.Eval}, {"--out", r.out}} {
-		if need.value == "" {
+		if need.value == "" && !(need.flag == "--out" && r.dryRun) {
 			return fmt.Errorf("%s is missing: see seal-run %s --help", need.flag, command)
 		}
 	}
@@ -118,7 +119,7 @@ func (a *app) continual(c *cobra.Command, r runFlags, worldName, ways string, ow
 		if err := r.need("continual", s); err != nil {
 			return err
 		}
-	} else if r.out == "" {
+	} else if r.out == "" && !r.dryRun {
 		return errors.New("--out is missing: name a folder for the run")
 	}
 	methods := [][]string{s.Continual.Keep}
@@ -151,6 +152,19 @@ func (a *app) continual(c *cobra.Command, r runFlags, worldName, ways string, ow
 		return err
 	}
 	defer in.Model.Close()
+	var plan seal.Plan
+	for _, keep := range methods {
+		one := s
+		one.Continual.Keep = keep
+		next, err := seal.NewContinualPlan(one, in)
+		if err != nil {
+			return err
+		}
+		plan = plan.Plus(next)
+	}
+	if ready, err := a.prepare(c, r.dryRun, in.Model, plan, "use "+smaller); !ready || err != nil {
+		return err
+	}
 	var done []seal.ContinualMethod
 	var dirs []string
 	for _, keep := range methods {
@@ -160,12 +174,9 @@ func (a *app) continual(c *cobra.Command, r runFlags, worldName, ways string, ow
 		if ways != "" {
 			dir = filepath.Join(r.out, name)
 		}
-		phases := newPhaseMeter(a)
-		result, err := seal.ExecuteContinual(c.Context(), dir, one, in, seal.Options{
-			AcceptNumerics: r.acceptNumerics, Say: func(line string) { a.say("%s", line) },
-			Progress: func(phase string, done, total int) { phases.show(name+": "+phase, done, total) },
-		})
-		phases.stop()
+		opt, stop := a.options(r.acceptNumerics, name+": ")
+		result, err := seal.ExecuteContinual(c.Context(), dir, one, in, opt)
+		stop()
 		if err != nil {
 			return err
 		}

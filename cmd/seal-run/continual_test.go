@@ -53,6 +53,8 @@ func TestBadInputOfPassages(t *testing.T) {
 		{"endpoint without an address", with("continue", "--set", "eval.grader=endpoint"), "judge.url and judge.model"},
 		{"endpoint of a wrong form", with("continue", "--set", "eval.grader=endpoint", "--set", "judge.url=host", "--set", "judge.model=m"), "judge.url: got \"host\", expected an address"},
 		{"command that fails", with("continue", "--set", "eval.grader=command", "--set", "judge.command=exit 7"), "exit status 7"},
+		{"too little memory", with("continual", "--memory-limit", "300KiB"), "but the memory limit is 300.0 KiB"},
+		{"too little memory to continue", with("continue", "--set", "continue.train=all", "--memory-limit", "1MiB"), "but the memory limit is 1.0 MiB"},
 		{"unknown kind", ablated("--kinds", "rewrite,poem"), "got \"poem\", expected different ones of"},
 		{"a kind twice", ablated("--kinds", "rewrite,rewrite"), "got \"rewrite\""},
 		{"a prompt for all kinds", ablated("--set", "edits.prompt="+answers), "edits.prompt and edits.file"},
@@ -67,6 +69,20 @@ func TestBadInputOfPassages(t *testing.T) {
 			refused(t, c.want, c.args...)
 			_ = os.RemoveAll(out)
 		})
+	}
+}
+
+// planned wants the plan of a run, and no folder made.
+func planned(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	plan, _ := must(t, append(args, "--dry-run")...)
+	for _, want := range []string{"self-edits to sample", "updates to train", "optimiser steps", "answers to give", "KV cache", "tokens/s trained"} {
+		if !strings.Contains(plan, want) {
+			t.Errorf("%v: the plan lacks %q:\n%s", args, want, plan)
+		}
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Errorf("%v: planning made a folder", args)
 	}
 }
 
@@ -89,6 +105,7 @@ func TestPassageCommands(t *testing.T) {
 		"continue-none": {[]string{"continue", "--set", "continue.edits=0"}, []string{"passage only"}},
 	} {
 		args := append(append(c.args, "--model", model, "--data", data, "--out", path(name)), tiny...)
+		planned(t, path(name), args...)
 		out, _ := must(t, args...)
 		for _, want := range c.want {
 			if !strings.Contains(out, want) {
@@ -107,6 +124,8 @@ func TestPassageCommands(t *testing.T) {
 		}
 	}
 	args := append([]string{"ablate", "--model", model, "--train", data, "--eval", data, "--out", path("ablate"), "--kinds", "rewrite,self-qa"}, small...)
+	planned(t, path("ablate"), append(args, "--quiet")...)
+	refused(t, "but the memory limit is 1.0 MiB", append(args, "--memory-limit", "1MiB")...)
 	if out, _ := must(t, append(args, "--quiet")...); !strings.Contains(out, "self-qa") || !strings.Contains(out, "49.4") {
 		t.Errorf("ablate prints\n%s", out)
 	}

@@ -74,12 +74,16 @@ func (a *app) continuePretraining(c *cobra.Command, r runFlags) error {
 		}
 		return a.openTrainable(dev, s, dir)
 	}}
-	phases := newPhaseMeter(a)
-	defer phases.stop()
-	result, err := seal.ExecuteContinue(c.Context(), r.out, s, in, seal.Options{
-		AcceptNumerics: r.acceptNumerics, Progress: phases.show, Say: func(line string) { a.say("%s", line) },
-	})
-	phases.stop()
+	plan, err := seal.NewContinuePlan(s, inputs)
+	if err != nil {
+		return err
+	}
+	if ready, err := a.prepare(c, r.dryRun, inputs.Model, plan, "use "+smaller); !ready || err != nil {
+		return err
+	}
+	opt, stop := a.options(r.acceptNumerics, "")
+	result, err := seal.ExecuteContinue(c.Context(), r.out, s, in, opt)
+	stop()
 	if err != nil {
 		return err
 	}

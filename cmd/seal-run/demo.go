@@ -31,7 +31,7 @@ With --full it runs three seeds with more passages and permutations: the
 evidence behind the README's table. Stopped anywhere, the same command goes on.`,
 		Example: `  seal-run demo
   seal-run demo --full --out runs/demo-full
-  seal-run demo --json --set outer.rounds=1`,
+  seal-run demo --json --set outer.rounds=1 --out runs/one-round`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			scale := demo.Short
@@ -108,22 +108,11 @@ func (a *app) demo(c *cobra.Command, out string, opt demo.Options, asJSON bool) 
 	if err != nil {
 		return err
 	}
-	page := filepath.Join(out, "report.html")
-	if err := report.Write(page, data); err != nil {
-		return err
-	}
-	if asJSON {
-		return report.JSON(a.out, data)
-	}
-	if err := report.Text(a.out, data); err != nil {
-		return err
-	}
-	fmt.Fprintln(a.out, "\nstyles of the self-edits")
+	more := []string{"", "styles of the self-edits"}
 	for _, s := range result.Styles {
-		fmt.Fprintln(a.out, " ", s)
+		more = append(more, fmt.Sprint("  ", s))
 	}
-	fmt.Fprintf(a.out, "\n%v; report: %s\n", time.Since(started).Round(time.Second), page)
-	return nil
+	return a.showReport(out, data, asJSON, report.JSON, append(more, "", fmt.Sprintf("took %v", time.Since(started).Round(time.Second)))...)
 }
 
 // demoReport adds what is special to the world to a run's report.

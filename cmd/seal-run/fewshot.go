@@ -39,8 +39,8 @@ Settings (--set key=value, or in a file after --config):
 ` + settings.HelpFewshot(),
 		Example: `  seal-run fewshot --model Llama-3.2-1B-Instruct --train train.json --eval eval.json \
       --solutions train_solutions.json --solutions eval_solutions.json --out runs/arc
-  seal-run fewshot --model DIR --train t.json --eval e.json --out runs/b --oracle oracle.json --set eval.controls=shuffled
-  seal-run fewshot --model DIR --train t.json --eval e.json --out runs/c --dry-run`,
+  seal-run fewshot --model DIR --train t.json --eval e.json --solutions s.json --out runs/b --oracle oracle.json --set eval.controls=shuffled
+  seal-run fewshot --model DIR --train t.json --eval e.json --solutions s.json --out runs/c --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.fewshot(c, k) },
 	}
@@ -113,10 +113,13 @@ func (a *app) fewshot(c *cobra.Command, k fewshotFlags) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.carryOut(c, k.experimentFlags, in.Model, plan, "use fewer adapters at once (run.max_adapters), fewer tokens (run.max_batch_tokens) or texts (run.max_decodes), or run.recompute=true", func(o seal.Options) (*seal.Experiment, error) {
-		return seal.ExecuteFewshot(c.Context(), k.out, s, in, o)
-	})
-	if err != nil || e == nil {
+	if ready, err := a.prepare(c, k.dryRun, in.Model, plan, "use fewer adapters at once (run.max_adapters), "+smaller); !ready || err != nil {
+		return err
+	}
+	opt, stop := a.options(k.acceptNumerics, "")
+	e, err := seal.ExecuteFewshot(c.Context(), k.out, s, in, opt)
+	stop()
+	if err != nil {
 		return err
 	}
 	return a.showFewshot(k.out, s, e, k.asJSON)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,7 @@ prints the table, with a control, and leaves a report that draws the grids.
 Stopped anywhere, the same command goes on.`,
 		Example: `  seal-run demo fewshot
   seal-run demo fewshot --seeds 1 --out runs/one
-  seal-run demo fewshot --json --set inner.examples=48`,
+  seal-run demo fewshot --json --set inner.examples=48 --out runs/more`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if opt.Seeds < 1 || opt.Evaluation < 1 || opt.Permutations < 1 {
@@ -89,29 +90,18 @@ func (a *app) demoFewshot(c *cobra.Command, out string, opt demo.FewshotOptions,
 	d.Summary = fmt.Sprintf("A model of 0.7 million parameters, pretrained from scratch on single rules and some pairs of them, is adapted to tasks under rules it has never seen. "+
 		"%d tasks, %d self-edits each; %d reinforcement run(s).", d.Rows[0].N, result.Settings.Edits.EvalPerTask, len(result.Experiments))
 	d.Notes = append(d.Notes, "The control keeps as many self-edits of the same tasks as SEAL does, but drawn at random, which is what permuted rewards select. The oracle is one configuration for all tasks, chosen by hand on reinforcement and tuning tasks.")
-	page := filepath.Join(out, "report.html")
-	if err := report.Write(page, d); err != nil {
-		return err
-	}
-	if asJSON {
-		return report.JSON(a.out, d)
-	}
-	if err := report.Text(a.out, d); err != nil {
-		return err
-	}
-	fmt.Fprintln(a.out, "\nchoices of the self-edits, per cent")
+	more := []string{"", "choices of the self-edits, per cent"}
 	for i, name := range d.StyleNames {
 		line := fmt.Sprintf("  %-16s", name)
 		for _, s := range d.Styles {
 			line += fmt.Sprintf("  %3.0f", 100*s.Shares[i])
 		}
-		fmt.Fprintln(a.out, line)
+		more = append(more, line)
 	}
-	line := "  columns:"
+	var columns []string
 	for _, s := range d.Styles {
-		line += " " + s.Label + ";"
+		columns = append(columns, s.Label)
 	}
-	fmt.Fprintln(a.out, line[:len(line)-1])
-	fmt.Fprintf(a.out, "\n%v; report: %s\n", time.Since(started).Round(time.Second), page)
-	return nil
+	more = append(more, "  columns: "+strings.Join(columns, "; "), "", fmt.Sprintf("took %v", time.Since(started).Round(time.Second)))
+	return a.showReport(out, d, asJSON, report.JSON, more...)
 }

@@ -78,7 +78,7 @@ func (a *app) gridTokenizer(f pretrainFlags, s gridSettings) (*tokenizer.Tokeniz
 			}
 		}, tokenizer.TrainOptions{
 			VocabSize: s.Model.Vocabulary, Special: gridworld.Special,
-			EOS: gridworld.EndOfTurn, PAD: gridworld.EndOfTurn, Pattern: gridworld.Pattern,
+			EOS: gridworld.EndOfTurn, PAD: gridworld.EndOfTurn, Pattern: tokenizer.PatternGrids,
 		})
 		if err != nil {
 			return nil, err

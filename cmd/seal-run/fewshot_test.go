@@ -28,17 +28,24 @@ func chatModel(t *testing.T, dir string) string {
 	return dir
 }
 
+// tinyFewshot is a run of some steps, without solutions and --out.
+func tinyFewshot(model, train, eval, prompt string) []string {
+	return []string{"fewshot", "--model", model, "--train", train, "--eval", eval, "--set", "edits.prompt=" + prompt, "--set", "model.solve_prompt=" + prompt,
+		"--set", "edits.per_task=1", "--set", "edits.eval_per_task=1", "--set", "edits.tries=2", "--set", "edits.max_tokens=4", "--set", "answer.max_new=4",
+		"--set", "inner.examples=4", "--set", "inner.rank=2", "--set", "eval.resamples=100"}
+}
+
+const tinyOracle = `{"data_generation": {"use_basic_augmentations": true, "use_size_augmentations": false, "use_chain_augmentations": false, "use_repeat_augmentations": false}, "training": {"strategy": "train_using_all_tokens", "learning_rate": 0.001, "num_train_epochs": 1}}`
+
 func TestFewshotFolder(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	model, out := chatModel(t, path("mini")), path("run")
 	train, eval := challengesFile(t, path("t.json"), "t", 2), challengesFile(t, path("e.json"), "e", 2)
-	edit := `{"data_generation": {"use_basic_augmentations": true, "use_size_augmentations": false, "use_chain_augmentations": false, "use_repeat_augmentations": false}, "training": {"strategy": "train_using_all_tokens", "learning_rate": 0.001, "num_train_epochs": 1}}`
 	prompt := write(t, path("p.txt"), "?\n")
 	of := func(train, eval string, more ...string) []string {
-		return append([]string{"fewshot", "--model", model, "--train", train, "--eval", eval, "--solutions", path("t.json.solutions"), "--solutions", path("e.json.solutions"),
-			"--out", out, "--progress", "none", "--set", "edits.prompt=" + prompt, "--set", "model.solve_prompt=" + prompt, "--set", "edits.per_task=1", "--set", "edits.eval_per_task=1",
-			"--set", "edits.tries=2", "--set", "edits.max_tokens=4", "--set", "answer.max_new=4", "--set", "inner.examples=4", "--set", "inner.rank=2", "--set", "eval.resamples=100"}, more...)
+		args := append(tinyFewshot(model, train, eval, prompt), "--solutions", path("t.json.solutions"), "--solutions", path("e.json.solutions"), "--out", out, "--progress", "none")
+		return append(args, more...)
 	}
 	in := func(name, text string) string { return write(t, path(name), text) }
 	for _, c := range []struct {
@@ -72,19 +79,19 @@ func TestFewshotFolder(t *testing.T) {
 		})
 	}
 
-	plan, _ := must(t, of(train, eval, "--dry-run", "--quiet", "--oracle", edit)...)
-	for _, want := range []string{"self-edits to sample      6", "adapters to train", "KV cache"} {
+	plan, _ := must(t, of(train, eval, "--dry-run", "--quiet", "--oracle", tinyOracle)...)
+	for _, want := range []string{"self-edits to sample      6", "updates to train", "KV cache"} {
 		if !strings.Contains(plan, want) {
 			t.Errorf("the plan lacks %q:\n%s", want, plan)
 		}
 	}
-	table, _ := must(t, of(train, eval, "--oracle", edit, "--json")...)
+	table, _ := must(t, of(train, eval, "--oracle", tinyOracle, "--json")...)
 	for _, want := range []string{"in_context", "base_self_edits", "seal_round_1", "oracle"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table lacks %q: %s", want, table)
 		}
 	}
-	if again, _ := must(t, of(train, eval, "--oracle", edit, "--json")...); again != table {
+	if again, _ := must(t, of(train, eval, "--oracle", tinyOracle, "--json")...); again != table {
 		t.Errorf("the same command again prints\n%s\nand not\n%s", again, table)
 	}
 	if reported, _ := must(t, "report", out, "--json"); reported != table {
@@ -93,6 +100,6 @@ func TestFewshotFolder(t *testing.T) {
 	if page := read(t, filepath.Join(out, "report.html")); !strings.Contains(page, `<svg class="grid"`) {
 		t.Error("the page draws no grids")
 	}
-	refused(t, "holds a run with other settings", of(train, eval, "--oracle", edit, "--set", "inner.rank=4")...)
-	must(t, of(train, eval, "--oracle", edit, "--set", "run.max_adapters=1", "--quiet")...) // changes no result
+	refused(t, "holds a run with other settings", of(train, eval, "--oracle", tinyOracle, "--set", "inner.rank=4")...)
+	must(t, of(train, eval, "--oracle", tinyOracle, "--set", "run.max_adapters=1", "--quiet")...) // changes no result
 }

@@ -25,7 +25,7 @@ eval.grader names: match, learned, exact, endpoint (judge.url) or command
 are kept there, so that nothing is asked twice. Where the file has a verdict
 (correct: true or false) on every answer, the agreement with it is printed.`,
 		Example: `  seal-run judge --data graded_answers.jsonl --out runs/judged --set eval.grader=learned
-  OPENAI_API_KEY=… seal-run judge --data answers.jsonl --out runs/judged --set eval.grader=endpoint --set judge.url=https://host/v1 --set judge.model=NAME`,
+  OPENAI_API_KEY=… seal-run judge --data answers.jsonl --out runs/asked --set eval.grader=endpoint --set judge.url=https://host/v1 --set judge.model=NAME`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.judge(c, r) },
 	}

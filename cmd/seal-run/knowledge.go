@@ -85,6 +85,9 @@ func (k knowledgeFlags) settings() (settings.Settings, error) {
 	return s, s.Validate()
 }
 
+// smaller says what lowers the memory of any run on passages.
+const smaller = "fewer tokens (run.max_batch_tokens) or texts (run.max_decodes), or run.recompute=true"
+
 func (a *app) knowledge(c *cobra.Command, k knowledgeFlags) error {
 	s, err := k.settings()
 	if err != nil {
@@ -107,10 +110,13 @@ func (a *app) knowledge(c *cobra.Command, k knowledgeFlags) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.carryOut(c, k.experimentFlags, in.Model, plan, "use fewer adapters at once (run.max_adapters), fewer tokens (run.max_batch_tokens) or texts (run.max_decodes)", func(o seal.Options) (*seal.Experiment, error) {
-		return seal.Execute(c.Context(), k.out, s, in, o)
-	})
-	if err != nil || e == nil {
+	if ready, err := a.prepare(c, k.dryRun, in.Model, plan, "use fewer adapters at once (run.max_adapters), "+smaller); !ready || err != nil {
+		return err
+	}
+	opt, stop := a.options(k.acceptNumerics, "")
+	e, err := seal.Execute(c.Context(), k.out, s, in, opt)
+	stop()
+	if err != nil {
 		return err
 	}
 	return a.showRun(k.out, s, e, k.asJSON)

@@ -144,7 +144,7 @@ func TestKnowledgeFolder(t *testing.T) {
 	with := func(more ...string) []string { return append(args[:len(args):len(args)], more...) }
 
 	plan, _ := must(t, with("--dry-run", "--quiet")...)
-	for _, want := range []string{"self-edits to sample", "adapters to train", "optimiser steps", "tokens to train on", "KV cache", "tokens/s trained"} {
+	for _, want := range []string{"self-edits to sample", "updates to train", "optimiser steps", "tokens to train on", "KV cache", "tokens/s trained"} {
 		if !strings.Contains(plan, want) {
 			t.Errorf("the plan lacks %q:\n%s", want, plan)
 		}

@@ -22,12 +22,16 @@ const (
 	PatternLlama3 = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	// PatternQwen2 is the pattern of Qwen2: every digit a word of its own.
 	PatternQwen2 = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	// PatternGrids makes a word of every cell of a grid as NumPy prints it, of the break
+	// between rows, of a decimal number and of a name such as use_size.
+	PatternGrids = ` ?\p{N}+\.\p{N}+|\]\n \[| ?\p{N}| ?[\p{L}_]+| ?[^\s\p{L}\p{N}_]+|\s+`
 )
 
 var scanners = map[string]scanner{
 	PatternGPT2:   scanGPT2,
 	PatternLlama3: func(s string) int { return scanLlama(s, 3) },
 	PatternQwen2:  func(s string) int { return scanLlama(s, 1) },
+	PatternGrids:  scanGrids,
 }
 
 // next decodes the character at s[i:]; class is 255 at the end.
@@ -151,6 +155,43 @@ func scanLlama(s string, digits int) int {
 		return lastNewline
 	}
 	return spaces(s, end)
+}
+
+func scanGrids(s string) int {
+	const rowBreak = "]\n ["
+	if strings.HasPrefix(s, rowBreak) {
+		return len(rowBreak)
+	}
+	first := 0
+	if s[0] == ' ' {
+		first = 1
+	}
+	class, n := next(s, first)
+	switch {
+	case class == classNumber:
+		if whole := run(s, first+n, classNumber, -1); strings.HasPrefix(s[whole:], ".") {
+			if end := run(s, whole+1, classNumber, -1); end > whole+1 {
+				return end
+			}
+		}
+		return first + n
+	case class == classLetter || class == 0:
+		ofName := func(i int, class uint8) bool { return class == classLetter || s[i] == '_' }
+		want, end := ofName(first, class), first
+		for (class == classLetter || class == 0) && ofName(end, class) == want {
+			end += n
+			class, n = next(s, end)
+		}
+		return end
+	}
+	end := 0
+	for {
+		class, n := next(s, end)
+		if class != classSpace && class != classNewline {
+			return end
+		}
+		end += n
+	}
 }
 
 // compiled keeps expressions by source: regexp2 objects are safe to share.

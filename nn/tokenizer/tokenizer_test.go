@@ -44,7 +44,7 @@ func small(t testing.TB) *Tokenizer {
 func texts() *rapid.Generator[string] {
 	part := rapid.OneOf(
 		rapid.String(),
-		rapid.SampledFrom([]string{" ", "  ", "\n", "\r\n", "\t", "the", " rather", "'s", "'LL", "ſ", "1234567", "é", "e\u0301", "\u0323",
+		rapid.SampledFrom([]string{" ", "  ", "\n", "\r\n", "\t", "the", " rather", "'s", "'LL", "ſ", "1234567", "3.14", ".", "use_size", "_", "]\n [", "é", "e\u0301", "\u0323",
 			"👩‍👩‍👧", "日本", "▁", "<s>", "</s>", "<mask>", " <lft> ", "<rgt>", "<norm>", "<one>", "\xff", "\xe2\x82", "\xf0\x9f", "\u00a0"}),
 	)
 	return rapid.Map(rapid.SliceOfN(part, 0, 12), func(p []string) string { return strings.Join(p, "") })

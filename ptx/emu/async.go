@@ -316,10 +316,7 @@ func (x *exec) asyncAccess(acc *access, kind race.Kind, hb *race.Async) uint32 {
 
 // copyInit lets the destination of a copy be as initialised as its source.
 func (x *exec) copyInit(dst *segment, off uint64, src *segment, from, n uint64) {
-	d, _ := dst.san.(*segShadow)
-	s, _ := src.san.(*segShadow)
-	if d == nil || d.init == nil || s == nil || s.init == nil {
-		return
+	if sh, ok := src.san.(*segShadow); ok && sh.init != nil {
+		shadowCopy(dst, int(off), src, int(from), int(n))
 	}
-	d.init.Copy(off, s.init, from, n)
 }

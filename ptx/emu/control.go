@@ -299,10 +299,12 @@ func (w *warp) newRec() *rec {
 }
 
 func (w *warp) newGroup(mask uint32, pc int32, f *frame, r *rec) *group {
-	g := &group{}
+	var g *group
 	if n := len(w.freeGroups); n > 0 {
 		g = w.freeGroups[n-1]
 		w.freeGroups = w.freeGroups[:n-1]
+	} else {
+		g = new(group)
 	}
 	*g = group{w: w, mask: mask, pc: pc, f: f, rec: r}
 	w.groups = append(w.groups, g)

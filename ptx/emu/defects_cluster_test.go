@@ -1,6 +1,11 @@
 package emu_test
 
-import "github.com/selkie-ml/selkie/ptx/emu"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/selkie-ml/selkie/ptx/emu"
+)
 
 const (
 	// %r1 is the block's rank, %r2 that of the other of two; %r43 the other's word of s, %r44 its barrier.
@@ -20,6 +25,48 @@ const (
 		WAIT:
 `
 )
+
+// pipeline is a ring of two stages that both blocks fill by multicast and release in both, as libraries
+// write it: a relaxed barrier in the beginning, none in the end, where the producer waits until
+// all stages are released.
+func pipeline(tiles int) string {
+	var b strings.Builder
+	wait := func(label, bar string, s, parity int) {
+		fmt.Fprintf(&b, "%s: mbarrier.try_wait.parity.shared.b64 %%p3, [%s+%d], %d; @!%%p3 bra %s;\n", label, bar, 8*s, parity, label)
+	}
+	b.WriteString(`
+		mov.u32 %r1, %cluster_ctarank; mov.u32 %r40, s; mov.u32 %r45, fulls; mov.u32 %r46, empties; mov.u16 %h1, 3;
+		mapa.shared::cluster.u32 %r47, %r46, 0; mapa.shared::cluster.u32 %r48, %r46, 1;
+		mul.wide.u32 %d1, %r1, 64; add.u64 %d1, %in, %d1; shl.b32 %r2, %r1, 6; add.u32 %r2, %r40, %r2;
+		setp.ne.u32 %p1, %t, 0; @%p1 bra READY;
+		mbarrier.init.shared.b64 [%r45], 1; mbarrier.init.shared.b64 [%r45+8], 1;
+		mbarrier.init.shared.b64 [%r46], 2; mbarrier.init.shared.b64 [%r46+8], 2;
+		fence.mbarrier_init.release.cluster;
+		READY: barrier.cluster.arrive.relaxed; barrier.cluster.wait.acquire;
+		setp.eq.u32 %p2, %t, 32; @%p2 bra CONSUMER; @%p1 bra END;
+`)
+	for i := range tiles {
+		wait(fmt.Sprintf("E%d", i), "%r46", i%2, 1-i/2%2)
+		fmt.Fprintf(&b, `
+		mbarrier.arrive.expect_tx.shared.b64 _, [%%r45+%[1]d], 128;
+		cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%%r2+%[2]d], [%%d1+%[3]d], 64, [%%r45+%[1]d], %%h1;
+`, 8*(i%2), 128*(i%2), 128*i)
+	}
+	for i := tiles; i < tiles+2; i++ {
+		b.WriteString("\t+ ")
+		wait(fmt.Sprintf("E%d", i), "%r46", i%2, 1-i/2%2)
+	}
+	b.WriteString("bra END;\nCONSUMER:\n")
+	for i := range tiles {
+		wait(fmt.Sprintf("F%d", i), "%r45", i%2, i/2%2)
+		fmt.Fprintf(&b, `
+		ld.shared.v2.u32 {%%r3, %%r4}, [%%r40+%[2]d]; add.u32 %%r5, %%r3, %%r4; st.global.u32 [%%out+%[3]d], %%r5;
+		mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%%r47+%[1]d]; //!
+		mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%%r48+%[1]d]; //!
+`, 8*(i%2), 128*(i%2)+56, 8*i)
+	}
+	return b.String() + end
+}
 
 // Defects of clusters: barriers whose initialisation others cannot see (PTX ISA, "membar, fence":
 // fence.mbarrier_init), and blocks that end while others use their shared memory.
@@ -71,6 +118,17 @@ var clusterDefects = []defect{
 		ld.shared::cluster.u32 %r3, [%r43]; //!
 		@%p2 st.global.u32 [%d1], %r3;
 		` + clusterSync},
+
+	{name: "fence.mbarrier_init is none for the source of a copy", kind: emu.KindProxyFence, body: sharedWord + `
+		mov.u32 %r45, bar; mbarrier.init.shared.b64 [%r45], 1;
+		st.shared.u32 [%r42], %t;
+		- fence.mbarrier_init.release.cluster;
+		+ fence.proxy.async.shared::cta;
+		bar.sync 0;
+		` + one + `
+		cp.async.bulk.global.shared::cta.bulk_group [%out], [%r40], 128; //!
+		cp.async.bulk.commit_group; cp.async.bulk.wait_group 0;
+		END:`},
 
 	{name: "a block is reached before it is known to have begun", kind: emu.KindLifetime, grid: 2, cluster: 2, body: peer + `
 		+ barrier.cluster.arrive.relaxed; barrier.cluster.wait;
@@ -132,6 +190,8 @@ var clusterDefects = []defect{
 		` + clusterSync + `
 		st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [%r43], %t, [%r44]; //!
 		+ ` + waitBar},
+	{name: "a pipeline over two blocks ends before its stages are released", kind: emu.KindLifetime, block: 64, grid: 2, cluster: 2,
+		decls: ".shared .align 8 .b64 fulls[2];\n.shared .align 8 .b64 empties[2];\n", body: pipeline(5)},
 	{name: "a block ends before a copy to it that completes at its barrier", kind: emu.KindAsync, block: 1, body: `
 		mov.u32 %r1, s; mov.u32 %r2, bar;
 		mbarrier.init.shared.b64 [%r2], 1;

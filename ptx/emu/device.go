@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -98,6 +99,9 @@ func fillPattern(b []byte) {
 
 var pattern = bytes.Repeat([]byte{0xff}, 4096)
 
+// maxFreed is how many freed allocations are remembered, so that their use is reported as such.
+const maxFreed = 1 << 16
+
 // Free gives an allocation back. Its addresses are not used again, so that a later
 // access is reported as one of freed memory.
 func (d *Device) Free(p Ptr) error {
@@ -112,6 +116,9 @@ func (d *Device) Free(p Ptr) error {
 	}
 	d.table.remove(s)
 	d.used -= int64(len(s.data))
+	if len(d.freed.list) >= maxFreed {
+		d.freed.list = slices.Delete(d.freed.list, 0, maxFreed/2)
+	}
 	d.freed.insert(&segment{base: s.base, gone: len(s.data), space: s.space, alloc: s.alloc, site: s.site})
 	return nil
 }
@@ -172,10 +179,33 @@ func (d *Device) Memset(p Ptr, value byte, n int) error {
 	if err != nil {
 		return err
 	}
-	for i := range n {
-		s.data[off+i] = value
+	if b := s.data[off : off+n]; n > 0 {
+		b[0] = value
+		for done := 1; done < n; done *= 2 {
+			copy(b[done:], b[:done])
+		}
 	}
 	shadowWrite(s, off, n)
+	return nil
+}
+
+// Copy copies n bytes within the device's memory. What nobody has written stays so.
+func (d *Device) Copy(to, from Ptr, n int) error {
+	if n == 0 {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	src, at, err := d.host(from, n, "Copy")
+	if err != nil {
+		return err
+	}
+	dst, off, err := d.host(to, n, "Copy")
+	if err != nil {
+		return err
+	}
+	copy(dst.data[off:off+n], src.data[at:at+n])
+	shadowCopy(dst, off, src, at, n)
 	return nil
 }
 
@@ -192,17 +222,6 @@ func (d *Device) Used() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.used
-}
-
-// Allocation is the beginning and the size of the memory that an address lies in.
-func (d *Device) Allocation(p Ptr) (base Ptr, size int, ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s := d.table.find(uint64(p))
-	if s == nil || uint64(p)-s.base >= uint64(len(s.data)) {
-		return 0, 0, false
-	}
-	return Ptr(s.base), len(s.data), true
 }
 
 // Global is the address and size of a .global or .const variable of a module.
@@ -248,4 +267,15 @@ func (d *Device) Close() {
 		reportLeaks(d)
 	}
 	d.closed = true
+}
+
+// Allocation is the beginning and the size of the memory that an address lies in.
+func (d *Device) Allocation(p Ptr) (base Ptr, size int, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.table.find(uint64(p))
+	if s == nil || uint64(p)-s.base >= uint64(len(s.data)) {
+		return 0, 0, false
+	}
+	return Ptr(s.base), len(s.data), true
 }

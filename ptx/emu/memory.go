@@ -2,6 +2,7 @@ package emu
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -32,14 +33,16 @@ type segment struct {
 	data     []byte
 	name     string // of a variable
 	space    memSpace
-	gone     int   // bytes of an allocation that was freed, whose data is not kept
 	alloc    int64 // number of the allocation, from 1; 0 for variables
 	readOnly bool
 	site     string // who allocated, for messages
 	san      any
+	gone     int // bytes of memory that was freed; data is nil then
 }
 
-func (s *segment) end() uint64 { return s.base + uint64(len(s.data)+s.gone) }
+func (s *segment) size() int { return len(s.data) + s.gone }
+
+func (s *segment) end() uint64 { return s.base + uint64(s.size()) }
 
 // describe names a segment in messages.
 func (s *segment) describe() string {
@@ -48,7 +51,7 @@ func (s *segment) describe() string {
 	}
 	switch s.space {
 	case spaceGlobal:
-		return fmt.Sprintf("allocation %d (%d bytes at 0x%x)", s.alloc, len(s.data)+s.gone, s.base)
+		return fmt.Sprintf("allocation %d (%d bytes at 0x%x)", s.alloc, s.size(), s.base)
 	case spaceShared:
 		return fmt.Sprintf("shared memory of the block (%d bytes)", len(s.data)-sharedStart)
 	case spaceLocal:
@@ -70,9 +73,10 @@ func (t *segmentTable) insert(s *segment) {
 }
 
 func (t *segmentTable) remove(s *segment) {
-	for i, o := range t.list {
-		if o == s {
-			t.list = append(t.list[:i], t.list[i+1:]...)
+	i := sort.Search(len(t.list), func(i int) bool { return t.list[i].base >= s.base })
+	for ; i < len(t.list); i++ {
+		if t.list[i] == s {
+			t.list = slices.Delete(t.list, i, i+1)
 			return
 		}
 	}

@@ -66,20 +66,6 @@ type origin struct {
 	addr uint64
 }
 
-// shadowAlloc begins to keep which bytes of an allocation were written. The device is locked.
-func shadowAlloc(d *Device, s *segment) {
-	if d.cfg.Checks&CheckUninit != 0 {
-		s.san = &segShadow{init: shadow.New(len(s.data))}
-	}
-}
-
-// shadowWrite notes that the host wrote n bytes.
-func shadowWrite(s *segment, off, n int) {
-	if sh, ok := s.san.(*segShadow); ok && sh.init != nil {
-		sh.init.Set(uint64(off), uint64(n))
-	}
-}
-
 func newWatch(l *launch) sanitizer {
 	s := &watch{l: l, checks: l.dev.cfg.Checks, seen: map[seenKey]*Finding{}}
 	s.races = s.checks&(CheckRaces|CheckAsync) != 0
@@ -185,7 +171,9 @@ func (s *watch) end(b *block) {
 		sh.mem.Reset()
 	}
 	s.mu.Lock()
-	s.l.kernel.mod.shadows = append(s.l.kernel.mod.shadows, sh)
+	if mod := s.l.kernel.mod; len(mod.shadows) < 4*spareBlocks {
+		mod.shadows = append(mod.shadows, sh)
+	}
 	s.mu.Unlock()
 }
 
@@ -257,9 +245,9 @@ func (s *watch) access(x *exec, a *access) uint32 {
 	u := x.u.san.(*unitWatch)
 	u.x, u.a = x, a
 	op := &u.op
-	op.Mask, op.Off, op.Size = a.mask, &a.off, a.size()
+	op.Mask, op.Off, op.Size, op.Lo, op.End = a.mask, &a.off, a.size(), lo, lo+n
 	op.Site = siteOf(x, a.in)
-	op.Async, op.Proxy = nil, false
+	op.Async, op.Proxy, op.Init = nil, false, false
 	op.Scope = race.Weak
 	op.Value, op.Current = nil, nil
 	strong := false
@@ -289,7 +277,9 @@ func (s *watch) access(x *exec, a *access) uint32 {
 		s.locs.Before(w, sh, op.Kind, raceOrder(a.order), op.Scope, a.mask, &a.off)
 	}
 	sh.mem.Access(w, op, u.report)
-	s.visit(x, a)
+	if a.space == spaceShared && a.seg != x.b.shared {
+		s.visit(x, a)
+	}
 	return a.mask
 }
 
@@ -416,27 +406,6 @@ func (s *watch) loadHoles(x *exec, a *access, sh *segShadow) {
 	}
 }
 
-// copyParamShadow follows the passing of parameters through local memory.
-func copyParamShadow(x *exec, dst, src, n int, fromReg bool) {
-	seg := x.w.local
-	sh, _ := seg.san.(*segShadow)
-	if sh == nil {
-		sh = &segShadow{init: shadow.New(len(seg.data))}
-		seg.san = sh
-	}
-	if sh.init == nil {
-		return
-	}
-	for m := x.mask; m != 0; m &= m - 1 {
-		base := firstLane(m) * x.w.stride
-		if fromReg {
-			sh.init.Set(uint64(base+dst), uint64(n))
-		} else {
-			sh.init.Copy(uint64(base+dst), sh.init, uint64(base+src), uint64(n))
-		}
-	}
-}
-
 // hasAsync says whether a function has asynchronous operations, or mbarriers.
 func hasAsync(f *fn) bool {
 	for i := range f.code {
@@ -496,19 +465,6 @@ func markGuesses(f *fn) {
 			}
 		}
 	}
-}
-
-// growShadow lays the shadow of local memory out anew.
-func growShadow(w *warp, from, to int) {
-	sh, _ := w.local.san.(*segShadow)
-	if sh == nil || sh.init == nil {
-		return
-	}
-	init := shadow.New(to * warpSize)
-	for l := range warpSize {
-		init.Copy(uint64(l*to), sh.init, uint64(l*from), uint64(from))
-	}
-	sh.init = init
 }
 
 // storedByte is byte i of what a lane of the current store writes.

@@ -210,6 +210,7 @@ type exec struct {
 	untold bool               // neither sanitiser nor profile wants to know of accesses
 	frames [][]*frame         // to be used again, by function
 	spare  []*block           // that have ended, whose memory is used again
+	queue  []*group           // memory of the next unit's scheduler
 	prof   *unitProfile
 
 	turnStart int64 // warpInsts when this turn began

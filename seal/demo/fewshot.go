@@ -52,7 +52,7 @@ func FewshotSettings(scale Scale, seed int) settings.Fewshot {
 	s.Outer.Rank, s.Outer.Alpha, s.Outer.Targets = 16, 32, all
 	s.Outer.LR, s.Outer.Epochs = 3e-3, 8
 	s.Run.Seed = uint64(seed)
-	s.Run.MaxAdapters, s.Run.MaxDecodes, s.Run.MaxBatchTokens = 64, 256, 8192
+	s.Run.MaxAdapters, s.Run.MaxDecodes, s.Run.MaxBatchTokens = 64, 256, 2048 // batches that stay in the cache
 	return s
 }
 

@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -219,10 +218,7 @@ func (d *Emulated) MemcpyDtoHAsync(b []byte, p Ptr, _ Stream) error {
 
 // MemcpyDtoDAsync implements API.
 func (d *Emulated) MemcpyDtoDAsync(dst, src Ptr, n int64, _ Stream) error {
-	return d.enqueue("cuMemcpyDtoDAsync_v2", func() error {
-		b := make([]byte, n)
-		return errors.Join(d.dev.CopyOut(b, emu.Ptr(src)), d.dev.CopyIn(emu.Ptr(dst), b))
-	})
+	return d.enqueue("cuMemcpyDtoDAsync_v2", func() error { return d.dev.Copy(emu.Ptr(dst), emu.Ptr(src), int(n)) })
 }
 
 // MemsetD8Async implements API.

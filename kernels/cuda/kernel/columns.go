@@ -23,10 +23,10 @@ func (p ColumnSums) threads() int { return 32 * chunkWarps * p.Chunks }
 
 // emit writes the kernel that adds to sum[c], f32, what value gives for the
 // rows of every sequence in order: in chunks of ChunkRows rows, of which each warp adds
-// up its share; the sums of the warps from zero in order are the chunk's. value may
-// emit no control flow.
+// up its share; the sums of the warps from zero in order are the chunk's.
 func (p ColumnSums) emit(k *ptx.Builder, sum, starts ptx.GlobalPtr, nseq, rows, cols ptx.RegU32, refuse faults, value func(row, col ptx.RegU32) ptx.RegF32) {
 	k.RequireThreads(p.threads())
+	k.MinBlocks(1) // rather than more blocks and registers spilled
 	const share = ChunkRows / chunkWarps
 	bufferBytes := 4 * p.threads()
 	parts := k.Shared("parts", ptx.F32, 2*p.threads(), 0)
@@ -44,9 +44,9 @@ func (p ColumnSums) emit(k *ptx.Builder, sum, starts ptx.GlobalPtr, nseq, rows, 
 		k.For(ptx.I(0), count, ptx.I(p.Chunks*ChunkRows), func(c ptx.RegU32) {
 			r := c.Add(warp.Times(share))
 			var v [share]ptx.RegF32
-			for i := range v { // all loads first
+			for i := range v { // branches, as guards let ptxas unroll the loop until it spills
 				v[i] = k.VarF32(ptx.F(0))
-				k.Guard(inside.And(k.SetpLtU32(r.Plus(i), count)), func() { ptx.Set(k, v[i], value(first.Add(r.Plus(i)), col)) })
+				k.If(inside.And(k.SetpLtU32(r.Plus(i), count)), func() { ptx.Set(k, v[i], value(first.Add(r.Plus(i)), col)) })
 			}
 			part := v[0]
 			for _, x := range v[1:] {

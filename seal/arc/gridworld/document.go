@@ -18,10 +18,6 @@ var Special = []string{"<|system|>", "<|user|>", "<|assistant|>", EndOfTurn}
 // EndOfTurn ends every message.
 const EndOfTurn = "<|end|>"
 
-// Pattern cuts texts into words so that a cell of a grid is one token, as is
-// the break between rows, a decimal number and the name of a field.
-const Pattern = ` ?\p{N}+\.\p{N}+|\]\n \[| ?\p{N}| ?[\p{L}_]+| ?[^\s\p{L}\p{N}_]+|\s+`
-
 // Prompts are the demo's: short, as its model has no use for words.
 var Prompts = arc.Prompts{Edit: "Choose tools."}
 

@@ -110,11 +110,8 @@ func packPairRowsFast(dst []float32, b *Matrix, col0, col1, k0, pairs, kc int) i
 	return panels
 }
 
-// packSteps copies maxTile columns of kb rows, ld elements apart. It reports false where it does not.
-func packSteps(dst []float32, src *float32, ld, kb int) bool {
-	if vec.Active() == vec.Generic {
-		return false
-	}
-	packSteps12(&dst[0], src, ld, kb)
-	return true
+// packSteps copies the columns of so many of the tallest tiles, of kb rows, ld elements
+// apart.
+func packSteps(dst []float32, src *float32, ld, kb, tiles int) {
+	packSteps12(&dst[0], src, ld, kb, tiles)
 }

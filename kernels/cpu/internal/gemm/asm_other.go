@@ -16,4 +16,4 @@ func packPairColumnsFast([]float32, *Matrix, int, int, int, int) (j, l int) { re
 
 func packPairRowsFast([]float32, *Matrix, int, int, int, int, int) int { return 0 }
 
-func packSteps([]float32, *float32, int, int) bool { return false }
+func packSteps([]float32, *float32, int, int, int) {}

@@ -271,7 +271,7 @@ func TestCut(t *testing.T) {
 			for _, k := range []int{1, 50, 896, 4864} {
 				j := &job{m: m, n: n, ak: 1}
 				tasks := j.cut(goroutines, k)
-				if tasks != j.rowBlocks*ceil(n, j.cols) || tasks > 1 && j.cols%panel != 0 || j.rowBlocks*j.rows < m || (j.rowBlocks-1)*j.rows >= m {
+				if tasks != j.rowBlocks*ceil(n, j.cols) || j.cols < n && j.cols%panel != 0 || j.rows > maxRows(l2) || j.rowBlocks*j.rows < m || (j.rowBlocks-1)*j.rows >= m {
 					t.Errorf("m=%d n=%d k=%d: %d tasks, %d blocks of %d rows, %d columns each", m, n, k, tasks, j.rowBlocks, j.rows, j.cols)
 				}
 				if m*n*k > 1<<27 && m > 200 && tasks < threads {

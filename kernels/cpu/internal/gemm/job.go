@@ -42,7 +42,7 @@ type job struct {
 // scratch is what a task works in.
 type scratch struct {
 	b [partCols / panel][KB * panel]float32 // a part of b, packed
-	a [maxTile * aLd]float32                // a tile's rows of a, where the kernels cannot read them in place
+	a [group * maxTile * KB]float32         // some rows of a, where the kernels cannot read them in place
 	w []float32                             // a, widened whole
 	c []float32                             // dst's block, where sums cannot grow in place
 

@@ -1,5 +1,7 @@
 package gemm
 
+import "github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
+
 // aliased tells whether rows that are ld elements apart push one another out of
 // the L1 cache: multiples of 2 KiB fall into two of its sets.
 func aliased(ld int) bool { return ld%512 == 0 && ld > 512 }
@@ -7,10 +9,15 @@ func aliased(ld int) bool { return ld%512 == 0 && ld > 512 }
 // aLd is the distance of copied rows: an odd number of cache lines.
 const aLd = KB + 16
 
+// group is how many tiles of a transposed a are copied at a time: together they
+// use whole cache lines.
+const group = 4
+
 // rowsOf gives the first element and the strides of a tile's rows of a, as
 // words. They are read in place, or from a copy where a is stored in another
-// way, its rows are aliased, or it is transposed.
-func (j *job) rowsOf(s *scratch, row, rows, k0, kb int) (a *float32, as, ak int) {
+// way, its rows are aliased, or it is transposed. The tile is number t of its task.
+func (j *job) rowsOf(s *scratch, t, row, row1, k0, kb int) (a *float32, as, ak int) {
+	rows := min(maxTile, row1-row)
 	switch {
 	case j.pairs:
 		at := row*j.as + 2*k0
@@ -27,8 +34,11 @@ func (j *job) rowsOf(s *scratch, row, rows, k0, kb int) (a *float32, as, ak int)
 		for i := range rows {
 			copy(s.a[i*aLd:][:kb], j.a[(row+i)*j.as+k0:])
 		}
-	case j.ak != 1 && rows == maxTile && packSteps(s.a[:], &j.a[row+k0*j.ak], j.ak, kb):
-		return &s.a[0], 1, maxTile
+	case j.ak != 1 && rows == maxTile && vec.Active() > vec.Generic:
+		if t%group == 0 {
+			packSteps(s.a[:], &j.a[row+k0*j.ak], j.ak, kb, min(group, (row1-row)/maxTile))
+		}
+		return &s.a[t%group*KB*maxTile], 1, maxTile
 	default:
 		return &j.a[row*j.as+k0*j.ak], j.as, j.ak
 	}

@@ -76,20 +76,28 @@ func (j *job) task(i int) {
 // sweep adds the products of a part of b to dst, from top to bottom. A tile's rows of
 // a stay in L1 while b's panels pass by. What comes next is asked for meanwhile: the
 // rows below, and at last the part that follows, whose panels take the places of
-// those that have been used for the last time and so are in the cache.
+// those that have been used for the last time and so are in the cache. It has no
+// more of them: only the last columns of a task may be fewer.
 func (j *job) sweep(s *scratch, row0, row1 int, now, next part) {
 	set := kernels(now.col1-now.col0, j.pairs)
 	source := j.source(next)
 	tiles := ceil(row1-row0, maxTile)
-	start := tiles - 2 - source.rows/(4*max(1, now.panels()-3))
+	// One product asks for four rows; below takes the first few of a tile's.
+	taken := 3
+	if j.ak != 1 {
+		taken = 4
+	}
+	start := tiles - 2 - source.rows/(4*max(1, now.panels()-taken))
+	var below lines
 	for t := range tiles {
 		row := row0 + t*maxTile
 		rows := min(maxTile, row1-row)
-		a, as, ak := j.rowsOf(s, row, rows, now.k0, now.kb)
-		var below lines
-		if row+rows < row1 {
-			below = j.rowsFrom(row+rows, row1, now.k0, now.kb)
-		} else if next.kb > 0 {
+		a, as, ak := j.rowsOf(s, t, row, row1, now.k0, now.kb)
+		switch high := j.height(); {
+		case (row-row0)%high > 0:
+		case row+high < row1:
+			below = j.rowsFrom(row+high, row1, now.k0, now.kb)
+		case next.kb > 0:
 			below = j.rowsFrom(row0, row1, next.k0, next.kb)
 		}
 		c := add32(s.sums, (row-row0)*s.ld)
@@ -113,9 +121,6 @@ func (j *job) sweep(s *scratch, row0, row1 int, now, next part) {
 			}
 		}
 	}
-	for x := now.panels(); x < next.panels(); x++ {
-		j.pack(s, next, x)
-	}
 }
 
 // pack writes a panel of a part as the kernels read it.
@@ -135,6 +140,10 @@ type lines struct {
 	ld     int // bytes
 	rows   int
 	single bool // one line of every row, in place of KB products
+
+	// Of single lines, how many a row has, and where the first is.
+	wide, all int
+	first     uintptr
 }
 
 // take gives what to ask for in a product over kb.
@@ -147,12 +156,24 @@ func (l *lines) take(kb int) ask {
 	}
 	l.rows -= n
 	l.p += uintptr(n * l.ld)
+	if l.rows <= 0 && l.wide > 1 {
+		l.first += 64
+		l.p, l.rows, l.wide = l.first, l.all, l.wide-1
+	}
 	return a
 }
 
-// rowsFrom is what a tile from row on reads of a.
+// height is how many rows of a are asked for together.
+func (j *job) height() int {
+	if j.ak == 1 {
+		return maxTile
+	}
+	return group * maxTile
+}
+
+// rowsFrom is what the next tiles read of a, from row on.
 func (j *job) rowsFrom(row, row1, k0, kb int) lines {
-	rows := min(maxTile, row1-row)
+	rows := min(j.height(), row1-row)
 	switch {
 	case j.pairs:
 		return lines{p: address(&j.aBits[row*j.as+2*k0]), ld: 2 * j.as, rows: rows}
@@ -161,8 +182,8 @@ func (j *job) rowsFrom(row, row1, k0, kb int) lines {
 	case j.ak == 1:
 		return lines{p: address(&j.a[row*j.as+k0]), ld: 4 * j.as, rows: rows}
 	}
-	// The columns' last: those before it share its line, or one of the tile before.
-	return lines{p: address(&j.a[row+rows-1+k0*j.ak]), ld: 4 * j.ak, rows: kb, single: true}
+	at := address(&j.a[row+k0*j.ak])
+	return lines{p: at, ld: 4 * j.ak, rows: kb, single: true, first: at, all: kb, wide: ceil(4*rows, 64) + 1}
 }
 
 // source is what packing a part reads of b.

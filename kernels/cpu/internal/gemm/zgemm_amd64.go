@@ -65,10 +65,10 @@ func packColumns16BF16(dst *float32, src *float32, ldb int, blocks int)
 //go:noescape
 func packRowPairs(dst *float32, src *uint16, ld int, pairs int, kc int, panels int)
 
-// packSteps12 sets dst[l*12+i] = src[l*ld+i] for l < rows and i < 12.
+// packSteps12 sets dst[(t*KB+l)*12+i] = src[l*ld+12*t+i] for t < tiles, l < rows and i < 12.
 //
 //go:noescape
-func packSteps12(dst *float32, src *float32, ld int, rows int)
+func packSteps12(dst *float32, src *float32, ld int, rows int, tiles int)
 
 // tileAVX2_6x16 is a kernelFunc of tiles of 6 rows and up to 16 columns.
 //

@@ -16,6 +16,7 @@ type cached struct {
 	before  *history // for other accesses, one step:
 	after   *history
 	version uint32 // of the warp when the step was found right
+	slot    uint8  // where the last page had the history that came of it
 }
 
 func (x *run) record(mask uint32, start uint64, stride uint32, lanes *pattern, single bool) *cached {
@@ -183,6 +184,9 @@ func (x *run) scattered(mask uint32) {
 
 // extent is the lowest and the highest address of a lane.
 func (op *Op) extent() (lo, hi uint64) {
+	if op.End != 0 {
+		return op.Lo, op.End - uint64(op.Size)
+	}
 	if op.Mask == ^uint32(0) {
 		lo, hi = op.Off[0], op.Off[0]
 		for _, o := range op.Off {
@@ -334,7 +338,11 @@ func (x *run) chunk(p *page, lo, hi uint64) {
 		addr := lo&^(pageBytes-1) + uint64(o)<<shift
 		after := x.step(before, addr, e-o, shift)
 		if after != before {
-			n := p.slot(after)
+			n := x.c.slot
+			if int(n) >= len(p.pal) || p.pal[n] != after {
+				n = p.slot(after)
+				x.c.slot = n
+			}
 			fill(idx[o:e], n)
 		}
 		o = e

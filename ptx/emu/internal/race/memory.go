@@ -47,6 +47,8 @@ type Op struct {
 	Scope Scope // Weak for a plain access
 	Mask  uint32
 	Off   *[32]uint64 // of the lanes of Mask
+	Lo    uint64      // lowest address, if End is not 0
+	End   uint64      // behind the highest byte, if the caller knows; else 0
 	Size  int         // bytes per lane
 	Site  uint32      // what the caller knows the instruction by
 	Async *Async      // of an asynchronous operation, else nil

@@ -8,14 +8,14 @@ import "math/bits"
 // Relaxed is what lanes make known at a barrier that orders nothing by itself: what a
 // fence of the cluster's scope has released before, and initialised mbarriers.
 func (w *Warp) Relaxed(mask uint32) *Clock {
-	var c *Clock
+	var c, last *Clock
 	for m := mask; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m)
 		if w.strong != nil && w.strong[l].scope >= Cluster {
 			c = Join(c, w.strong[l].release)
 		}
-		if k := w.clockOf(l); k != nil && k.inits != nil {
-			c = Join(c, &Clock{inits: k.inits})
+		if k := w.clockOf(l); k != nil && k.inits != nil && k != last {
+			c, last = Join(c, &Clock{inits: k.inits}), k
 		}
 	}
 	return c

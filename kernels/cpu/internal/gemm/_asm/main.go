@@ -19,7 +19,7 @@ func main() {
 	packColumns16(f32)
 	packColumns16(bf16)
 	packRowPairs()
-	packSteps12()
+	packSteps()
 	for _, set := range []isa{avx2, avx512, bf16Pairs} {
 		for _, rows := range set.rows {
 			for _, vecs := range []int{2, 1} {

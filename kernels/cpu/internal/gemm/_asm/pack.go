@@ -168,26 +168,36 @@ func packRowPairs() {
 	RET()
 }
 
-// packSteps12 writes the copy of pieces of rows, as many elements each as the
-// tallest tile has rows, one after the other.
-func packSteps12() {
-	TEXT("packSteps12", NOSPLIT, "func(dst, src *float32, ld, rows int)")
+// packSteps writes the copy of pieces of rows, as many elements each as the tallest
+// tile has rows, one below the other for each of the tiles.
+func packSteps() {
+	TEXT("packSteps12", NOSPLIT, "func(dst, src *float32, ld, rows, tiles int)")
 	Pragma("noescape")
-	Doc("packSteps12 sets dst[l*12+i] = src[l*ld+i] for l < rows and i < 12.")
+	Doc("packSteps12 sets dst[(t*KB+l)*12+i] = src[l*ld+12*t+i] for t < tiles, l < rows and i < 12.")
+	const piece = 12 * 4
 	dst := Load(Param("dst"), GP64())
 	src := Load(Param("src"), GP64())
 	ld := Load(Param("ld"), GP64())
 	rows := Load(Param("rows"), GP64())
+	tiles := Load(Param("tiles"), GP64())
 	SHLQ(U8(2), ld)
 	Label("row")
-	PREFETCHT0(Mem{Base: src, Index: ld, Scale: 8, Disp: 44})
+	from, to, left := GP64(), GP64(), GP64()
+	MOVQ(src, from)
+	MOVQ(dst, to)
+	MOVQ(tiles, left)
+	Label("tile")
 	v, x := YMM(), XMM()
-	VMOVUPS(Mem{Base: src}, v)
-	VMOVUPS(Mem{Base: src, Disp: 32}, x)
-	VMOVUPS(v, Mem{Base: dst})
-	VMOVUPS(x, Mem{Base: dst, Disp: 32})
+	VMOVUPS(Mem{Base: from}, v)
+	VMOVUPS(Mem{Base: from, Disp: 32}, x)
+	VMOVUPS(v, Mem{Base: to})
+	VMOVUPS(x, Mem{Base: to, Disp: 32})
+	ADDQ(U8(piece), from)
+	ADDQ(U32(4*kc*piece), to)
+	DECQ(left)
+	JNZ(LabelRef("tile"))
 	ADDQ(ld, src)
-	ADDQ(U8(48), dst)
+	ADDQ(U8(piece), dst)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
 	VZEROUPPER()

@@ -176,9 +176,9 @@ const (
 
 // rounds writes a loop over as many whole rounds of unroll products of a packed
 // panel as k has, and leaves the others for the label loop. In every round it asks
-// for one row of dst, which by then is all in the cache, and for a line of what
-// the caller needs next.
-func rounds(s isa, label string, t chunks, k, b GPVirtual, acc [][]VecVirtual, a func(l, row int) Mem, advance func()) {
+// for one row of dst, which by then is all in the cache, and as much to the right of
+// it, most often the next tile; and for a line of what the caller needs next.
+func rounds(s isa, label string, t chunks, k, b GPVirtual, acc [][]VecVirtual, a func(l, row int) Mem, ahead func(l int), advance func()) {
 	n := GP64()
 	MOVQ(k, n)
 	SHRQ(U8(2), n)
@@ -188,13 +188,12 @@ func rounds(s isa, label string, t chunks, k, b GPVirtual, acc [][]VecVirtual, a
 
 	Label(label)
 	for l := range unroll {
-		if 64*l < s.lanes*4*len(acc[0]) {
-			PREFETCHT0(Mem{Base: c, Disp: 64 * l})
-		}
+		PREFETCHT0(Mem{Base: c, Disp: 64 * l})
 		if l == unroll-1 {
 			PREFETCHT1(Mem{Base: t.ask})
 			ADDQ(t.stride, t.ask)
 		}
+		ahead(l)
 		step(s, Mem{Base: b, Disp: l * panelBytes}, func(row int) Mem { return a(l, row) }, acc)
 	}
 	advance()
@@ -208,12 +207,23 @@ func rounds(s isa, label string, t chunks, k, b GPVirtual, acc [][]VecVirtual, a
 
 // unrolledRows is for rows of a (ak = 1).
 func unrolledRows(s isa, t chunks, k, b GPVirtual, ap rowPointers, acc [][]VecVirtual) {
+	// The rows of the tile below.
+	next := GP64()
+	MOVQ(ap.base[0], next)
+	CMPQ(param("tiles"), U8(1))
+	JE(LabelRef("last"))
+	below := GP64()
+	IMUL3Q(U8(len(acc)), ap.step, below)
+	ADDQ(below, next)
+	Label("last")
 	rounds(s, "rows", t, k, b, acc,
 		func(l, row int) Mem { return ap.at(row).Offset(4 * l) },
+		func(l int) { PREFETCHT0(Mem{Base: next, Disp: 64 * l}) },
 		func() {
 			for _, p := range ap.base {
 				ADDQ(U8(4*unroll), p)
 			}
+			ADDQ(ap.step, next)
 		})
 }
 
@@ -224,6 +234,7 @@ func unrolledColumns(s isa, t chunks, k, a, as, ak, b GPVirtual, ap rowPointers,
 	steps := newRowPointers(a, ak, unroll)
 	rounds(s, "steps", t, k, b, acc,
 		func(l, row int) Mem { return steps.at(l).Offset(4 * row) },
+		func(l int) {},
 		func() {
 			for _, p := range ap.base {
 				LEAQ(Mem{Base: p, Index: ak, Scale: 4}, p)
