@@ -19,7 +19,7 @@ const neighbour = "SELKIE_BENCH_NEIGHBOUR"
 // neighbourSteps trains the small shape with every core, as long as its parent
 // listens: a word when it is ready, and after a line from there its steps in a second.
 func neighbourSteps(in io.Reader, out io.Writer) error {
-	e, err := NewEnv(runtime.NumCPU(), NewWeights())
+	e, err := NewEnv("cpu", runtime.NumCPU(), NewWeights())
 	if err != nil {
 		return err
 	}
