@@ -23,7 +23,7 @@ type Attention struct {
 }
 
 // MaxHeadDim is the largest head dimension of attention.
-const MaxHeadDim = 512
+const MaxHeadDim = 256
 
 // Name implements Any.
 func (p Attention) Name() string {
@@ -38,12 +38,7 @@ func (p Attention) rows() int {
 	return kernels.KeyBlock
 }
 
-func (p Attention) keys() int {
-	if p.HeadDim > 256 {
-		return 16
-	}
-	return kernels.KeyBlock
-}
+func (p Attention) keys() int { return kernels.KeyBlock }
 
 func (p Attention) threads() int { return 4 * p.rows() } // 16 for four rows
 
@@ -83,6 +78,9 @@ func (p Attention) LaunchCached(rows, heads, kvHeads int) Launch {
 // Emit implements Any: parameters as packedTile or cachedTile has them.
 func (p Attention) Emit(k *ptx.Builder) {
 	k.RequireThreads(p.threads())
+	if p.Cached {
+		k.MinBlocks(4)
+	}
 	pitch := floatPitch(p.HeadDim)
 	layout := k.DynamicShared(16)
 	qs, kvs := layout.Alloc(4*p.rows()*pitch, 16), layout.Alloc(4*p.keys()*pitch, 16)

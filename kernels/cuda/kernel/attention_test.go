@@ -33,7 +33,7 @@ func attentionKernels() (list []kernel.Any) {
 		list = append(list, kernel.AttentionMMA{QKV: f16, O: f32, HeadDim: dim, Aligned: true},
 			kernel.AttentionPagedMMA{QKV: f16, O: f16, HeadDim: dim, Aligned: true})
 	}
-	for _, dim := range []int{1, 64, 128, 512} {
+	for _, dim := range []int{1, 64, 128} {
 		for _, vec := range []int{1, 4} {
 			if dim%vec != 0 {
 				continue
