@@ -26,19 +26,40 @@ func emulated(t *testing.T, gpu *emu.GPU, s emu.Schedule) kernels.Backend {
 	return b
 }
 
+// TestConformance is the suite on emulated GPUs under every schedule, at odd addresses and
+// at those of real buffers; SELKIE_HEAVY tries every combination.
 func TestConformance(t *testing.T) {
-	for _, c := range []struct {
+	f32, bf16, f16 := kernels.F32, kernels.BF16, kernels.F16
+	type suite struct {
 		schedule emu.Schedule
 		gpu      *emu.GPU
 		aligned  bool
-	}{{emu.RoundRobin, emu.A100, false}, {emu.Random, emu.H100, true}, {emu.Adversarial, emu.A100, true}, {emu.Adversarial, emu.A100, false}} {
-		name := fmt.Sprint(c.schedule)
+		dtypes   []kernels.DType
+	}
+	list := []suite{
+		{emu.RoundRobin, emu.A100, false, []kernels.DType{f32, bf16, f16}},
+		{emu.Random, emu.H100, true, []kernels.DType{bf16}},
+		{emu.Adversarial, emu.A100, true, []kernels.DType{f32, bf16}},
+	}
+	if os.Getenv("SELKIE_HEAVY") != "" {
+		list = nil
+		for _, s := range []emu.Schedule{emu.RoundRobin, emu.Random, emu.Adversarial} {
+			for _, gpu := range []*emu.GPU{emu.A100, emu.H100} {
+				for _, aligned := range []bool{false, true} {
+					list = append(list, suite{s, gpu, aligned, []kernels.DType{f32, bf16, f16}})
+				}
+			}
+		}
+	}
+	for _, c := range list {
+		name, _, _ := strings.Cut(fmt.Sprintf("%v-%s", c.schedule, c.gpu.Name), " ")
 		if c.aligned {
 			name += "-aligned"
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			kerneltest.Run(t, func(t *testing.T) kernels.Backend { return emulated(t, c.gpu, c.schedule) },
-				kerneltest.Options{Seed: uint64(3 + c.schedule), SpreadNaN: true, Aligned: c.aligned, Limit: 1 << 16})
+				kerneltest.Options{Seed: uint64(3 + c.schedule), SpreadNaN: true, Aligned: c.aligned, DTypes: c.dtypes, Limit: 1 << 16})
 		})
 	}
 }
