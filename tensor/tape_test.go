@@ -352,7 +352,7 @@ func (f *faultyBackend) Alloc(n int64) (kernels.Mem, error) {
 }
 
 func TestOpenLimits(t *testing.T) {
-	for _, device := range []string{"ref", "cpu"} {
+	for _, device := range []string{"ref", "cpu", "emulated", "emulated:h100:unchecked"} {
 		dev, err := Open(device, Options{MemoryLimit: 4096, Poison: true, Threads: 1})
 		if err != nil {
 			t.Fatal(err)
@@ -369,7 +369,9 @@ func TestOpenLimits(t *testing.T) {
 			t.Errorf("%s: beyond the limit: %v", device, err)
 		}
 	}
-	if _, err := Open("tpu", Options{}); err == nil || !strings.Contains(err.Error(), "want cpu, ref or auto") {
-		t.Errorf("unknown device: %v", err)
+	for name, want := range map[string]string{"tpu": "want auto, cpu, cuda, cuda:1", "cuda:x": "want the number of a GPU", "cuda:-1": "want the number of a GPU", "emulated:h9": "no GPU \"h9\""} {
+		if _, err := Open(name, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("device %s: %v, want an error with %q", name, err, want)
+		}
 	}
 }

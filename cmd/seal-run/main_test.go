@@ -144,7 +144,7 @@ func TestBadInput(t *testing.T) {
 		{"no such command", []string{"genrate"}, `unknown command "genrate"`},
 		{"no such flag", []string{"generate", "--modle", "x"}, "unknown flag: --modle"},
 		{"argument too many", []string{"init", "x"}, "unknown command"},
-		{"no such device", generate(model, "--device", "tpu"), `device "tpu": want cpu, ref or auto`},
+		{"no such device", generate(model, "--device", "tpu"), `device "tpu": want auto, cpu, cuda, cuda:1, emulated, emulated:h100 or ref`},
 		{"bad limit", generate(model, "--memory-limit", "lots"), `--memory-limit: got "lots", expected a size such as 3GiB`},
 		{"bad threads", generate(model, "--threads", "-1"), "--threads -1: expected 0 or more"},
 		{"bad progress", ask(eval, "--progress", "loud"), "--progress loud: expected one of auto, bar, lines, none"},
