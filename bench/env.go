@@ -54,15 +54,10 @@ func (e *Env) DropModels() {
 }
 
 // GPU tells whether the device is one, whose threads do not matter.
-func (e *Env) GPU() bool { return e.dev.Backend().Name() == "cuda" }
+func (e *Env) GPU() bool { return e.dev.IsGPU() }
 
 // GPUName describes the GPU and its driver; empty on a CPU.
-func (e *Env) GPUName() string {
-	if d, ok := e.dev.Backend().(interface{ Describe() string }); ok {
-		return d.Describe()
-	}
-	return ""
-}
+func (e *Env) GPUName() string { return e.dev.Describe() }
 
 // NumericsID names the device's instruction set and versions.
 func (e *Env) NumericsID() string { return e.dev.NumericsID() }

@@ -103,13 +103,23 @@ func (d *Device) Backend() kernels.Backend { return d.backend }
 
 // IsGPU tells whether the device is a GPU, real or emulated.
 func (d *Device) IsGPU() bool {
-	_, yes := d.backend.(interface{ Describe() string })
+	_, yes := d.backend.(*cuda.Backend)
 	return yes
+}
+
+// Available returns the bytes that a device with memory of its own has left; own is
+// false where it shares the system's.
+func (d *Device) Available() (bytes int64, own bool) {
+	g, own := d.backend.(*cuda.Backend)
+	if !own {
+		return 0, false
+	}
+	return g.Available(), true
 }
 
 // Describe names a GPU and its driver; empty for a CPU.
 func (d *Device) Describe() string {
-	if g, ok := d.backend.(interface{ Describe() string }); ok {
+	if g, ok := d.backend.(*cuda.Backend); ok {
 		return g.Describe()
 	}
 	return ""

@@ -22,7 +22,7 @@ type experimentFlags struct {
 // memory for it; hint says what makes it smaller. Nothing is to be run unless ready.
 func (a *app) prepare(c *cobra.Command, dryRun bool, m *nn.Model, plan seal.Plan, hint string) (ready bool, err error) {
 	if !dryRun {
-		return true, a.checkMemory("this run", plan.Bytes(), hint)
+		return true, a.checkMemory(m.Device(), "this run", plan.Bytes(), hint)
 	}
 	plan.Print(a.out)
 	train, decode, err := measureSpeed(c, m)

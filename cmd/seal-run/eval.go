@@ -79,9 +79,6 @@ func (a *app) eval(c *cobra.Command, f evalFlags) error {
 	if f.articles > 0 {
 		articles = articles[:min(f.articles, len(articles))]
 	}
-	if err := a.checkMemory("this model", weightBytes(f.model), "choose a smaller model"); err != nil {
-		return err
-	}
 	l, err := a.load(f.modelFlags)
 	if err != nil {
 		return err

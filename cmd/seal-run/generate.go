@@ -71,9 +71,6 @@ func (a *app) generate(c *cobra.Command, f generateFlags) error {
 	if err := f.sampling.Validate(); err != nil {
 		return err
 	}
-	if err := a.checkMemory("this model", weightBytes(f.model), "choose a smaller model"); err != nil {
-		return err
-	}
 	l, err := a.load(f.modelFlags)
 	if err != nil {
 		return err

@@ -57,6 +57,9 @@ func (a *app) load(f modelFlags) (_ *loaded, err error) {
 	if l.dev, err = a.open(); err != nil {
 		return nil, err
 	}
+	if err := a.checkMemory(l.dev, "this model", weightBytes(f.model), "choose a smaller model"); err != nil {
+		return nil, err
+	}
 	if l.Model, err = nn.Load(l.dev, f.model, nn.LoadOptions{Compute: compute}); err != nil {
 		return nil, err
 	}

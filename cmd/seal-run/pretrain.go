@@ -321,7 +321,7 @@ func (a *app) planTraining(dev *tensor.Device, cfg *pretrain.Config, longest int
 	shape := nn.StepShape{Lengths: slices.Repeat([]int{longest}, max(1, cfg.MaxTokens/longest)), MaxTokens: cfg.MaxTokens}
 	if cfg.LoRA != nil {
 		shape.Adapters = []nn.LoRAConfig{*cfg.LoRA}
-	} else if err := a.checkMemory("the training", 16*cfg.Shape.NumParameters(), advice); err != nil {
+	} else if err := a.checkMemory(dev, "the training", 16*cfg.Shape.NumParameters(), advice); err != nil {
 		return err // the state alone, of any size of model
 	}
 	plan, err := nn.PlanStep(dev, cfg.Shape, nn.LoadOptions{Compute: cfg.Compute, Recompute: cfg.Recompute, Float32: cfg.LoRA == nil}, shape)
@@ -329,7 +329,7 @@ func (a *app) planTraining(dev *tensor.Device, cfg *pretrain.Config, longest int
 		return err
 	}
 	weights := plan.Mapped + plan.Weights
-	if err := a.checkMemory("the training", plan.Mapped+plan.Peak(), advice); err != nil {
+	if err := a.checkMemory(dev, "the training", plan.Mapped+plan.Peak(), advice); err != nil {
 		return err
 	}
 	a.say("memory at most %s: weights %s, training state %s, a step of %d tokens %s", sysmem.Format(plan.Mapped+plan.Peak()),
@@ -337,11 +337,14 @@ func (a *app) planTraining(dev *tensor.Device, cfg *pretrain.Config, longest int
 	return nil
 }
 
-// checkMemory refuses a plan that cannot fit, before it begins.
-func (a *app) checkMemory(plan string, need int64, advice string) error {
+// checkMemory refuses a plan that cannot fit in a device's memory, before it begins.
+func (a *app) checkMemory(dev *tensor.Device, plan string, need int64, advice string) error {
 	limit, err := parseBytes(a.memoryLimit)
 	if err != nil {
 		return fmt.Errorf("--memory-limit: %w", err)
+	}
+	if free, own := dev.Available(); own {
+		return sysmem.CheckOf(free, plan, need, limit, advice)
 	}
 	return sysmem.Check(plan, need, limit, advice)
 }

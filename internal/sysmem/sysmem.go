@@ -13,8 +13,14 @@ func Available() (bytes int64, ok bool) { return available() }
 // more than limit (0: none) or than is available. Its text says what the plan
 // is, both figures, and advice, what would make the plan smaller.
 func Check(plan string, need, limit int64, advice string) error {
+	free, _ := Available()
+	return CheckOf(free, plan, need, limit, advice)
+}
+
+// CheckOf is Check for a memory of which free bytes are available; 0: that is not known.
+func CheckOf(free int64, plan string, need, limit int64, advice string) error {
 	has, what := limit, "the memory limit is"
-	if free, ok := Available(); ok && (limit == 0 || free < limit) {
+	if free > 0 && (limit == 0 || free < limit) {
 		has, what = free, "available are"
 	}
 	if has == 0 || need <= has {

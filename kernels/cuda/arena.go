@@ -35,6 +35,7 @@ type arena struct {
 	api    driver.API
 	limit  int64
 	direct bool
+	settle func() // gives the stream what is held back of it
 	heap   host.Heap[chunk]
 }
 
@@ -44,8 +45,8 @@ const (
 	mostAhead  = 1 << 30
 )
 
-func newArena(api driver.API, limit int64, direct bool) arena {
-	return arena{api: api, limit: limit, direct: direct}
+func newArena(api driver.API, limit int64, direct bool, settle func()) arena {
+	return arena{api: api, limit: limit, direct: direct, settle: settle}
 }
 
 // size returns what an allocation of n bytes takes.
@@ -169,6 +170,7 @@ func (a *arena) release(m *mem) error {
 // trim gives chunks of which nothing is in use back to the driver, which waits for
 // the work that uses them.
 func (a *arena) trim() (err error) {
+	a.settle() // of launches that are held back the driver knows nothing
 	a.heap.Drop(func(c chunk, _ int64) { err = errors.Join(err, a.api.MemFree(c.base)) })
 	return err
 }

@@ -41,7 +41,7 @@ func (g *smallGPU) MemGetInfo() (free, total int64, err error) { return g.room, 
 
 func newSmall(room int64) (*smallGPU, arena) {
 	g := &smallGPU{room: room, sizes: map[driver.Ptr]int64{}}
-	return g, newArena(g, 0, false)
+	return g, newArena(g, 0, false, func() {})
 }
 
 // TestArenaDivides: many buffers take few allocations, all of them aligned and apart.

@@ -134,6 +134,48 @@ func TestReplayedSteps(t *testing.T) {
 	}
 }
 
+// An allocation that takes the memory of what was freed waits for launches that use it and
+// are still held back.
+func TestTrimBehindHeldLaunches(t *testing.T) {
+	const n = 1 << 18
+	b, err := cuda.New(driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.A100, Checks: emu.AllChecks}, Memory: 50 << 20}), cuda.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{t: t, b: b}
+	alloc := func(bytes int64) kernels.Buffer {
+		m, err := b.Alloc(bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kernels.Buffer{Mem: m, DType: kernels.F32}
+	}
+	sum := d.zeros(n)
+	for step := range 3 {
+		part := alloc(20 << 20) // in a chunk of its own
+		for range 5 {
+			b.Fill(kernels.FillArgs{Dst: part, N: n, Value: 1})
+			b.Add(kernels.AddArgs{Dst: sum, A: sum, B: part, N: n})
+		}
+		b.Free(part.Mem)
+		if step > 0 { // the launches are those of the step before, and wait for the last of them
+			b.Free(alloc(30 << 20).Mem)
+		}
+		if err := b.Sync(); err != nil {
+			t.Fatalf("step %d: %v", step, err)
+		}
+	}
+	for i, v := range d.get(sum, n) {
+		if v != 15 {
+			t.Fatalf("sum[%d] is %v, want 15", i, v)
+		}
+	}
+	d.free()
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func encode(v float32, n int) []byte {
 	var raw []byte
 	for range n {

@@ -5,10 +5,6 @@ import (
 	"testing"
 
 	"github.com/selkie-ml/selkie/kernels"
-	"github.com/selkie-ml/selkie/kernels/cuda"
-	"github.com/selkie-ml/selkie/kernels/cuda/driver"
-	"github.com/selkie-ml/selkie/kernels/ref"
-	"github.com/selkie-ml/selkie/ptx/emu"
 )
 
 // loss runs CrossEntropy on rows first…last-1 of a batch of two sequences, the second from row 9 on.
@@ -50,29 +46,18 @@ func TestCrossEntropyAligned(t *testing.T) {
 		withDW     bool
 	}{{kernels.BF16, 256, 4096, false}, {kernels.BF16, 40, 300, true}, {kernels.F32, 40, 300, true}} {
 		t.Run(c.half.String(), func(t *testing.T) {
-			api := driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.A100, Checks: emu.AllChecks, Profile: true}})
-			b, err := cuda.New(api, cuda.Options{Poison: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			d := &desk{t: t, b: b, half: c.half}
-			exact := &desk{t: t, b: ref.New(ref.Options{}), half: kernels.F32}
-			got, want := loss(d, 0, 70, c.dim, c.vocab, c.withDW), loss(exact, 0, 70, c.dim, c.vocab, c.withDW)
-			rounded := map[string]slack{}
-			if c.half == kernels.BF16 {
-				rounded["dx"] = slack{abs: 0x1p-9 * 2 * 0.2} // of g, whose magnitudes add up to 2 at most, times w
-			}
-			near(t, got, want, rounded)
-			less := loss(d, 9, 50, c.dim, c.vocab, c.withDW) // a smaller tile
-			if !slices.Equal(less["logprob"], got["logprob"][9:50]) || !slices.Equal(less["dx"], got["dx"][9*c.dim:50*c.dim]) {
-				t.Error("rows have other bits in less company")
-			}
-			d.free()
-			exact.free()
-			noConflicts(t, api)
-			if err := b.Close(); err != nil {
-				t.Error(err)
-			}
+			beside(t, c.half, func(gpu, exact *desk) {
+				got, want := loss(gpu, 0, 70, c.dim, c.vocab, c.withDW), loss(exact, 0, 70, c.dim, c.vocab, c.withDW)
+				rounded := map[string]slack{}
+				if c.half == kernels.BF16 {
+					rounded["dx"] = slack{abs: 0x1p-9 * 2 * 0.2} // of g, whose magnitudes add up to 2 at most, times w
+				}
+				near(t, got, want, rounded)
+				less := loss(gpu, 9, 50, c.dim, c.vocab, c.withDW) // a smaller tile
+				if !slices.Equal(less["logprob"], got["logprob"][9:50]) || !slices.Equal(less["dx"], got["dx"][9*c.dim:50*c.dim]) {
+					t.Error("rows have other bits in less company")
+				}
+			})
 		})
 	}
 }

@@ -123,7 +123,7 @@ func New(api driver.API, opt Options) (*Backend, error) {
 		return nil, fmt.Errorf("GPU %d, %s: %w", opt.Device, info.Name, explain(err))
 	}
 	defer b.enter()()
-	b.arena = newArena(api, opt.Limit, opt.Direct)
+	b.arena = newArena(api, opt.Limit, opt.Direct, b.catchUp)
 	if b.stream, err = api.StreamCreate(); err == nil {
 		b.replay = newReplayer(api, b.stream)
 		if b.stage, err = newStaging(api); err == nil {

@@ -7,10 +7,6 @@ import (
 	"testing"
 
 	"github.com/selkie-ml/selkie/kernels"
-	"github.com/selkie-ml/selkie/kernels/cuda"
-	"github.com/selkie-ml/selkie/kernels/cuda/driver"
-	"github.com/selkie-ml/selkie/kernels/ref"
-	"github.com/selkie-ml/selkie/ptx/emu"
 )
 
 // adapted is a batch whose segments use adapters in turn, at aligned places.
@@ -76,61 +72,17 @@ func TestLoRAAligned(t *testing.T) {
 		{in: 200, out: 68, lengths: []int{1, 1, 1, 1, 1}, ranks: []int{16, 64}}, // generating
 	} {
 		t.Run(a.String(), func(t *testing.T) {
-			api := driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.A100, Checks: emu.AllChecks, Profile: true}})
-			b, err := cuda.New(api, cuda.Options{Poison: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			d := &desk{t: t, b: b, half: kernels.BF16}
-			exact := &desk{t: t, b: ref.New(ref.Options{}), half: kernels.F32}
-			n := len(a.lengths)
-			got, want := a.run(d, 0, n), a.run(exact, 0, n)
-			near(t, got, want, map[string]slack{"y": {rel: 0x1p-8}})
-			last := a.run(d, n-1, n)
-			for _, name := range []string{"y", "h", "dx"} {
-				if together := got[name]; !slices.Equal(last[name], together[len(together)-len(last[name]):]) {
-					t.Errorf("%s of the last segment has other bits alone", name)
+			beside(t, kernels.BF16, func(gpu, exact *desk) {
+				n := len(a.lengths)
+				got, want := a.run(gpu, 0, n), a.run(exact, 0, n)
+				near(t, got, want, map[string]slack{"y": {rel: 0x1p-8}})
+				last := a.run(gpu, n-1, n)
+				for _, name := range []string{"y", "h", "dx"} {
+					if together := got[name]; !slices.Equal(last[name], together[len(together)-len(last[name]):]) {
+						t.Errorf("%s of the last segment has other bits alone", name)
+					}
 				}
-			}
-			d.free()
-			exact.free()
-			noConflicts(t, api)
-			if err := b.Close(); err != nil {
-				t.Error(err)
-			}
+			})
 		})
-	}
-}
-
-// slack is what rounding to bf16 allows a result.
-type slack struct{ abs, rel float64 }
-
-// near compares results of order one.
-func near(t *testing.T, got, want map[string][]float64, more map[string]slack) {
-	t.Helper()
-	for name, w := range want {
-		for i, g := range got[name] {
-			if !(math.Abs(g-w[i]) <= 3e-5+more[name].abs+(2e-5+more[name].rel)*math.Abs(w[i])) {
-				t.Errorf("%s[%d] is %v, want %v", name, i, g, w[i])
-				break
-			}
-		}
-	}
-}
-
-func noConflicts(t *testing.T, api *driver.Emulated) {
-	t.Helper()
-	for _, p := range api.Emulator().Profile().Kernels {
-		extra, total := p.BankConflicts()
-		t.Logf("%s: %d launches, %d conflicts in %d passes, %.1f sectors per request", p.Kernel, p.Launches, extra, total, p.SectorsPerRequest())
-		if extra == 0 {
-			continue
-		}
-		t.Errorf("%s: %d conflicts in %d passes through the banks of shared memory", p.Kernel, extra, total)
-		for _, in := range p.Insts {
-			if in.Wavefronts > in.Ideal {
-				t.Logf("%s: %s: %d, ideally %d", in.GoLine, in.Text, in.Wavefronts, in.Ideal)
-			}
-		}
 	}
 }

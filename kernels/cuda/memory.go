@@ -182,6 +182,17 @@ func (b *Backend) CopyOut(dst []byte, src kernels.Buffer) error {
 	return b.wait()
 }
 
+// Available returns the bytes that the GPU has free or the arena keeps for reuse; 0 if
+// the driver does not tell.
+func (b *Backend) Available() int64 {
+	defer b.enter()()
+	free, _, err := b.api.MemGetInfo()
+	if err != nil {
+		return 0
+	}
+	return free + b.arena.heap.Stats.Cached
+}
+
 // Stats implements kernels.Backend.
 func (b *Backend) Stats() kernels.MemStats { return b.arena.heap.Stats }
 
@@ -194,7 +205,6 @@ func (b *Backend) Trim() {
 		return
 	}
 	defer b.enter()()
-	b.catchUp()
 	if err := b.arena.trim(); err != nil {
 		b.fail("", err)
 	}

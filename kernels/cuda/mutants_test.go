@@ -122,11 +122,12 @@ func noticed(err error) string {
 	return "wrong result"
 }
 
-// TestMutants plants defects in the kernels: a seeded sample, or with SELKIE_MUTANTS=all
-// every one (scripts/mutate-kernels), or with a number so many.
+// TestMutants plants defects in a seeded sample of as many places as SELKIE_MUTANTS says.
+// It fails for now: about half survive, since the suite's problems are smaller than large
+// tiles. CONTRIBUTING.md says so.
 func TestMutants(t *testing.T) {
 	if os.Getenv("SELKIE_MUTANTS") == "" {
-		t.Skip("takes minutes: SELKIE_MUTANTS=200 tries so many, scripts/mutate-kernels all")
+		t.Skip("takes minutes: SELKIE_MUTANTS=200 tries so many")
 	}
 	sample := mutatetest.Sample(t, 200)
 	var jobs []mutatetest.Job
@@ -136,5 +137,5 @@ func TestMutants(t *testing.T) {
 		}
 	}
 	total := len(jobs)
-	mutatetest.Run(t, "testdata/mutants.txt", "Mutants of the GPU kernels, by scripts/mutate-kernels", mutatetest.Pick(jobs, sample), total, sample == 0)
+	mutatetest.Run(t, "testdata/mutants.txt", "Mutants of the GPU kernels, by SELKIE_MUTANTS=all", mutatetest.Pick(jobs, sample), total, sample == 0)
 }

@@ -119,7 +119,7 @@ func (r *replayer) flush() error {
 	if !whole {
 		err := r.release(n)
 		if err == nil && n >= shortest {
-			r.learn()
+			err = r.learn()
 		}
 		return err
 	}
@@ -137,10 +137,10 @@ func (r *replayer) flush() error {
 }
 
 // learn keeps a copy of what was enqueued.
-func (r *replayer) learn() {
+func (r *replayer) learn() (err error) {
 	key := r.key(&r.now.launches[0])
 	if old := r.known[key]; old != nil {
-		r.forget(key, old)
+		err = r.forget(key, old)
 	}
 	if len(r.known) >= mostKnown {
 		var oldest uint64
@@ -149,13 +149,14 @@ func (r *replayer) learn() {
 				oldest = k
 			}
 		}
-		r.forget(oldest, r.known[oldest])
+		err = errors.Join(err, r.forget(oldest, r.known[oldest]))
 	}
 	s := &stretch{used: r.clock}
 	for i := range r.now.launches {
 		s.add(r.now.origins[i], &r.now.launches[i])
 	}
 	r.known[key] = s
+	return err
 }
 
 // capture makes a stretch's graph.

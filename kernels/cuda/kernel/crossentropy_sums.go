@@ -108,11 +108,7 @@ func (p LossInput) Emit(k *ptx.Builder) {
 			})
 		}
 		if !p.First {
-			each(func(to ptx.GlobalPtr, v []ptx.RegF32) {
-				for i, old := range loads(k, to, kernels.F32, len(v)) {
-					ptx.Set(k, v[i], old)
-				}
-			})
+			each(func(to ptx.GlobalPtr, v []ptx.RegF32) { resume(k, to, v) })
 		}
 		product.add(source{row(k, g, row0, width, p.A), width, count.Sub(row0)},
 			source{at(row(k, w, v0, dim, p.B), col0, p.B), dim, dim.Sub(col0)}, cols)
@@ -161,11 +157,7 @@ func (p LossWeight) Emit(k *ptx.Builder) {
 	}
 	// Of refused starts all rows are without a target: then nothing is read by them.
 	k.If(k.SetpNeU32(k.LdU32(before.Elem(rows, ptx.U32)), ptx.I(0)), func() {
-		each(func(to ptx.GlobalPtr, v []ptx.RegF32) {
-			for i, old := range loads(k, to, kernels.F32, len(v)) {
-				ptx.Set(k, v[i], old)
-			}
-		})
+		each(func(to ptx.GlobalPtr, v []ptx.RegF32) { resume(k, to, v) })
 		product.again = true
 		k.For(ptx.I(0), nseq, ptx.I(1), func(s ptx.RegU32) {
 			of := starts.Elem(s, ptx.S32)

@@ -40,11 +40,7 @@ func (p LinearWeight) Emit(k *ptx.Builder) {
 			return func(c ptx.RegU32, v []ptx.RegF32) { f(at(line, c, kernels.F32), v) }
 		})
 	}
-	each(func(from ptx.GlobalPtr, v []ptx.RegF32) {
-		for i, old := range loads(k, from, kernels.F32, len(v)) {
-			ptx.Set(k, v[i], old)
-		}
-	})
+	each(func(from ptx.GlobalPtr, v []ptx.RegF32) { resume(k, from, v) })
 	product.again = true
 	forSequences(k, starts, nseq, rows, refuse, firstThread(k), func(first, count ptx.RegU32) {
 		a := source{at(row(k, dy, first, out, p.A), row0, p.A), out, rowsLeft}

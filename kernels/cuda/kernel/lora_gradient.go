@@ -81,11 +81,7 @@ func (p LoRAGradient) Emit(k *ptx.Builder) {
 		lines, cols, m0, n0, _ := place(first)
 		k.MovU32To(inside, k.SelpU32(ptx.I(1), ptx.I(0), k.SetpLtU32(m0, lines).And(k.SetpLtU32(n0, cols))))
 		k.If(k.SetpEqU32(inside, ptx.I(1)), func() {
-			each(first, func(to ptx.GlobalPtr, v []ptx.RegF32) {
-				for e, old := range loads(k, to, kernels.F32, len(v)) {
-					ptx.Set(k, v[e], old)
-				}
-			})
+			each(first, func(to ptx.GlobalPtr, v []ptx.RegF32) { resume(k, to, v) })
 		})
 	}, func(g segment) {
 		lines, cols, m0, n0, _ := place(g)
@@ -133,27 +129,4 @@ func (p *splitProduct) chunk(k0, depth ptx.RegU32) {
 	k.WarpSync(ptx.FullMask) // the stages of the chunk before
 	ring := p.stream.ring(tiles, func(tile ptx.RegU32) ptx.RegU32 { return k0.Add(tile.Times(p.BK)) }, depth, func() { k.WarpSync(ptx.FullMask) })
 	k.For(ptx.I(0), tiles, ptx.I(1), func(tile ptx.RegU32) { ring.turn(tile) })
-}
-
-// combine adds the warps' chunks to the totals, warp by warp; one that had none adds zeros.
-func (p *splitProduct) combine(buffer ptx.RegU32) {
-	k := p.k
-	parts := p.parts.At(buffer).At(p.lane.Times(16))
-	to := parts.At(p.warp.Times(p.partBytes()))
-	for i, q := range p.quads {
-		k.StV4F32(to.Plus(512*i), [4]ptx.RegF32(q.v))
-	}
-	for _, r := range p.stream.acc {
-		k.MovF32To(r, ptx.F(0))
-	}
-	k.BarSync(0)
-	for n := range p.total {
-		from := parts.At(p.warp.Plus(n * p.Warps).Times(512))
-		for w := range p.Warps {
-			for i, v := range k.LdV4F32(from.Plus(w * p.partBytes())) {
-				k.AddF32To(p.total[n][i], p.total[n][i], v)
-			}
-		}
-	}
-	k.XorB32To(buffer, buffer, ptx.I(p.Warps*p.partBytes())) // the other one, while this is read
 }

@@ -83,32 +83,39 @@ func (p *splitProduct) add(a, b source, depth ptx.RegU32) {
 		k.For(first, k.MinU32(first.Plus(per), mine), ptx.I(1), func(tile ptx.RegU32) {
 			ring.turn(tile)
 		})
-		parts := p.parts.At(buffer).At(p.lane.Times(16))
-		to := parts.At(p.warp.Times(p.partBytes()))
-		for i, q := range p.quads {
-			k.StV4F32(to.Plus(512*i), [4]ptx.RegF32(q.v))
-		}
-		for _, r := range s.acc {
-			k.MovF32To(r, ptx.F(0))
-		}
-		k.BarSync(0)
-		for n := range p.total {
-			add := func() {
-				from := parts.At(p.warp.Plus(n * p.Warps).Times(512))
-				for w := range p.Warps { // sums of chunks that there are not are zeros
-					for i, v := range k.LdV4F32(from.Plus(w * p.partBytes())) {
-						k.AddF32To(p.total[n][i], p.total[n][i], v)
-					}
+		p.combine(buffer)
+	})
+}
+
+// combine adds the chunks of the warps to the totals, warp by warp, and clears them; one
+// that had none adds zeros. buffer says which half of parts is used, and changes.
+func (p *splitProduct) combine(buffer ptx.RegU32) {
+	k := p.k
+	parts := p.parts.At(buffer).At(p.lane.Times(16))
+	to := parts.At(p.warp.Times(p.partBytes()))
+	for i, q := range p.quads {
+		k.StV4F32(to.Plus(512*i), [4]ptx.RegF32(q.v))
+	}
+	for _, r := range p.stream.acc {
+		k.MovF32To(r, ptx.F(0))
+	}
+	k.BarSync(0)
+	for n := range p.total {
+		add := func() {
+			from := parts.At(p.warp.Plus(n * p.Warps).Times(512))
+			for w := range p.Warps {
+				for i, v := range k.LdV4F32(from.Plus(w * p.partBytes())) {
+					k.AddF32To(p.total[n][i], p.total[n][i], v)
 				}
 			}
-			if (n+1)*p.Warps <= len(p.quads) {
-				add()
-			} else {
-				k.If(k.SetpLtU32(p.warp, ptx.I(len(p.quads)-n*p.Warps)), add)
-			}
 		}
-		k.XorB32To(buffer, buffer, ptx.I(p.Warps*p.partBytes())) // the other one, while this is read
-	})
+		if (n+1)*p.Warps <= len(p.quads) {
+			add()
+		} else {
+			k.If(k.SetpLtU32(p.warp, ptx.I(len(p.quads)-n*p.Warps)), add)
+		}
+	}
+	k.XorB32To(buffer, buffer, ptx.I(p.Warps*p.partBytes())) // the other half, while this is read
 }
 
 // each calls use with the sums of every warp, where it runs.
