@@ -82,11 +82,9 @@ func (a *app) plan(f planFlags) error {
 	}
 	shape := nn.StepShape{Lengths: slices.Repeat([]int{f.width}, f.sequences)}
 	if !f.full {
-		lora := nn.LoRAConfig{Rank: f.rank, Alpha: float64(2 * f.rank), Targets: nn.AllProjections()}
-		if len(f.targets) != 1 || f.targets[0] != "all" {
-			if lora.Targets, err = nn.ParseProjections(f.targets); err != nil {
-				return fmt.Errorf("--targets: %w", err)
-			}
+		lora, err := finetuneFlags{rank: f.rank, targets: f.targets}.lora()
+		if err != nil {
+			return err
 		}
 		shape.Adapters = slices.Repeat([]nn.LoRAConfig{lora}, f.adapters)
 	}

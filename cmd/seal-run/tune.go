@@ -106,14 +106,17 @@ func (f *tuneFlags) cases() ([]cuda.TuneCase, error) {
 
 // tuneRecord is a timing as the file has it.
 type tuneRecord struct {
-	Op, DType     string
-	Rows, In, Out int
-	Variant       string
-	Chosen        bool
-	Seconds       float64 `json:",omitempty"`
-	Spread        float64 `json:",omitempty"`
-	Estimated     bool    `json:",omitempty"`
-	Refused       string  `json:",omitempty"`
+	Op        string  `json:"op"`
+	DType     string  `json:"dtype"`
+	Rows      int     `json:"rows"`
+	In        int     `json:"in"`
+	Out       int     `json:"out"`
+	Variant   string  `json:"variant"`
+	Chosen    bool    `json:"chosen"`
+	Seconds   float64 `json:"seconds,omitempty"`
+	Spread    float64 `json:"spread,omitempty"`
+	Estimated bool    `json:"estimated,omitempty"`
+	Refused   string  `json:"refused,omitempty"`
 }
 
 func (a *app) tune(c *cobra.Command, f tuneFlags) error {

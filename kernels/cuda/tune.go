@@ -64,8 +64,9 @@ func (c candidate) String() string {
 
 // tuner is what a backend knows of a tuning under way.
 type tuner struct {
-	trying *candidate // to be taken instead of the table's choice
-	picked candidate  // what was taken last
+	trying   *candidate // to be taken instead of the table's choice
+	picked   candidate  // what was taken last
+	launched kernel.Any // the last kernel
 }
 
 // pick is choose, unless a variant is being tried.
@@ -186,11 +187,10 @@ type tuning struct {
 	n     int // elements of y
 	op    func()
 	flush kernels.Buffer // larger than L2
-	seen  map[kernel.Any]bool
 }
 
 func (b *Backend) newTuning(c TuneCase) (*tuning, error) {
-	t := &tuning{b: b, seen: map[kernel.Any]bool{}}
+	t := &tuning{b: b}
 	var failed error
 	alloc := func(dt kernels.DType, n int) kernels.Buffer {
 		m, err := b.Alloc(int64(n * dt.Size()))

@@ -58,22 +58,10 @@ func (t *tuning) same(want []byte) (err error) {
 	if !bytes.Equal(got, want) {
 		return errors.New("other bits than the table's choice")
 	}
-	return t.spills()
-}
-
-// spills reports that a kernel which was loaded since the last call keeps registers in
-// memory.
-func (t *tuning) spills() (err error) {
-	for k, f := range t.b.functions {
-		if t.seen[k] {
-			continue
-		}
-		t.seen[k] = true
-		if n, e := t.b.api.FuncGetAttribute(driver.FuncLocalBytes, f.handle); e != nil {
-			err = errors.Join(err, e)
-		} else if n > 0 {
-			err = errors.Join(err, fmt.Errorf("kernel %s spills %d bytes of registers", k.Name(), n))
-		}
+	k := t.b.tuner.launched // the op's product is its last kernel
+	n, err := t.b.api.FuncGetAttribute(driver.FuncLocalBytes, t.b.functions[k].handle)
+	if err == nil && n > 0 {
+		err = fmt.Errorf("kernel %s spills %d bytes of registers", k.Name(), n)
 	}
 	return err
 }
