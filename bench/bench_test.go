@@ -166,6 +166,7 @@ func BenchmarkPeak(b *testing.B) {
 			}
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(p.FMA/1e9, "f32-GFLOP/s")
+			b.ReportMetric(p.FMALoads/1e9, "f32-from-L1-GFLOP/s")
 			b.ReportMetric(p.BF16/1e9, "bf16-GFLOP/s")
 			b.ReportMetric(p.Read/1e9, "GB/s")
 		})

@@ -25,10 +25,11 @@ func (w Work) Times(n int) Work {
 
 // Peak is what the machine was measured to do in the same run, per second.
 type Peak struct {
-	FMA    float64 // f32 operations: a multiplication and an addition are two
-	FMA256 float64 // the same in vectors of 256 bits, where there are wider ones
-	BF16   float64 // operations of bf16 dot products; FMA where the processor has none
-	Read   float64 // bytes of a streaming read
+	FMA      float64 // f32 operations: a multiplication and an addition are two
+	FMA256   float64 // the same in vectors of 256 bits, where there are wider ones
+	FMALoads float64 // FMA on operands read from the L1 cache: what a product could reach; 0 if not measured
+	BF16     float64 // operations of bf16 dot products; FMA where the processor has none
+	Read     float64 // bytes of a streaming read
 }
 
 // TwoUnits says whether a core has two units of 512 bits. Feeding both leaves less

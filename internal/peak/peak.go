@@ -41,6 +41,17 @@ func FMA256(threads int) (gflops float64) {
 	return measure(threads, half)
 }
 
+// FMALoads is FMA on operands that are read from the L1 cache, as a product has to:
+// two vectors and, for every other multiply-add, an element. A processor whose clock or
+// whose rate of instructions falls with the power that this takes stays below FMA,
+// however few the reads; 0 where there are no vectors.
+func FMALoads(threads int) (gflops float64) {
+	if loads.run == nil {
+		return 0
+	}
+	return measure(threads, loads)
+}
+
 // DotBF16 is FMA for products of bf16 added in f32: on tiles (TDPBF16PS) where the
 // processor has them and the system allows, or in vectors (VDPBF16PS: four operations
 // a lane); 0 where there is neither.

@@ -10,10 +10,11 @@ import (
 )
 
 var (
-	wide = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512VL)
-	fma  = widestFMA()
-	half = narrowFMA()
-	dot  = widestDot()
+	wide  = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512VL)
+	fma   = widestFMA()
+	half  = narrowFMA()
+	loads = loadedFMA()
+	dot   = widestDot()
 )
 
 func widestFMA() unit {
@@ -30,6 +31,18 @@ func widestFMA() unit {
 func narrowFMA() unit {
 	if wide && cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
 		return unit{fmaAVX2, 12 * 8 * 2}
+	}
+	return unit{}
+}
+
+// loadedFMA is the widest loop with reads.
+func loadedFMA() unit {
+	p := new([256]byte)
+	switch {
+	case wide:
+		return unit{func(rounds int) { fmaLoadsAVX512(&p[0], rounds) }, 24 * 16 * 2}
+	case cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3):
+		return unit{func(rounds int) { fmaLoadsAVX2(&p[0], rounds) }, 12 * 8 * 2}
 	}
 	return unit{}
 }

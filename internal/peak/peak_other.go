@@ -2,6 +2,6 @@
 
 package peak
 
-var fma, half, dot = scalar, unit{}, unit{}
+var fma, half, loads, dot = scalar, unit{}, unit{}, unit{}
 
 func read(p []byte) { readScalar(p) }

@@ -14,6 +14,16 @@ func fmaAVX2(rounds int)
 //go:noescape
 func fmaAVX512(rounds int)
 
+// fmaLoadsAVX2 does rounds times 12 vector multiply-adds of what it reads at p, 256 bytes.
+//
+//go:noescape
+func fmaLoadsAVX2(p *byte, rounds int)
+
+// fmaLoadsAVX512 does rounds times 24 vector multiply-adds of what it reads at p, 256 bytes.
+//
+//go:noescape
+func fmaLoadsAVX512(p *byte, rounds int)
+
 // dotBF16 does rounds times 24 vector dot products of pairs of bf16.
 //
 //go:noescape

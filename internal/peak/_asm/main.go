@@ -16,6 +16,8 @@ func main() {
 	ConstraintExpr("amd64")
 	fma("fmaAVX2", ymm, 12)
 	fma("fmaAVX512", zmm, 24)
+	fmaLoads("fmaLoadsAVX2", ymm, 6)
+	fmaLoads("fmaLoadsAVX512", zmm, 12)
 	dotBF16("dotBF16", 24)
 	dotAMX("dotAMX")
 	read("readAVX2", ymm)
@@ -61,6 +63,35 @@ func fma(name string, vec func(i int) reg.Register, n int) {
 	JNZ(LabelRef("loop"))
 	end()
 }
+
+// fmaLoads writes the multiply-adds of a product's tile of two vectors by so many
+// rows, with the reads that they cannot do without: 2 vectors and an element a row.
+func fmaLoads(name string, vec func(i int) reg.Register, rows int) {
+	begin(name, fmt.Sprintf("does rounds times %d vector multiply-adds of what it reads at p, %d bytes.", 2*rows, loadedBytes), "func(p *byte, rounds int)")
+	p := Load(Param("p"), GP64())
+	rounds := Load(Param("rounds"), GP64())
+	for i := range 2*rows + 3 {
+		if i < 16 {
+			VXORPS(ymm(i), ymm(i), ymm(i))
+		} else {
+			VPXORD(zmm(i), zmm(i), zmm(i))
+		}
+	}
+	left, right, a := vec(2*rows), vec(2*rows+1), vec(2*rows+2)
+	Label("loop")
+	VMOVUPS(Mem{Base: p}, left)
+	VMOVUPS(Mem{Base: p, Disp: int(left.Size())}, right)
+	for i := range rows {
+		VBROADCASTSS(Mem{Base: p, Disp: loadedBytes - 4 - 4*i}, a)
+		VFMADD231PS(left, a, vec(2*i))
+		VFMADD231PS(right, a, vec(2*i+1))
+	}
+	DECQ(rounds)
+	JNZ(LabelRef("loop"))
+	end()
+}
+
+const loadedBytes = 256
 
 // dotBF16 writes n independent chains of VDPBF16PS, which neither avo nor Go's
 // assembler knows: EVEX.512.F3.0F38.W0 52 /r of registers zmm30, zmm31 and zmm0 … n-1.
