@@ -195,6 +195,18 @@ func (t *attentionBackwardTask) query(row, kvHead int) int {
 	return (row*t.heads + kvHead*(t.heads/t.kvHeads)) * t.width
 }
 
+// rowsAhead is how many rows ahead of use a row's piece is asked for, where the pieces
+// lie too far apart for the processor to see the next one coming.
+const rowsAhead = 8
+
+// ask asks for what an item reads of a row.
+func (t *attentionBackwardTask) ask(row, kvHead, kvHeads int) {
+	at, n := t.query(row, kvHead), kvHeads*(t.heads/t.kvHeads)*t.width
+	t.q.prefetch(at, n)
+	t.o.prefetch(at, n)
+	vec.Prefetch(t.do_[at : at+n])
+}
+
 // backwardQueries are an item's queries of one KV head, heads of a row side by side.
 type backwardQueries struct{ q, do, dq, lse, delta []float32 }
 
@@ -220,8 +232,12 @@ func (t *attentionBackwardTask) keys(it *backwardItem, w *worker) {
 		a.dq = w.floats(all * d)
 	}
 	kept := w.used
+	apart := kvHeads < t.kvHeads
 	for i := range rows {
 		at := t.query(b+i, kvHead)
+		if ahead := i + rowsAhead; apart && ahead < rows {
+			t.ask(b+ahead, kvHead, kvHeads)
+		}
 		w.used = kept
 		o := t.o.load(w, at, kvHeads*group*d)
 		for c := range kvHeads {
