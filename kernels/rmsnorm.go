@@ -3,8 +3,12 @@ package kernels
 // RMSNormArgs: for every row, r = 1/√(mean(X[i, :]²) + Eps) and
 // Y[i, c] = X[i, c]·r·W[c]. X f32 (residual stream), W f, Y f.
 // Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+//
+// With Add, f of X's shape, the residual stream grows first: Sum[i, c] = X[i, c] +
+// Add[i, c], f32, as the op Add has it, and Sum is normalised in X's place. Sum may be X.
 type RMSNormArgs struct {
 	Y, X, W   Buffer
+	Add, Sum  Buffer // both or neither
 	Rows, Dim int
 	Eps       float32
 }

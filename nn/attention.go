@@ -6,39 +6,43 @@ import (
 	"github.com/selkie-ml/selkie/tensor"
 )
 
-// keysValues returns what positions of layer i are attended by, of h [rows,
-// hidden]; when generating they are in the KV cache then.
-func (m *Model) keysValues(tp *tensor.Tape, h *tensor.Tensor, i int, ps *pass) (k, v *tensor.Tensor) {
-	c := &m.Config
-	k = tensor.Reshape(tp, m.project(tp, h, i, KProj, ps), -1, c.KVHeads, c.HeadDim)
-	k = ps.rotate(tp, k)
-	v = tensor.Reshape(tp, m.project(tp, h, i, VProj, ps), -1, c.KVHeads, c.HeadDim)
-	if ps.cache != nil {
-		tensor.KVStore(tp, k, v, ps.cache, i, ps.rows)
-	}
-	return k, v
-}
-
 // attention is layer i's causal self-attention over h [rows, hidden]: within
-// the packed sequences, to k and v, or over the KV cache when generating.
-func (m *Model) attention(tp *tensor.Tape, h, k, v *tensor.Tensor, i int, ps *pass) *tensor.Tensor {
+// the packed sequences, or over the KV cache when generating. Only the rows of w,
+// which may be nil, look back; keys and values come from all.
+func (m *Model) attention(tp *tensor.Tape, h *tensor.Tensor, i int, ps *pass, w *wanted) *tensor.Tensor {
 	c := &m.Config
-	q := tensor.Reshape(tp, m.project(tp, h, i, QProj, ps), -1, c.Heads, c.HeadDim)
-	q = ps.rotate(tp, q)
+	k, v := m.heads(tp, h, i, KProj, ps), m.heads(tp, h, i, VProj, ps)
+	var q *tensor.Tensor
+	asking := ps
+	if w == nil {
+		q, k = tensor.RopePairAt(tp, m.heads(tp, h, i, QProj, ps), k, ps.rope, ps.positions(tp))
+	} else {
+		k = tensor.RopeAt(tp, k, ps.rope, ps.positions(tp))
+		asking = w.pass
+		q = m.heads(tp, tensor.Gather(tp, h, w.index), i, QProj, asking)
+		q = tensor.RopeAt(tp, q, asking.rope, asking.positions(tp))
+	}
 	scale := float32(1 / math.Sqrt(float64(c.HeadDim)))
 	var o *tensor.Tensor
 	if ps.cache == nil {
 		o = tensor.Attention(tp, q, k, v, scale)
 	} else {
-		o = tensor.AttentionPaged(tp, q, ps.cache, i, ps.rows, scale)
+		tensor.KVStore(tp, k, v, ps.cache, i, ps.rows)
+		o = tensor.AttentionPaged(tp, q, asking.cache, i, asking.rows, scale)
 	}
-	return m.project(tp, tensor.Reshape(tp, o, -1, c.Heads*c.HeadDim), i, OProj, ps)
+	return m.project(tp, tensor.Reshape(tp, o, -1, c.Heads*c.HeadDim), i, OProj, asking)
 }
 
-// rotate applies the rotary embedding of each row's position.
-func (ps *pass) rotate(tp *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
+// heads is project, seen as [rows, heads, head dimension].
+func (m *Model) heads(tp *tensor.Tape, h *tensor.Tensor, i int, p Projection, ps *pass) *tensor.Tensor {
+	x := m.project(tp, h, i, p, ps)
+	return tensor.Reshape(tp, x, -1, x.Dim(1)/m.Config.HeadDim, m.Config.HeadDim)
+}
+
+// positions are those of the rows in their sequences.
+func (ps *pass) positions(tp *tensor.Tape) *tensor.Tensor {
 	if ps.cache == nil {
-		return tensor.Rope(tp, x, ps.rope)
+		return tp.Seqs.Positions
 	}
-	return tensor.RopeAt(tp, x, ps.rope, ps.rows.Pos)
+	return ps.rows.Pos
 }

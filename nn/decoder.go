@@ -48,18 +48,23 @@ func (m *Model) hidden(tp *tensor.Tape, ids *tensor.Tensor, ps *pass) *tensor.Te
 // block is one decoder layer: attention and feed-forward, each added to the
 // residual stream x.
 func (m *Model) block(tp *tensor.Tape, x *tensor.Tensor, i int, ps *pass) *tensor.Tensor {
-	x = tp.Scope(func() *tensor.Tensor {
+	w := ps.wanted
+	if i < len(m.layers)-1 {
+		w = nil
+	}
+	branch := tp.Scope(func() *tensor.Tensor {
 		h := tensor.RMSNorm(tp, x, m.layers[i].inputNorm.Tensor, m.Config.NormEps)
-		k, v := m.keysValues(tp, h, i, ps)
-		if w := ps.wanted; w != nil && i == len(m.layers)-1 {
-			x, h, ps = tensor.Gather(tp, x, w.index), tensor.Gather(tp, h, w.index), w.pass
-		}
-		return tensor.Add(tp, x, m.attention(tp, h, k, v, i, ps))
+		return m.attention(tp, h, i, ps, w)
 	})
+	if w != nil {
+		x, ps = tensor.Gather(tp, x, w.index), w.pass
+	}
+	x, h := tensor.AddRMSNorm(tp, x, branch, m.layers[i].postNorm.Tensor, m.Config.NormEps)
+	tp.Drop(branch)
 	activation := tp.Scope(func() *tensor.Tensor {
-		h := tensor.RMSNorm(tp, x, m.layers[i].postNorm.Tensor, m.Config.NormEps)
 		return tensor.SwiGLU(tp, m.project(tp, h, i, GateProj, ps), m.project(tp, h, i, UpProj, ps))
 	})
+	tp.Drop(h)
 	return tensor.Add(tp, x, m.project(tp, activation, i, DownProj, ps))
 }
 

@@ -8,14 +8,19 @@ import (
 
 // Add returns a + b, of one shape, in f32: the residual stream.
 func Add(tp *Tape, a, b *Tensor) *Tensor {
+	n := tp.add(a, b)
+	tp.dev.backend.Add(kernels.AddArgs{Dst: n.out.buf, A: a.buf, B: b.buf, N: n.out.Len()})
+	tp.record(n)
+	return n.out
+}
+
+// add is the op, not yet done.
+func (tp *Tape) add(a, b *Tensor) node {
 	if a.shape != b.shape {
 		panic(fmt.Sprintf("add: a %v, b %v", a.shape, b.shape))
 	}
 	mustContiguous("add", a, b)
-	y := tp.like(a, F32)
-	tp.dev.backend.Add(kernels.AddArgs{Dst: y.buf, A: a.buf, B: b.buf, N: y.Len()})
-	tp.record(node{out: y, inputs: inputs{a, b}, backward: addBackward})
-	return y
+	return node{out: tp.like(a, F32), inputs: inputs{a, b}, backward: addBackward}
 }
 
 func addBackward(tp *Tape, n *node, dy *Tensor) {

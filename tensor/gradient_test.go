@@ -185,6 +185,21 @@ func TestGradients(t *testing.T) {
 			x, w := b.random(5, 6), b.param(6)
 			b.gradients(b.batch(2, 3), []*Tensor{w}, func(tp *Tape) *Tensor { return RMSNorm(tp, x, w, 0.1) })
 		})
+		run("add and rmsnorm", func(b *bench) {
+			x, a, w := b.param(5, 6), b.param(5, 6), b.param(6)
+			b.gradients(b.batch(2, 3), []*Tensor{x, a, w}, func(tp *Tape) *Tensor {
+				sum, y := AddRMSNorm(tp, x, a, w, 0.1)
+				return Add(tp, sum, y)
+			})
+		})
+		run("rope of a pair", func(b *bench) {
+			table := must[*RopeTable](b.T)(NewRopeTable(b.dev, InverseFrequencies(6, 100, nil), 8))
+			q, k := b.param(5, 2, 6), b.param(5, 2, 6)
+			b.gradients(b.batch(2, 3), []*Tensor{q, k}, func(tp *Tape) *Tensor {
+				rq, rk := RopePairAt(tp, q, k, table, tp.Seqs.Positions)
+				return Add(tp, rq, Add(tp, rk, rk))
+			})
+		})
 		run("rope", func(b *bench) {
 			table := must[*RopeTable](b.T)(NewRopeTable(b.dev, InverseFrequencies(6, 100, nil), 8))
 			x := b.param(5, 2, 6)

@@ -34,6 +34,7 @@ func TestMisusePanics(t *testing.T) {
 		{[]string{"lora", "[3]", "[n, 6]"}, func() { LoRALinear(tp, f(3, 3), f(5, 3), nil, &wrong) }},
 		{[]string{"embedding", "[2 3 4]", "[3]"}, func() { Embedding(tp, f(2, 3, 4), b.ints(0, 1, 0)) }},
 		{[]string{"rmsnorm", "[3 4]", "[3]"}, func() { RMSNorm(tp, f(3, 4), f(3), 1) }},
+		{[]string{"add", "[3 4]", "[4 3]"}, func() { AddRMSNorm(tp, f(3, 4), f(4, 3), f(4), 1) }},
 		{[]string{"rope", "[3 2 6]", "[8 2]"}, func() { Rope(tp, f(3, 2, 6), table) }},
 		{[]string{"rope", "5 rows", "batch has 3"}, func() { Rope(tp, f(5, 2, 4), table) }},
 		{[]string{"swiglu", "[3 4]", "[4 3]"}, func() { SwiGLU(tp, f(3, 4), f(4, 3)) }},

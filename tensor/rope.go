@@ -87,15 +87,31 @@ func Rope(tp *Tape, x *Tensor, table *RopeTable) *Tensor {
 
 // RopeAt is Rope with positions [rows] given.
 func RopeAt(tp *Tape, x *Tensor, table *RopeTable, positions *Tensor) *Tensor {
+	n := tp.rope(x, table, positions)
+	tp.dev.backend.Rope(ropeArgs(n.out, x, table.Cos, table.Sin, positions))
+	tp.record(n)
+	return n.out
+}
+
+// RopePairAt is RopeAt of two tensors, of queries and keys, by one op.
+func RopePairAt(tp *Tape, q, k *Tensor, table *RopeTable, positions *Tensor) (rq, rk *Tensor) {
+	n, m := tp.rope(q, table, positions), tp.rope(k, table, positions)
+	args := ropeArgs(n.out, q, table.Cos, table.Sin, positions)
+	args.Y2, args.X2, args.Heads2 = m.out.buf, k.buf, k.Dim(1)
+	tp.dev.backend.Rope(args)
+	tp.record(n)
+	tp.record(m)
+	return n.out, m.out
+}
+
+// rope is the op, not yet done.
+func (tp *Tape) rope(x *Tensor, table *RopeTable, positions *Tensor) node {
 	if x.shape.n != 3 || x.Dim(2) != 2*table.Cos.Dim(1) || positions.Len() != x.Dim(0) {
 		panic(fmt.Sprintf("rope: x %v, table %v, positions %v; want [rows, heads, headDim], [positions, headDim/2], [rows]",
 			x.shape, table.Cos.shape, positions.shape))
 	}
 	mustContiguous("rope", x, table.Cos, table.Sin, positions)
-	y := tp.like(x, tp.Compute)
-	tp.dev.backend.Rope(ropeArgs(y, x, table.Cos, table.Sin, positions))
-	tp.record(node{out: y, inputs: inputs{x}, saved: saved{table.Cos, table.Sin, positions}, backward: ropeBackward})
-	return y
+	return node{out: tp.like(x, tp.Compute), inputs: inputs{x}, saved: saved{table.Cos, table.Sin, positions}, backward: ropeBackward}
 }
 
 func ropeBackward(tp *Tape, n *node, dy *Tensor) {

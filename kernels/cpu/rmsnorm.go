@@ -8,10 +8,10 @@ import (
 )
 
 type rmsnormTask struct {
-	y, w elems
-	x    []float32
-	dim  int
-	eps  float32
+	y, w, add elems
+	x, sum    []float32 // sum: x + add, or x
+	dim       int
+	eps       float32
 }
 
 // RMSNorm implements kernels.Backend.
@@ -20,6 +20,10 @@ func (b *Backend) RMSNorm(a kernels.RMSNormArgs) {
 	*t = rmsnormTask{
 		y: floats("RMSNorm", "Y", a.Y, a.Rows, a.Dim), x: f32s("RMSNorm", "X", a.X, a.Rows, a.Dim),
 		w: floats("RMSNorm", "W", a.W, a.Dim), dim: a.Dim, eps: a.Eps,
+	}
+	t.sum = t.x
+	if !a.Add.IsNil() {
+		t.add, t.sum = floats("RMSNorm", "Add", a.Add, a.Rows, a.Dim), f32s("RMSNorm", "Sum", a.Sum, a.Rows, a.Dim)
 	}
 	t.y = t.y.output(elems{f32: t.x})
 	b.pool.run("RMSNorm", t, a.Rows, rowGrain(a.Dim))
@@ -35,7 +39,10 @@ func (t *rmsnormTask) do(lo, hi int, w *worker) {
 	kept := w.used
 	for i := lo; i < hi; i++ {
 		w.used = kept
-		x := t.x[i*t.dim:][:t.dim]
+		x := t.sum[i*t.dim:][:t.dim]
+		if t.add.dtype != 0 {
+			vec.Add(x, t.x[i*t.dim:][:t.dim], t.add.load(w, i*t.dim, t.dim))
+		}
 		y := t.y.out(w, i*t.dim, t.dim)
 		vec.RMSNormRow(y, x, weight, inverseRMS(vec.SumSquares(x), t.dim, t.eps))
 		t.y.flush(y, i*t.dim)

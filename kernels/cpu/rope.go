@@ -6,11 +6,17 @@ import (
 )
 
 type ropeTask struct {
-	y, x           elems
-	positions      []int32
-	cos, sin       []float32
-	heads, headDim int
-	sign           float32
+	parts     [2]ropePart
+	positions []int32
+	cos, sin  []float32
+	headDim   int
+	sign      float32
+}
+
+// ropePart is heads of every row that lie side by side.
+type ropePart struct {
+	y, x  elems
+	heads int
 }
 
 // Rope implements kernels.Backend.
@@ -25,30 +31,42 @@ func (b *Backend) rotate(op string, a kernels.RopeArgs, sign float32) {
 	}
 	t := &b.ops.rope
 	*t = ropeTask{
-		y: floats(op, "Y", a.Y, a.Rows, a.Heads, a.HeadDim), x: floats(op, "X", a.X, a.Rows, a.Heads, a.HeadDim),
 		positions: i32s(op, "Positions", a.Positions, a.Rows),
 		cos:       f32s(op, "Cos", a.Cos, a.MaxPos, a.HeadDim/2), sin: f32s(op, "Sin", a.Sin, a.MaxPos, a.HeadDim/2),
-		heads: a.Heads, headDim: a.HeadDim, sign: sign,
+		headDim: a.HeadDim, sign: sign,
 	}
-	t.y = t.y.output(t.x)
+	t.parts[0] = ropePart{floats(op, "Y", a.Y, a.Rows, a.Heads, a.HeadDim), floats(op, "X", a.X, a.Rows, a.Heads, a.HeadDim), a.Heads}
+	if a.Heads2 > 0 {
+		t.parts[1] = ropePart{floats(op, "Y2", a.Y2, a.Rows, a.Heads2, a.HeadDim), floats(op, "X2", a.X2, a.Rows, a.Heads2, a.HeadDim), a.Heads2}
+	}
+	for i := range t.parts {
+		t.parts[i].y = t.parts[i].y.output(t.parts[i].x)
+	}
 	for i, p := range t.positions {
 		if p < 0 || int(p) >= a.MaxPos {
 			b.Fail(op, "row %d has position %d, outside 0…%d", i, p, a.MaxPos-1)
 			return
 		}
 	}
-	b.pool.run(op, t, a.Rows, rowGrain(2*a.Heads*a.HeadDim))
+	b.pool.run(op, t, a.Rows, rowGrain(2*(a.Heads+a.Heads2)*a.HeadDim))
 }
 
 func (t *ropeTask) do(lo, hi int, w *worker) {
 	h := t.headDim / 2
-	dim := t.heads * t.headDim
 	for i := lo; i < hi; i++ {
-		w.used = 0
 		p := int(t.positions[i])
-		x, y := t.x.load(w, i*dim, dim), t.y.out(w, i*dim, dim)
-		vec.Rope(y, x, t.cos[p*h:][:h], t.sin[p*h:][:h], t.heads, t.sign)
-		t.y.flush(y, i*dim)
+		for j := range t.parts {
+			part := &t.parts[j]
+			if part.heads == 0 {
+				continue
+			}
+			w.used = 0
+			dim := part.heads * t.headDim
+			x, y := part.x.load(w, i*dim, dim), part.y.out(w, i*dim, dim)
+			vec.Rope(y, x, t.cos[p*h:][:h], t.sin[p*h:][:h], part.heads, t.sign)
+			part.y.flush(y, i*dim)
+		}
 	}
-	t.y.fence()
+	t.parts[0].y.fence()
+	t.parts[1].y.fence()
 }

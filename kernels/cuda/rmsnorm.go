@@ -18,8 +18,11 @@ func rowSum(dim int, matrices ...kernels.Buffer) kernel.RowSum {
 
 // RMSNorm implements kernels.Backend.
 func (b *Backend) RMSNorm(a kernels.RMSNormArgs) {
-	k := kernel.RMSNorm{Y: a.Y.DType, W: a.W.DType, RowSum: rowSum(a.Dim, a.Y, a.X, a.W)}
-	b.launch("RMSNorm", k, k.Launch(a.Rows), ptr(a.Y), ptr(a.X), ptr(a.W), num(a.Rows), num(a.Dim), float(a.Eps))
+	k := kernel.RMSNorm{Y: a.Y.DType, W: a.W.DType, Add: a.Add.DType, RowSum: rowSum(a.Dim, a.Y, a.X, a.W)}
+	if !a.Add.IsNil() {
+		k.RowSum = rowSum(a.Dim, a.Y, a.X, a.W, a.Add, a.Sum)
+	}
+	b.launch("RMSNorm", k, k.Launch(a.Rows), ptr(a.Y), ptr(a.X), ptr(a.W), ptr(a.Add), ptr(a.Sum), num(a.Rows), num(a.Dim), float(a.Eps))
 }
 
 // RMSNormBackward implements kernels.Backend.

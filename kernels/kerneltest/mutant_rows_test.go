@@ -90,6 +90,13 @@ func (m rmsnormRows) RMSNorm(a kernels.RMSNormArgs) {
 	}
 }
 
+type rmsnormAdd struct{ *ref.Backend }
+
+func (m rmsnormAdd) RMSNorm(a kernels.RMSNormArgs) {
+	a.Add, a.Sum = kernels.Buffer{}, kernels.Buffer{}
+	m.Backend.RMSNorm(a)
+}
+
 type rmsnormAccumulate struct{ *ref.Backend }
 
 func (m rmsnormAccumulate) RMSNormBackward(a kernels.RMSNormBackwardArgs) {
@@ -104,6 +111,13 @@ func (m rmsnormTogether) RMSNormBackward(a kernels.RMSNormBackwardArgs) {
 		a.Starts = together(m.Backend, a.Starts, &a.NSeq)
 	}
 	m.Backend.RMSNormBackward(a)
+}
+
+type ropePair struct{ *ref.Backend }
+
+func (m ropePair) Rope(a kernels.RopeArgs) {
+	a.Heads2 = 0
+	m.Backend.Rope(a)
 }
 
 type ropeSign struct{ *ref.Backend }

@@ -27,6 +27,23 @@ func testRMSNorm(t *trial) {
 						c.RMSNorm(kernels.RMSNormArgs{Y: c.at(y), X: c.at(x), W: c.at(w), Rows: c.rows, Dim: dim, Eps: 1e-6})
 					}})
 			})
+			t.combos(3, dim == 7, func(dt []kernels.DType) {
+				y := t.output("y", dt[0], rows*dim).per(dim)
+				x := t.floats("x", kernels.F32, rows*dim, scale).per(dim)
+				w := t.floats("w", dt[1], dim, 1)
+				add := t.floats("add", dt[2], rows*dim, scale).per(dim)
+				if scale == 300 {
+					t.sprinkle(add)
+				}
+				grow := func(sum, x *array) {
+					t.check(&problem{op: "RMSNorm", shape: fmt.Sprintf("%d×%d, added to", rows, dim), rows: rows, arrays: unique(y, sum, x, add, w),
+						call: func(c *call) {
+							c.RMSNorm(kernels.RMSNormArgs{Y: c.at(y), X: c.at(x), W: c.at(w), Add: c.at(add), Sum: c.at(sum), Rows: c.rows, Dim: dim, Eps: 1e-6})
+						}})
+				}
+				grow(t.output("sum", kernels.F32, rows*dim).per(dim), x)
+				grow(x.as(sum), x)
+			})
 		}
 	}
 }

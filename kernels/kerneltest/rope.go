@@ -40,6 +40,13 @@ func ropeProblems(t *trial, op string, do func(c *call, a kernels.RopeArgs)) {
 					}})
 			}
 			try(y, x)
+			y2 := t.output("y2", dt[0], rows*2*headDim).per(2 * headDim)
+			x2 := t.floats("x2", dt[1], rows*2*headDim, 1).per(2 * headDim)
+			t.check(&problem{op: op, shape: fmt.Sprintf("%d×(%d+2)×%d", rows, heads, headDim), rows: rows, arrays: []*array{y, x, y2, x2, positions, cos, sin},
+				call: func(c *call) {
+					do(c, kernels.RopeArgs{Y: c.at(y), X: c.at(x), Y2: c.at(y2), X2: c.at(x2), Positions: c.at(positions), Cos: c.at(cos), Sin: c.at(sin),
+						Rows: c.rows, Heads: heads, Heads2: 2, HeadDim: headDim, MaxPos: maxPos})
+				}})
 			try(x.as(sum), x)
 		})
 	}

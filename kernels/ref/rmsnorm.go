@@ -11,6 +11,11 @@ func (d *Backend) RMSNorm(a kernels.RMSNormArgs) {
 	w := load(a.W, a.Dim)
 	for i := range a.Rows {
 		x := load(a.X.At(i*a.Dim), a.Dim)
+		if !a.Add.IsNil() {
+			axpy(x, 1, load(a.Add.At(i*a.Dim), a.Dim))
+			store(a.Sum.At(i*a.Dim), x)
+			x = load(a.Sum.At(i*a.Dim), a.Dim)
+		}
 		r := rms(x, a.Eps)
 		for c := range x {
 			x[c] *= r * w[c]

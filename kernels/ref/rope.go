@@ -17,15 +17,25 @@ func (d *Backend) rotate(op string, a kernels.RopeArgs, sign float64) {
 	h := a.HeadDim / 2
 	for i, p := range positions {
 		cos, sin := load(a.Cos.At(int(p)*h), h), load(a.Sin.At(int(p)*h), h)
-		row := load(a.X.At(i*a.Heads*a.HeadDim), a.Heads*a.HeadDim)
-		for head := range a.Heads {
-			v := row[head*a.HeadDim:][:a.HeadDim]
-			for j := range h {
-				x, y := v[j], v[j+h]
-				v[j] = x*cos[j] - y*sign*sin[j]
-				v[j+h] = y*cos[j] + x*sign*sin[j]
-			}
+		rotateHeads(a.Y, a.X, i, a.Heads, cos, sin, sign)
+		if a.Heads2 > 0 {
+			rotateHeads(a.Y2, a.X2, i, a.Heads2, cos, sin, sign)
 		}
-		store(a.Y.At(i*a.Heads*a.HeadDim), row)
 	}
+}
+
+// rotateHeads rotates the heads of row i of x.
+func rotateHeads(dst, x kernels.Buffer, i, heads int, cos, sin []float64, sign float64) {
+	h := len(cos)
+	at := i * heads * 2 * h
+	row := load(x.At(at), heads*2*h)
+	for head := range heads {
+		v := row[head*2*h:][:2*h]
+		for j := range h {
+			x, y := v[j], v[j+h]
+			v[j] = x*cos[j] - y*sign*sin[j]
+			v[j+h] = y*cos[j] + x*sign*sin[j]
+		}
+	}
+	store(dst.At(at), row)
 }

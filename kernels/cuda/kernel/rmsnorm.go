@@ -130,32 +130,47 @@ func rms(k *ptx.Builder, squares, dim ptx.InF32, eps ptx.RegF32) ptx.RegF32 {
 }
 
 // RMSNorm is, for every row, y[c] = x[c]·r·w[c] with r = 1/√(mean(x²) + eps). The row
-// stays in registers between the two passes.
+// stays in registers between the two passes. With Add, which is then add's storage, x is
+// x + add, and goes to sum.
 type RMSNorm struct {
-	Y, W kernels.DType
+	Y, W, Add kernels.DType
 	RowSum
 }
 
 // Name implements Any.
-func (p RMSNorm) Name() string { return name("rmsnorm", p.Y, p.W, p.Threads, p.Groups, p.Vec) }
+func (p RMSNorm) Name() string { return name("rmsnorm", p.Y, p.W, p.Add, p.Threads, p.Groups, p.Vec) }
 
 // Launch is the launch for so many rows.
 func (p RMSNorm) Launch(rows int) Launch { return p.launch(rows) }
 
-// Emit implements Any: rmsnorm(y, x, w, rows, dim, eps).
+// Emit implements Any: rmsnorm(y, x, w, add, sum, rows, dim, eps).
 func (p RMSNorm) Emit(k *ptx.Builder) {
-	y, x, w := k.ParamGlobal("y"), k.ParamGlobal("x"), k.ParamGlobal("w")
+	y, x, w, add, sum := k.ParamGlobal("y"), k.ParamGlobal("x"), k.ParamGlobal("w"), k.ParamGlobal("add"), k.ParamGlobal("sum")
 	rows, dim, eps := k.ParamU32("rows"), k.ParamU32("dim"), k.ParamF32("eps")
 	scratch := p.scratch(k)
 	i, thread := p.row(k, rows)
 	const f32 = kernels.F32
 	xs, ws, ys := p.values(row(k, x, i, dim, f32), f32, dim), p.values(w, p.W, dim), p.values(row(k, y, i, dim, p.Y), p.Y, dim)
+	var adds, sums *rowValues
+	if p.Add != kernels.Invalid {
+		adds, sums = p.values(row(k, add, i, dim, p.Add), p.Add, dim), p.values(row(k, sum, i, dim, f32), f32, dim)
+	}
 	squares := k.VarF32(ptx.F(0))
 	p.pass(k, dim, thread, func(c ptx.RegU32, slot int) {
-		for _, e := range xs.load(k, c, slot) {
+		e := xs.load(k, c, slot)
+		if adds != nil {
+			for j, a := range adds.load(k, c, -1) {
+				k.AddF32To(e[j], e[j], a)
+			}
+			sums.store(k, c, e)
+		}
+		for _, e := range e {
 			k.FmaRnF32To(squares, e, e, squares)
 		}
 	})
+	if adds != nil && p.Groups == 0 {
+		xs = sums // which every thread reads where it wrote
+	}
 	r := rms(k, p.sum(k, squares, scratch, false), k.CvtRnF32U32(dim), eps)
 	p.pass(k, dim, thread, func(c ptx.RegU32, slot int) {
 		e, weights := xs.load(k, c, slot), ws.load(k, c, slot)

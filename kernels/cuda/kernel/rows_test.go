@@ -24,6 +24,8 @@ func rowKernels() (list []launched) {
 			sum := kernel.RowSumOf(dim, vec)
 			norm := kernel.RMSNorm{Y: kernels.BF16, W: kernels.BF16, RowSum: sum}
 			add(norm, norm.Launch(8))
+			norm.Add = kernels.BF16
+			add(norm, norm.Launch(8))
 			for _, accumulate := range []bool{false, true} {
 				back := kernel.RMSNormBackward{W: kernels.F32, Accumulate: accumulate, Scale: !accumulate, RowSum: sum}
 				add(back, back.Launch(8))
@@ -56,6 +58,8 @@ func rowKernels() (list []launched) {
 			for _, back := range []bool{false, true} {
 				rope := kernel.Rope{Y: dt, X: dt, HeadDim: 128, Back: back, Vec: vec}
 				add(rope, rope.Launch(8, 14))
+				rope.Pair = true
+				add(rope, rope.Launch(8, 14+2))
 			}
 		}
 	}
