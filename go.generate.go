@@ -11,3 +11,4 @@ package selkie
 //go:generate go generate ./ptx/emu/internal/num
 //go:generate go generate ./ptx/emu/internal/mma
 //go:generate go generate ./ptx/emu
+//go:generate go generate ./kernels/cuda

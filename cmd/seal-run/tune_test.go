@@ -39,9 +39,15 @@ func TestTune(t *testing.T) {
 	if chosen != 2 || len(kept.Timings) < 10 {
 		t.Errorf("%d timings, %d of what the table chooses", len(kept.Timings), chosen)
 	}
+	for _, op := range []string{"attention", "lora_up", "loss_input"} { // on a case of their own, at least one variant is ranked
+		out, _ := must(t, "tune", "--device", "emulated:a100:profile", "--op", op, "--rows", "20", "--parts", "2", "--in", "64", "--out", "48", "--rank", "8", "--heads", "2,1,32")
+		if !strings.Contains(out, op+" bf16 20") || !strings.Contains(out, "  * ") {
+			t.Errorf("tune --op %s says\n%s", op, out)
+		}
+	}
 	for _, c := range [][2]string{
 		{"--device cpu", "--device cpu is no GPU"}, {"--op softmax", "--op softmax"}, {"--rows 0", "--rows 0"}, {"--out 0", "expected both"},
-		{"--dtype f8", "--dtype f8"}, {"--samples 0", "--samples 0"}, {"--device emulated:h100", "keeps no profile"},
+		{"--dtype f8", "--dtype f8"}, {"--heads 3,2,8", "--heads [3 2 8]"}, {"--parts 0", "--parts 0"}, {"--samples 0", "--samples 0"}, {"--device emulated:h100", "keeps no profile"},
 	} {
 		if code, _, said := try("", append(tune, strings.Fields(c[0])...)...); code != exitError || !strings.Contains(said, c[1]) {
 			t.Errorf("tune %s: exit code %d, %q, want a message with %q", c[0], code, said, c[1])

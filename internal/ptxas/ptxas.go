@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 )
 
@@ -45,4 +46,20 @@ func Find(t testing.TB) []string {
 		t.Skip("no ptxas: set SELKIE_PTXAS to it, or to a folder above it (the PyPI package nvidia-cuda-nvcc holds one)")
 	}
 	return found
+}
+
+var release = regexp.MustCompile(`V(\d+\.\d+\.\d+)`)
+
+// Version is the version of an assembler, which is that of its package.
+func Version(t testing.TB, bin string) string {
+	t.Helper()
+	out, err := exec.Command(bin, "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := release.FindSubmatch(out)
+	if m == nil {
+		t.Fatalf("%s --version does not say which it is:\n%s", bin, out)
+	}
+	return string(m[1])
 }

@@ -16,12 +16,15 @@ func (b *Backend) Attention(a kernels.AttentionArgs) {
 	}
 	at, tag := b.refusals(op, fmt.Sprintf("starts[%%d] is %%d, want ascending rows within 0…%d", a.Rows))
 	args := []arg{ptr(a.O), ptr(a.LSE), ptr(a.Q), ptr(a.K), ptr(a.V), ptr(a.Starts), num(a.NSeq), num(a.Rows), num(a.Heads), num(a.KVHeads), log2Scale(a.Scale), at, tag}
+	s := headsShape(a.Rows, a.NSeq, a.Heads, a.HeadDim)
 	if kernel.AttentionHalf(a.Q.DType, a.K.DType, a.HeadDim) {
 		k := kernel.AttentionMMA{QKV: a.Q.DType, O: a.O.DType, HeadDim: a.HeadDim, LSE: !a.LSE.IsNil(), Aligned: vector(8, a.Q, a.K, a.V) == 8 && aligned(a.O, 2) == 2}
+		b.pickSizes("attention", byMMA, s, &k.Sizes, func() int { return k.Launch(1, 1, 1).Shared })
 		b.launch(op, k, k.Launch(a.Rows, a.NSeq, a.Heads), args...)
 		return
 	}
 	k := kernel.Attention{O: a.O.DType, Q: a.Q.DType, KV: a.K.DType, HeadDim: a.HeadDim, LSE: !a.LSE.IsNil(), Vec: floatVector(a.HeadDim, a.Q, a.K, a.V)}
+	b.pickSizes("attention", byFMA, s, &k.Sizes, func() int { return k.Launch(1, 1, 1).Shared })
 	b.launch(op, k, k.Launch(a.Rows, a.NSeq, a.Heads), args...)
 }
 
@@ -48,10 +51,11 @@ func (b *Backend) AttentionBackward(a kernels.AttentionBackwardArgs) {
 		do = hi
 	}
 	for _, keys := range []bool{false, true} {
-		first, second, heads := a.DQ, kernels.Buffer{}, a.Heads
+		first, second, n, row := a.DQ, kernels.Buffer{}, a.Heads, "attention_backward_dq"
 		if keys {
-			first, second, heads = a.DK, a.DV, a.KVHeads
+			first, second, n, row = a.DK, a.DV, a.KVHeads, "attention_backward_dkdv"
 		}
+		s := headsShape(a.Rows, a.NSeq, n, a.HeadDim)
 		at, tag := b.refusals(op, fmt.Sprintf("starts[%%d] is %%d, want ascending rows within 0…%d", a.Rows))
 		args := []arg{ptr(first), ptr(second), do, ptr(a.Q), ptr(a.K), ptr(a.V), ptr(a.Starts), ptr(a.Scratch), num(a.NSeq), num(a.Rows), num(a.Heads), num(a.KVHeads),
 			log2Scale(a.Scale), float(a.Scale), at, tag}
@@ -63,12 +67,14 @@ func (b *Backend) AttentionBackward(a kernels.AttentionBackwardArgs) {
 			}
 			for _, only := range parts {
 				k := kernel.AttentionBackwardMMA{HeadDim: a.HeadDim, Split: split, Keys: keys, Aligned: even, Only: only}
-				b.launch(op, k, k.Launch(a.Rows, a.NSeq, heads), append(args, lo)...)
+				b.pickSizes(row, byMMA, s, &k.Sizes, func() int { return k.Launch(1, 1, 1).Shared })
+				b.launch(op, k, k.Launch(a.Rows, a.NSeq, n), append(args, lo)...)
 			}
 			continue
 		}
 		k := kernel.AttentionBackward{Q: a.Q.DType, KV: a.K.DType, DO: a.DO.DType, HeadDim: a.HeadDim, Keys: keys, Vec: floatVector(a.HeadDim, a.Q, a.K, a.V, a.DO)}
-		b.launch(op, k, k.Launch(a.Rows, a.NSeq, heads), args...)
+		b.pickSizes(row, byFMA, s, &k.Sizes, func() int { return k.Launch(1, 1, 1).Shared })
+		b.launch(op, k, k.Launch(a.Rows, a.NSeq, n), args...)
 	}
 }
 
@@ -103,6 +109,12 @@ func (b *Backend) attentionShape(op string, heads, kvHeads, headDim int, scale f
 		return true
 	}
 	return false
+}
+
+// headsShape is what the table asks of attention: its rows and keys are those of a sequence, on average.
+func headsShape(rows, nseq, heads, headDim int) shape {
+	n := kernel.CeilDiv(rows, max(1, nseq))
+	return shape{rows: n, depth: n, dim: headDim, times: nseq * heads}
 }
 
 // log2Scale turns scores into exponents of 2.

@@ -39,7 +39,7 @@ func planLoss(a kernels.CrossEntropyArgs) (p lossPlan) {
 	p.before, p.list, p.wanted, p.hit, p.top = take(4*(rows+1)), take(4*rows), take(4*rows), take(4*rows), take(8*rows)
 	p.rows = take(rows * int64(p.stride*p.x.Size()))
 	p.work = p.bytes
-	p.blocks = kernel.LossLogitsFor(p.x, a.W.DType, false, a.Rows, false, false).Blocks(min(kernel.LossStats, a.Vocab))
+	p.blocks = kernel.LossBlocks(min(kernel.LossStats, a.Vocab))
 	take(8 * rows * int64(p.blocks))
 	if !p.backward {
 		return p
@@ -91,16 +91,17 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 
 	per := kernel.Tile{A: p.x, B: a.W.DType}.VecElements()
 	vecW := even(a.W, a.Dim, per)
-	logits := func(gradient bool, v0, cols int, others ...arg) {
-		k := kernel.LossLogitsFor(p.x, a.W.DType, vecW, a.Rows, gradient, gradient && p.both)
+	logits := func(gradient bool, v0, cols int, others ...arg) (blocks int) {
+		t, _ := b.pick("loss_logits", kernel.Tile{A: p.x, B: a.W.DType, VecA: true, VecB: vecW}, shape{rows: a.Rows, cols: cols, depth: a.Dim})
+		k := kernel.LossLogits{Tile: t, Gradient: gradient, Both: gradient && p.both}
 		args := []arg{ptr(rows), ptr(a.W), ptr(wanted), ptr(before), num(a.Rows), num(a.Dim), num(p.stride), num(v0), num(cols)}
 		b.launch(op, k, k.Launch(a.Rows, cols), append(args, others...)...)
+		return k.Blocks(cols)
 	}
 	for v0 := 0; v0 < a.Vocab; v0 += kernel.LossStats {
 		cols := min(kernel.LossStats, a.Vocab-v0)
-		logits(false, v0, cols, ptr(stats), ptr(hit), num(p.blocks))
+		used := logits(false, v0, cols, ptr(stats), ptr(hit), num(p.blocks))
 		k := kernel.LossMerge{First: v0 == 0, Last: v0+cols == a.Vocab}
-		used := kernel.LossLogitsFor(p.x, a.W.DType, vecW, a.Rows, false, false).Blocks(cols)
 		b.launch(op, k, k.Launch(a.Rows), ptr(top), ptr(stats), num(used), num(p.blocks), ptr(before), num(a.Rows), ptr(list), ptr(hit), ptr(a.LogProb))
 	}
 	if !p.backward {
@@ -110,7 +111,8 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 		cols := min(p.width, a.Vocab-v0)
 		logits(true, v0, cols, ptr(g), ptr(full), num(p.width), ptr(top), ptr(list), ptr(a.Weights))
 		if !a.DX.IsNil() {
-			k := kernel.LossInputFor(p.g, a.W.DType, vecW, even(a.DX, a.Dim, 4), a.Rows, v0 == 0)
+			t, _ := b.pick("loss_input", kernel.Tile{A: p.g, B: a.W.DType, AcrossB: true, VecA: true, VecB: vecW}, shape{rows: a.Rows, cols: a.Dim, depth: cols})
+			k := kernel.LossInput{Tile: t, First: v0 == 0, Vec: even(a.DX, a.Dim, 4)}
 			b.launch(op, k, k.Launch(a.Rows, a.Dim), ptr(a.DX), ptr(g), ptr(a.W), ptr(list), ptr(before), num(a.Rows), num(a.Dim), num(v0), num(cols), num(p.width))
 		}
 		if !a.DW.IsNil() {
@@ -118,7 +120,8 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 			if p.both {
 				of = full
 			}
-			k := kernel.LossWeightFor(p.x, even(a.DW, a.Dim, 4))
+			t, _ := b.pick("loss_weight", kernel.Tile{A: kernels.F32, B: p.x, AcrossA: true, AcrossB: true, VecA: true, VecB: true}, shape{rows: cols, cols: a.Dim, depth: a.Rows})
+			k := kernel.LossWeight{Tile: t, Vec: even(a.DW, a.Dim, 4)}
 			b.launch(op, k, k.Launch(cols, a.Dim), ptr(a.DW), ptr(of), ptr(rows), ptr(a.Starts), num(a.NSeq), ptr(before), num(a.Rows), num(a.Dim), num(p.stride),
 				num(v0), num(cols), num(p.width))
 		}

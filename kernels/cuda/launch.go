@@ -116,7 +116,7 @@ func (b *Backend) launch(op string, k kernel.Any, l kernel.Launch, args ...arg) 
 			b.args.u32(uint32(a.bits))
 		}
 	}
-	b.tuner.launched = k
+	b.tuner.note(k, l)
 	err = b.replay.enqueue(origin{op, k}, &driver.Launch{Function: f.handle, Grid: dim(l.Grid), Block: dim(l.Block), Shared: uint32(l.Shared),
 		Stream: b.stream, Args: b.args.buf[:b.args.n]})
 	if err != nil {

@@ -2,15 +2,42 @@ package cuda
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/selkie-ml/selkie/internal/half"
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
 	"github.com/selkie-ml/selkie/ptx/emu"
 )
+
+// numbers puts n random numbers of order one, rounded to bf16, on a backend.
+func numbers(t *testing.T, b *Backend, rng *rand.Rand, dt kernels.DType, n int) (kernels.Buffer, []float64) {
+	t.Helper()
+	x, raw := make([]float64, n), make([]byte, 0, n*dt.Size())
+	for i := range x {
+		v := half.BF16ToFloat32(half.BF16FromFloat32(rng.Float32()*2 - 1))
+		x[i] = float64(v)
+		switch dt {
+		case kernels.BF16:
+			raw = binary.LittleEndian.AppendUint16(raw, half.BF16FromFloat32(v))
+		case kernels.F16:
+			raw = binary.LittleEndian.AppendUint16(raw, half.F16FromFloat32(v))
+		default:
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+		}
+	}
+	m, err := b.Alloc(int64(len(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := kernels.Buffer{Mem: m, DType: dt}
+	b.CopyIn(buf, raw)
+	return buf, x
+}
 
 // TestLinearRows multiplies more and more rows by matrices of a model's size: a row has
 // the same bits whatever variant its company leads to, and is right.

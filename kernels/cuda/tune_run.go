@@ -7,41 +7,112 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/selkie-ml/selkie/internal/half"
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
 )
 
-// fill puts numbers of both signs, up to one, into a buffer.
-func (t *tuning) fill(buf kernels.Buffer, n int) {
-	raw := make([]byte, 0, n*buf.DType.Size())
-	state := uint64(len(t.own))
-	for range n {
-		state = state*6364136223846793005 + 1442695040888963407
-		v := float32(int32(state>>32)) * 0x1p-31
-		switch buf.DType {
-		case kernels.BF16:
-			raw = binary.LittleEndian.AppendUint16(raw, half.BF16FromFloat32(v))
-		case kernels.F16:
-			raw = binary.LittleEndian.AppendUint16(raw, half.F16FromFloat32(v))
-		default:
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-		}
-	}
-	t.b.CopyIn(buf, raw)
+// tuning is a case on the GPU, with the results of the table's choice.
+type tuning struct {
+	*problem
+	b      *Backend
+	of     TuneCase
+	choice variant // the table's
+	want   [][]byte
+	flush  kernels.Buffer // larger than L2
 }
 
-// result runs the op and returns what it wrote over NaN.
-func (t *tuning) result() ([]byte, error) {
-	t.b.Fill(kernels.FillArgs{Dst: t.y, N: t.n, Value: float32(math.NaN())})
-	t.op()
-	out := make([]byte, t.n*t.y.DType.Size())
-	return out, t.b.CopyOut(out, t.y)
+func (b *Backend) newTuning(c TuneCase) (*tuning, error) {
+	p, err := newProblem(b, c, 0)
+	if err != nil {
+		return nil, err
+	}
+	t := &tuning{problem: p, b: b, of: c}
+	if _, emulated := b.api.(*driver.Emulated); !emulated {
+		t.flush = p.alloc(kernels.F32, max(b.info.L2, 1<<20)/2)
+	}
+	if err = p.failed; err == nil {
+		b.tuner.made = nil
+		t.want, err = p.results()
+	}
+	if made := b.tuner.kernels(c.Op); err == nil && len(made) == 0 {
+		err = fmt.Errorf("tune %v: no kernel of the op was launched", c)
+	} else if err == nil {
+		t.choice = made[len(made)-1].row
+	}
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// agrees holds the results of the table's choice to those of another backend.
+func (t *tuning) agrees(other kernels.Backend) error {
+	p, err := newProblem(other, t.of, 0)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	want, err := p.results()
+	if err != nil {
+		return err
+	}
+	for i, r := range p.out {
+		if err := near(t.of, r.DType, t.want[i], want[i]); err != nil {
+			return fmt.Errorf("%v: result %d differs from that of backend %s: %w", t.of, i, other.Name(), err)
+		}
+	}
+	return nil
+}
+
+// near compares results as far as finding a kernel that is wrong takes; tolerances of ops
+// are the conformance suite's business.
+func near(c TuneCase, dt kernels.DType, got, want []byte) error {
+	relative, absolute := 1e-5, 2e-4
+	if dt != kernels.F32 {
+		relative = 0x1p-7
+	}
+	switch {
+	case c.DType == kernels.F32:
+	case c.attention():
+		absolute = 2e-3 // O, of which the backward makes use, may differ in its last bit
+	case strings.HasPrefix(c.Op, "loss"):
+		absolute = 0x1p-5 // the gradient of logits is bf16
+	}
+	g, w := decode(dt, got), decode(dt, want)
+	sum := 0.0
+	for _, v := range w {
+		sum += v * v
+	}
+	size := math.Sqrt(sum / float64(max(1, len(w))))
+	for i := range w {
+		if !(math.Abs(g[i]-w[i]) <= relative*math.Abs(w[i])+absolute*size) {
+			return fmt.Errorf("element %d is %v, want %v", i, g[i], w[i])
+		}
+	}
+	return nil
+}
+
+// decode reads numbers of a storage.
+func decode(dt kernels.DType, raw []byte) (x []float64) {
+	for i := 0; i < len(raw); i += dt.Size() {
+		switch dt {
+		case kernels.BF16:
+			x = append(x, float64(half.BF16ToFloat32(binary.LittleEndian.Uint16(raw[i:]))))
+		case kernels.F16:
+			x = append(x, float64(half.F16ToFloat32(binary.LittleEndian.Uint16(raw[i:]))))
+		default:
+			x = append(x, float64(math.Float32frombits(binary.LittleEndian.Uint32(raw[i:]))))
+		}
+	}
+	return x
 }
 
 // same reports a variant that cannot be, cannot run, or whose bits are not those wanted.
-func (t *tuning) same(want []byte) (err error) {
+func (t *tuning) same() (err error) {
 	defer func() { // kernels say by a panic which sizes they cannot have
 		if r := recover(); r != nil {
 			text, ok := r.(string)
@@ -51,19 +122,26 @@ func (t *tuning) same(want []byte) (err error) {
 			err = errors.New(text)
 		}
 	}()
-	got, err := t.result()
+	t.b.tuner.made = nil
+	got, err := t.results()
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(got, want) {
-		return errors.New("other bits than the table's choice")
+	for i := range got {
+		if !bytes.Equal(got[i], t.want[i]) {
+			return errors.New("other bits than the table's choice")
+		}
 	}
-	k := t.b.tuner.launched // the op's product is its last kernel
-	n, err := t.b.api.FuncGetAttribute(driver.FuncLocalBytes, t.b.functions[k].handle)
-	if err == nil && n > 0 {
-		err = fmt.Errorf("kernel %s spills %d bytes of registers", k.Name(), n)
+	for _, k := range t.b.tuner.kernels(t.of.Op) {
+		n, err := t.b.api.FuncGetAttribute(driver.FuncLocalBytes, t.b.functions[k.Any].handle)
+		if err == nil && n > 0 {
+			err = fmt.Errorf("kernel %s spills %d bytes of registers", k.Name(), n)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // time measures the op, or estimates it.
@@ -82,6 +160,7 @@ func (t *tuning) time(samples int) (seconds, spread float64, estimated bool, err
 	}
 	var all []float64
 	for range samples + 1 { // the first is not counted
+		t.reset()
 		t.b.Fill(kernels.FillArgs{Dst: t.flush, N: int(t.flush.Mem.Size() / 4), Value: 1})
 		t.b.catchUp()
 		err = t.b.api.EventRecord(ev[0], t.b.stream)
@@ -103,27 +182,24 @@ func (t *tuning) time(samples int) (seconds, spread float64, estimated bool, err
 // estimate runs the op once more and takes the roofline of what its kernels did.
 func (t *tuning) estimate(api *driver.Emulated) (float64, error) {
 	dev := api.Emulator()
-	profile := dev.Profile()
-	if profile == nil {
-		return 0, errors.New("the emulator keeps no profile: open it with one")
+	t.reset()
+	if err := t.b.Sync(); err != nil {
+		return 0, err
 	}
-	before := map[string]int{}
-	for _, k := range profile.Kernels {
-		before[k.Kernel] = k.Launches
+	if dev.TakeProfile() == nil {
+		return 0, errors.New("the emulator keeps no profile: open it with one")
 	}
 	t.op()
 	if err := t.b.Sync(); err != nil {
 		return 0, err
 	}
 	seconds := 0.0
-	for _, k := range dev.Profile().Kernels {
-		if more := k.Launches - before[k.Kernel]; more > 0 {
-			e := k.Roofline(dev.GPU())
-			if e == nil {
-				return 0, fmt.Errorf("kernel %s uses what %s lacks", k.Kernel, dev.GPU().Name)
-			}
-			seconds += e.Seconds * float64(more) / float64(k.Launches)
+	for _, k := range dev.TakeProfile().Kernels {
+		e := k.Roofline(dev.GPU())
+		if e == nil {
+			return 0, fmt.Errorf("kernel %s uses what %s lacks", k.Kernel, dev.GPU().Name)
 		}
+		seconds += e.Seconds
 	}
 	return seconds, nil
 }

@@ -100,6 +100,15 @@ func (d *Device) Profile() *Profile {
 	return d.profile
 }
 
+// TakeProfile is Profile, whose counters start from zero again.
+func (d *Device) TakeProfile() *Profile {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.profile
+	d.profile = nil
+	return p
+}
+
 // instCost counts one instruction in one exec.
 type instCost struct {
 	warps, threads, requests, sectors, wavefronts, ideal, bytes int64

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/selkie-ml/selkie/kernels"
@@ -20,6 +21,7 @@ type Attention struct {
 	Vec      int // elements read at once, 1 or 4: all arrays are aligned to as many
 	Cached   bool
 	LSE      bool
+	Sizes    AttentionSizes // Rows and Keys, unless Cached
 }
 
 // MaxHeadDim is the largest head dimension of attention.
@@ -27,18 +29,23 @@ const MaxHeadDim = 256
 
 // Name implements Any.
 func (p Attention) Name() string {
-	return name("attention", p.O, p.Q, p.KV, p.HeadDim, p.Vec, p.Cached, p.LSE)
+	return name("attention", p.O, p.Q, p.KV, p.HeadDim, p.Vec, p.Cached, p.LSE, fmt.Sprintf("%dx%d", p.rows(), p.keys()))
 }
 
 // rows is the rows of a tile; keys is how many keys, or values, lie in shared memory at once.
 func (p Attention) rows() int {
-	if p.Cached || p.HeadDim > 128 {
+	if p.Cached {
 		return attentionGroup
 	}
-	return kernels.KeyBlock
+	return p.Sizes.Rows
 }
 
-func (p Attention) keys() int { return kernels.KeyBlock }
+func (p Attention) keys() int {
+	if p.Cached {
+		return kernels.KeyBlock
+	}
+	return p.Sizes.Keys
+}
 
 func (p Attention) threads() int { return 4 * p.rows() } // 16 for four rows
 
@@ -187,10 +194,10 @@ func (p Attention) Emit(k *ptx.Builder) {
 	}
 }
 
-// mask gives the keys that a row does not see the score −Inf; only the last block has
+// mask gives the keys that a row does not see the score −Inf; only the last blocks have
 // any. s[i][c] is row i's score of key + at(c).
 func (t *attentionTile) mask(k *ptx.Builder, left ptx.RegU32, s [][]ptx.RegF32, limits []ptx.RegU32, key ptx.RegU32, at func(c int) int) {
-	k.If(k.SetpLeU32(left, ptx.I(kernels.KeyBlock)), func() {
+	k.If(k.SetpLeU32(left, ptx.I(max(t.size, kernels.KeyBlock))), func() {
 		for i := range s {
 			for c := range s[i] {
 				k.Guard(k.SetpGtU32(key.Plus(at(c)), limits[i]), func() { k.MovF32To(s[i][c], ptx.F(math.Inf(-1))) })

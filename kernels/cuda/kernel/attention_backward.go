@@ -66,6 +66,7 @@ type AttentionBackward struct {
 	HeadDim   int
 	Vec       int // as in Attention
 	Keys      bool
+	Sizes     AttentionSizes // Rows of a tile, the block's and those that pass: the order of sums follows from it
 }
 
 // MaxHeadDimBackward is the largest head dimension of the backward of attention.
@@ -73,26 +74,29 @@ const MaxHeadDimBackward = 256
 
 // Name implements Any.
 func (p AttentionBackward) Name() string {
-	return name("attention_backward", p.Q, p.KV, p.DO, p.HeadDim, p.Vec, p.Keys)
+	return name("attention_backward", p.Q, p.KV, p.DO, p.HeadDim, p.Vec, p.Keys, p.Sizes.Rows)
 }
 
-// tile is the rows of a tile, of which a thread has tile/backwardWidth and as many columns.
-func (p AttentionBackward) tile() int {
-	if p.HeadDim > 128 {
-		return 16
-	}
-	return 32
-}
-
+// backwardWidth is the threads that share a row; each has Rows/backwardWidth rows and as many columns.
 const backwardWidth = 16
 
 func (p AttentionBackward) shared() int {
-	return 4 * (4*p.tile()*floatPitch(p.HeadDim) + 2*p.tile()*(p.tile()+4))
+	return 4 * (4*p.Sizes.Rows*floatPitch(p.HeadDim) + 2*p.Sizes.Rows*p.weightPitch())
+}
+
+// weightPitch is the elements from row to row of weights: such that the two rows of threads
+// of a warp write to different banks.
+func (p AttentionBackward) weightPitch() int {
+	pitch := p.Sizes.Rows
+	for pitch*p.Sizes.Rows/backwardWidth%32 != 16 {
+		pitch += 4
+	}
+	return pitch
 }
 
 // Launch is the launch for packed sequences; heads are the KV heads if Keys.
 func (p AttentionBackward) Launch(rows, nseq, heads int) Launch {
-	l := packedLaunch(rows, nseq, heads, p.tile(), backwardWidth*backwardWidth)
+	l := packedLaunch(rows, nseq, heads, p.Sizes.Rows, backwardWidth*backwardWidth)
 	l.Shared = p.shared()
 	return l
 }
@@ -101,14 +105,14 @@ func (p AttentionBackward) Launch(rows, nseq, heads int) Launch {
 func (p AttentionBackward) Emit(k *ptx.Builder) {
 	const threads, width = backwardWidth * backwardWidth, backwardWidth
 	k.RequireThreads(threads)
-	tile, pitch := p.tile(), floatPitch(p.HeadDim)
+	tile, pitch := p.Sizes.Rows, floatPitch(p.HeadDim)
 	m := tile / width
 	layout := k.DynamicShared(16)
 	var own, passing [2]ptx.SharedPtr // keys and values, or queries and gradients
 	for i := range own {
 		own[i], passing[i] = layout.Alloc(4*tile*pitch, 16), layout.Alloc(4*tile*pitch, 16)
 	}
-	weightPitch := tile + 4
+	weightPitch := p.weightPitch()
 	ps, dss := layout.Alloc(4*tile*weightPitch, 16), layout.Alloc(4*tile*weightPitch, 16)
 
 	c := newBackwardPlace(k, p.Q, p.KV, p.DO, p.HeadDim, tile, threads, p.Keys)

@@ -6,16 +6,17 @@ import (
 )
 
 // AttentionBackwardMMA is AttentionBackward on tensor cores, for q, k and v in bf16 (see
-// AttentionHalfBackward). A block has 64 keys or queries, 16 a warp; tiles of 32 pass, the
+// AttentionHalfBackward). A block has keys or queries, 16 a warp; tiles of 32 pass, the
 // next of them copied while one is used. Gradients in f32 come in the two bf16 parts that
 // AttentionDelta gives; weights are split in two as well. Of two such factors the product
 // of the small parts is left out.
 type AttentionBackwardMMA struct {
 	HeadDim int
-	Split   bool // DO is two arrays, else one in bf16
-	Aligned bool // q, k, v, and do if it is not split, to 16 bytes
-	Keys    bool // as in AttentionBackward
-	Only    byte // with Keys: 'k' for DK alone, 'v' for DV alone, where registers do not do for both; else 0
+	Split   bool           // DO is two arrays, else one in bf16
+	Aligned bool           // q, k, v, and do if it is not split, to 16 bytes
+	Keys    bool           // as in AttentionBackward
+	Sizes   AttentionSizes // Rows, 16 of which a warp has, Stages and Blocks
+	Only    byte           // with Keys: 'k' for DK alone, 'v' for DV alone, where registers do not do for both; else 0
 }
 
 // firsts and seconds report whether DQ or DK, and DV, are this kernel's.
@@ -38,14 +39,11 @@ func AttentionHalfBackward(q, kv, do kernels.DType, headDim int) bool {
 
 // Name implements Any.
 func (p AttentionBackwardMMA) Name() string {
-	return name("attention_backward_mma", p.HeadDim, p.Split, p.Aligned, p.Keys, p.Only)
+	return name("attention_backward_mma", p.HeadDim, p.Split, p.Aligned, p.Keys, p.Only, p.Sizes.Rows, p.Sizes.Stages, p.Sizes.Blocks)
 }
 
-const (
-	backwardOwn     = 16 * mmaWarps // rows of a block
-	backwardPassing = 32            // of a tile that passes
-	backwardStages  = 2
-)
+// backwardPassing is the rows of a tile that passes: the order of sums follows from it.
+const backwardPassing = 32
 
 // operands are a block's tiles in shared memory: keys, values; or queries and the parts
 // of the gradients.
@@ -70,27 +68,28 @@ func (p AttentionBackwardMMA) stats() int {
 
 // Launch is the launch for packed sequences; heads are the KV heads if Keys.
 func (p AttentionBackwardMMA) Launch(rows, nseq, heads int) Launch {
-	l := packedLaunch(rows, nseq, heads, backwardOwn, 32*mmaWarps)
-	l.Shared = p.operands(p.Keys)*backwardOwn*(2*p.HeadDim+16) + backwardStages*p.stage()
+	l := packedLaunch(rows, nseq, heads, p.Sizes.Rows, 2*p.Sizes.Rows)
+	l.Shared = p.operands(p.Keys)*p.Sizes.Rows*(2*p.HeadDim+16) + p.Sizes.Stages*p.stage()
 	return l
 }
 
 // Emit implements Any: parameters as newBackwardPlace has them, and do_lo, the small part
 // of do.
 func (p AttentionBackwardMMA) Emit(k *ptx.Builder) {
-	const threads, bf16 = 32 * mmaWarps, kernels.BF16
+	const bf16 = kernels.BF16
+	size, threads := p.Sizes.Rows, 2*p.Sizes.Rows
 	k.RequireThreads(threads)
-	k.MinBlocks(2)
+	k.MinBlocks(p.Sizes.Blocks)
 	tid := k.TidX()
 	lane, warp := tid.Mod(32), tid.DivBy(32)
-	c := newBackwardPlace(k, bf16, bf16, bf16, p.HeadDim, backwardOwn, threads, p.Keys)
+	c := newBackwardPlace(k, bf16, bf16, bf16, p.HeadDim, size, threads, p.Keys)
 	small := k.ParamGlobal("do_lo")
 
-	own := newHalfTile(k, tid, p.HeadDim, backwardOwn, threads, p.Aligned)
+	own := newHalfTile(k, tid, p.HeadDim, size, threads, p.Aligned)
 	passing := newHalfTile(k, tid, p.HeadDim, backwardPassing, threads, p.Aligned)
 	layout := k.DynamicShared(16)
 	owns := layout.Alloc(p.operands(p.Keys)*own.bytes(), 16)
-	stages := layout.Alloc(backwardStages*p.stage(), 16)
+	stages := layout.Alloc(p.Sizes.Stages*p.stage(), 16)
 	fetch := func(h *halfTile, to ptx.SharedPtr, keys bool, head, from ptx.RegU32) {
 		arrays := []ptx.GlobalPtr{c.k, c.v}
 		off, stride := ptx.RegU64{}, ptx.RegU32{}
@@ -176,7 +175,7 @@ func (p AttentionBackwardMMA) Emit(k *ptx.Builder) {
 			add(first, splitWeights(k, bf16, dp), alongAt[:1], weightTerms)
 		}
 	}
-	c.passAhead(k, stages, p.stage(), func(head, from ptx.RegU32, stage ptx.SharedPtr) {
+	c.passAhead(k, size, ptx.CpAsyncPipeline{Stages: p.Sizes.Stages, Bytes: p.stage(), Base: stages}, func(head, from ptx.RegU32, stage ptx.SharedPtr) {
 		fetch(passing, stage, !p.Keys, head, from)
 		if p.Keys {
 			row := k.MinU32(from.Add(tid), c.n.Plus(-1))
@@ -185,7 +184,12 @@ func (p AttentionBackwardMMA) Emit(k *ptx.Builder) {
 			})
 		}
 	}, func(from ptx.RegU32, stage ptx.SharedPtr) {
-		k.If(active, func() {
+		// A warp leaves out tiles of which its rows see nothing, whatever the block's size.
+		sees := k.SetpLeU32(from, c.from.Add(warp.Times(16)).Plus(15))
+		if p.Keys {
+			sees = k.SetpGeU32(from.Plus(backwardPassing-1), c.from.Add(warp.Times(16)))
+		}
+		k.If(active.And(sees), func() {
 			use(from, stage)
 		})
 	})
@@ -244,8 +248,8 @@ func (p AttentionBackwardMMA) weigh(k *ptx.Builder, c *backwardPlace, s, dp half
 
 // passAhead is pass, for tiles that are copied ahead: load issues the copies of a tile to
 // a stage, use finds them there.
-func (c *backwardPlace) passAhead(k *ptx.Builder, stages ptx.SharedPtr, bytes int, load func(head, from ptx.RegU32, stage ptx.SharedPtr), use func(from ptx.RegU32, stage ptx.SharedPtr)) {
-	begin, end, head, heads := k.VarU32(ptx.I(0)), k.MinU32(c.from.Plus(backwardOwn), c.n), c.head, k.VarU32(ptx.I(1))
+func (c *backwardPlace) passAhead(k *ptx.Builder, own int, pipeline ptx.CpAsyncPipeline, load func(head, from ptx.RegU32, stage ptx.SharedPtr), use func(from ptx.RegU32, stage ptx.SharedPtr)) {
+	begin, end, head, heads := k.VarU32(ptx.I(0)), k.MinU32(c.from.Plus(own), c.n), c.head, k.VarU32(ptx.I(1))
 	if c.keys {
 		heads = k.DivU32(c.heads, c.kvHeads)
 		begin, end, head = c.from, c.n, c.head.Mul(heads)
@@ -262,7 +266,6 @@ func (c *backwardPlace) passAhead(k *ptx.Builder, stages ptx.SharedPtr, bytes in
 			}
 		})
 	}
-	pipeline := ptx.CpAsyncPipeline{Stages: backwardStages, Bytes: bytes, Base: stages}
 	pipeline.Run(k, perHead.Mul(heads), func(_ ptx.RegU32, stage ptx.SharedPtr) {
 		load(loadHead, loadFrom, stage)
 		next(loadFrom, loadHead)

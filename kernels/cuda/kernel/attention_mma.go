@@ -21,41 +21,38 @@ type AttentionMMA struct {
 	HeadDim int
 	Aligned bool // q, k and v to 16 bytes, o to 4
 	LSE     bool
+	Sizes   AttentionSizes // Rows, 16 of which a warp has, and Blocks
 }
 
 // Name implements Any.
 func (p AttentionMMA) Name() string {
-	return name("attention_mma", p.QKV, p.O, p.HeadDim, p.Aligned, p.LSE)
+	return name("attention_mma", p.QKV, p.O, p.HeadDim, p.Aligned, p.LSE, p.Sizes.Rows, p.Sizes.Blocks)
 }
 
-const mmaWarps = 4
-
-func (p AttentionMMA) shared() int { return (16*mmaWarps+2*kernels.KeyBlock)*(2*p.HeadDim+16) + 16 }
+func (p AttentionMMA) shared() int {
+	return (p.Sizes.Rows+2*kernels.KeyBlock)*(2*p.HeadDim+16) + 4*max(4, p.Sizes.Rows/16)
+}
 
 // Launch is the launch for packed sequences.
 func (p AttentionMMA) Launch(rows, nseq, heads int) Launch {
-	l := packedLaunch(rows, nseq, heads, 16*mmaWarps, 32*mmaWarps)
+	l := packedLaunch(rows, nseq, heads, p.Sizes.Rows, 2*p.Sizes.Rows)
 	l.Shared = p.shared()
 	return l
 }
 
 // Emit implements Any: parameters as packedTile has them.
 func (p AttentionMMA) Emit(k *ptx.Builder) {
-	const warps, threads = mmaWarps, 32 * mmaWarps
+	warps, threads := p.Sizes.Rows/16, 2*p.Sizes.Rows
 	k.RequireThreads(threads)
+	k.MinBlocks(p.Sizes.Blocks)
 	few := p.HeadDim <= 64 // registers
-	if few {
-		k.MinBlocks(3)
-	} else {
-		k.MinBlocks(2)
-	}
 	tid := k.TidX()
 	lane, warp := tid.Mod(32), tid.DivBy(32)
 	queries := newHalfTile(k, tid, p.HeadDim, 16*warps, threads, p.Aligned)
 	rows := newHalfTile(k, tid, p.HeadDim, kernels.KeyBlock, threads, p.Aligned)
 	layout := k.DynamicShared(16)
 	qs, ks, vs := layout.Alloc(queries.bytes(), 16), layout.Alloc(rows.bytes(), 16), layout.Alloc(rows.bytes(), 16)
-	scratch := layout.Alloc(16, 16)
+	scratch := layout.Alloc(4*max(4, warps), 16)
 
 	t := packedTile(k, p.O, p.QKV, p.QKV, p.HeadDim, 16*warps, threads, p.LSE)
 	queries.copy(qs, t.q, t.stride, t.rows)
@@ -73,7 +70,8 @@ func (p AttentionMMA) Emit(k *ptx.Builder) {
 	atK, atV := []ptx.TileAt{rows.shared.FragmentB(lane, k.VarU32(ptx.I(0))).At(ks)}, []ptx.TileAt{rows.shared.FragmentBTrans(lane, k.VarU32(ptx.I(0))).At(vs)}
 
 	row0 := warp.Times(16)
-	active := k.SetpLtU32(row0, t.rows) // the warp has rows that exist
+	exist := k.SetpLtU32(row0, t.rows) // the warp has rows that exist
+	last := t.limit(row0.Plus(15))     // key that one of them sees
 	row0 = row0.Add(lane.DivBy(4))
 	col0 := lane.Mod(4).Times(2)
 	limits := []ptx.RegU32{t.limit(row0), t.limit(row0.Plus(8))}
@@ -94,6 +92,7 @@ func (p AttentionMMA) Emit(k *ptx.Builder) {
 		k.CpAsyncCommitGroup()
 		k.For(ptx.I(0), blocks, ptx.I(1), func(b ptx.RegU32) {
 			left := t.left(b)
+			active := exist.And(k.SetpLeU32(b.Times(kernels.KeyBlock), last))
 			k.CpAsyncWaitGroup(0)
 			k.BarSync(0) // the keys are there, and the values before have been used
 			_, value := t.block(b)

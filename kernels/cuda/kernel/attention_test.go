@@ -14,12 +14,13 @@ import (
 // that need most registers.
 func attentionKernels() (list []kernel.Any) {
 	const f32, bf16, f16 = kernels.F32, kernels.BF16, kernels.F16
+	half := kernel.AttentionSizes{Rows: 64, Stages: 2, Blocks: 2}
 	for _, dim := range []int{64, 128} {
 		for _, aligned := range []bool{true, false} {
-			list = append(list, kernel.AttentionMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned, LSE: true},
+			list = append(list, kernel.AttentionMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned, LSE: true, Sizes: half},
 				kernel.AttentionPagedMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned})
 		}
-		queries := kernel.AttentionBackwardMMA{HeadDim: dim}
+		queries := kernel.AttentionBackwardMMA{HeadDim: dim, Sizes: half}
 		for _, only := range append([]byte{1}, kernel.BackwardParts(dim)...) {
 			k := queries
 			if only != 1 {
@@ -30,7 +31,7 @@ func attentionKernels() (list []kernel.Any) {
 				list = append(list, k)
 			}
 		}
-		list = append(list, kernel.AttentionMMA{QKV: f16, O: f32, HeadDim: dim, Aligned: true},
+		list = append(list, kernel.AttentionMMA{QKV: f16, O: f32, HeadDim: dim, Aligned: true, Sizes: half},
 			kernel.AttentionPagedMMA{QKV: f16, O: f16, HeadDim: dim, Aligned: true})
 	}
 	for _, dim := range []int{1, 64, 128} {
@@ -39,11 +40,11 @@ func attentionKernels() (list []kernel.Any) {
 				continue
 			}
 			for _, cached := range []bool{false, true} {
-				list = append(list, kernel.Attention{O: f32, Q: f32, KV: f32, HeadDim: dim, Vec: vec, Cached: cached, LSE: !cached})
+				list = append(list, kernel.Attention{O: f32, Q: f32, KV: f32, HeadDim: dim, Vec: vec, Cached: cached, LSE: !cached, Sizes: kernel.AttentionSizes{Rows: 64, Keys: 64}})
 			}
 			if dim <= kernel.MaxHeadDimBackward {
 				for _, keys := range []bool{false, true} {
-					list = append(list, kernel.AttentionBackward{Q: f32, KV: f32, DO: f32, HeadDim: dim, Vec: vec, Keys: keys})
+					list = append(list, kernel.AttentionBackward{Q: f32, KV: f32, DO: f32, HeadDim: dim, Vec: vec, Keys: keys, Sizes: kernel.AttentionSizes{Rows: 32}})
 				}
 			}
 			list = append(list, kernel.KVStore{Cache: bf16, K: bf16, V: bf16, HeadDim: dim, Vec: vec})

@@ -21,10 +21,19 @@ type attentionTile struct {
 	causal    bool          // each row sees one key more than the one before; else all see the same
 	keys      ptx.RegU32    // keys that the last row sees
 	keyStride ptx.RegU32    // elements from key to key
+	size      int           // the most rows that it may have, if causal
 	scale     ptx.RegF32    // log2(e)·Scale
 
 	// block gives the first key and the first value of a block of keys.
 	block func(b ptx.RegU32) (key, value ptx.GlobalPtr)
+}
+
+// AttentionSizes is how a block of attention works, as far as bits do not depend on it.
+type AttentionSizes struct {
+	Rows   int // of its tile: queries or, in the backward's pass over queries, keys
+	Keys   int // by fma: keys, or values, that lie in shared memory at once
+	Stages int // of the backward by mma: tiles that pass in shared memory, all but one being filled
+	Blocks int // by mma: of which registers must let a multiprocessor hold so many at once
 }
 
 // limit is the position of the row that lies at a distance from the first.
@@ -78,7 +87,7 @@ func sequenceTile(k *ptx.Builder, refuse faults, starts ptx.GlobalPtr, nseq, row
 // kv_heads, scale, fault, fault_tag) of attention over packed sequences and finds the
 // block's tile. Long sequences' last tiles have most to do: they come first.
 func packedTile(k *ptx.Builder, o, q, kv kernels.DType, dim, size, threads int, lse bool) *attentionTile {
-	t := &attentionTile{causal: true}
+	t := &attentionTile{causal: true, size: size}
 	op, lsep, qp, kp, vp := k.ParamGlobal("o"), k.ParamGlobal("lse"), k.ParamGlobal("q"), k.ParamGlobal("k"), k.ParamGlobal("v")
 	starts, nseq, rows := k.ParamGlobal("starts"), k.ParamU32("nseq"), k.ParamU32("rows")
 	heads, kvHeads := k.ParamU32("heads"), k.ParamU32("kv_heads")

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/selkie-ml/selkie/kernels"
@@ -126,18 +127,9 @@ func (p LossGather) Emit(k *ptx.Builder) {
 	})
 }
 
-// lossTile is the tile of a product of the loss for few rows, or for many. Rows' sums
-// over columns do not depend on it: a warp has the same columns either way.
-func lossTile(a, b kernels.DType, rows int) Tile {
-	t := Tile{A: a, B: b, BM: 128, BN: 128, BK: 64, WarpsM: 4, WarpsN: 2, Stages: 3}
-	if rows <= 64 {
-		t.BM, t.WarpsM = 32, 1
-	}
-	if !t.Mma() {
-		t.BK, t.Stages = 16, 3
-	}
-	return t
-}
+// lossColumns is how many columns a warp has of a tile of logits: rows' sums over columns
+// follow from it.
+const lossColumns = 64
 
 // LossLogits computes tiles of logits of a chunk of the vocabulary, and leaves their
 // statistics or, Gradient, the gradient of the loss.
@@ -145,13 +137,6 @@ type LossLogits struct {
 	Tile
 	Gradient bool
 	Both     bool // the gradient also in f32
-}
-
-// LossLogitsFor is the kernel for gathered rows in storage x.
-func LossLogitsFor(x, w kernels.DType, vecW bool, rows int, gradient, both bool) LossLogits {
-	p := LossLogits{lossTile(x, w, rows), gradient, both}
-	p.VecA, p.VecB = true, vecW
-	return p
 }
 
 // Name implements Any.
@@ -167,6 +152,9 @@ func (p LossLogits) Launch(rows, cols int) Launch {
 // Blocks is how many statistics a row has of a chunk of so many columns.
 func (p LossLogits) Blocks(cols int) int { return CeilDiv(cols, p.BN) * p.WarpsN }
 
+// LossBlocks is the most that Blocks is, for tiles of up to 256 columns.
+func LossBlocks(cols int) int { return CeilDiv(cols, 256) * 256 / lossColumns }
+
 // group is how many neighbouring lanes have sums of the same rows.
 func (t Tile) group() int {
 	if t.Mma() {
@@ -181,6 +169,9 @@ func (t Tile) group() int {
 //	loss_logits(x, w, wanted, before, rows, dim, stride, v0, cols, stats, hit, blocks), or with Gradient
 //	loss_logits(x, w, wanted, before, rows, dim, stride, v0, cols, g, full, width, top, list, weights).
 func (p LossLogits) Emit(k *ptx.Builder) {
+	if p.BN != lossColumns*p.WarpsN || p.BN > 256 {
+		panic(fmt.Sprintf("kernels/cuda/kernel: tile %v: the loss needs %d columns for each warp, and at most 256", p.Tile, lossColumns))
+	}
 	k.RequireThreads(p.Threads())
 	x, w, wanted, before := k.ParamGlobal("x"), k.ParamGlobal("w"), k.ParamGlobal("wanted"), k.ParamGlobal("before")
 	rows, dim, stride := k.ParamU32("rows"), k.ParamU32("dim"), k.ParamU32("stride")

@@ -68,16 +68,6 @@ type LossInput struct {
 	Vec   bool // rows of dx are aligned
 }
 
-// LossInputFor is the kernel for a gradient of logits in storage g.
-func LossInputFor(g, w kernels.DType, vecW, vec bool, rows int, first bool) LossInput {
-	t := lossTile(g, w, rows)
-	if rows <= 64 {
-		t.BN = 64
-	}
-	t.VecA, t.VecB, t.AcrossB = true, vecW, true
-	return LossInput{t, first, vec}
-}
-
 // Name implements Any.
 func (p LossInput) Name() string { return name("loss_input", p.Tile, p.First, p.Vec) }
 
@@ -91,6 +81,7 @@ func (p LossInput) Launch(rows, dim int) Launch {
 // Emit implements Any: loss_input(dx, g, w, list, before, rows, dim, v0, cols, width).
 func (p LossInput) Emit(k *ptx.Builder) {
 	k.RequireThreads(p.Threads())
+	k.MinBlocks(1) // registers go before occupancy: no spills
 	dx, g, w, list, before := k.ParamGlobal("dx"), k.ParamGlobal("g"), k.ParamGlobal("w"), k.ParamGlobal("list"), k.ParamGlobal("before")
 	rows, dim := k.ParamU32("rows"), k.ParamU32("dim")
 	v0, cols, width := k.ParamU32("v0"), k.ParamU32("cols"), k.ParamU32("width")
@@ -121,12 +112,6 @@ func (p LossInput) Emit(k *ptx.Builder) {
 type LossWeight struct {
 	Tile
 	Vec bool // rows of dw are aligned
-}
-
-// LossWeightFor is the kernel for gathered rows in storage x.
-func LossWeightFor(x kernels.DType, vec bool) LossWeight {
-	return LossWeight{Tile{A: kernels.F32, B: x, AcrossA: true, AcrossB: true, VecA: true, VecB: true,
-		BM: 64, BN: 64, BK: 16, WarpsM: 2, WarpsN: 2, Stages: 2}, vec}
 }
 
 // Name implements Any.

@@ -13,16 +13,6 @@ type LoRADown struct {
 	Vec  bool // the operands that the host places are aligned
 }
 
-// LoRADownFor is the kernel for few rows per segment, or for many.
-func LoRADownFor(x kernels.DType, back, vec, few bool) LoRADown {
-	t := Tile{A: x, B: kernels.F32, AcrossB: back, BM: 32, BN: 32, BK: 16, WarpsM: 1, WarpsN: 1, Stages: 2}
-	if few {
-		t.BM, t.Stages = 8, 4
-		return LoRADown{SplitTile{t, 8}, back, vec}
-	}
-	return LoRADown{SplitTile{t, 4}, back, vec}
-}
-
 // Name implements Any.
 func (p LoRADown) Name() string { return name("lora_down", p.SplitTile, p.Back, p.Vec) }
 
@@ -110,15 +100,6 @@ type LoRAUp struct {
 	Vec         bool // what the host places is aligned
 }
 
-// LoRAUpFor is the kernel for few rows per segment, or for many.
-func LoRAUpFor(y kernels.DType, back, vec, few bool) LoRAUp {
-	t := Tile{A: kernels.F32, B: kernels.F32, AcrossB: back, BM: 64, BN: 64, BK: 16, WarpsM: 2, WarpsN: 2, Stages: 2}
-	if few {
-		t.BM, t.BN, t.WarpsM, t.WarpsN, t.Stages = 8, 32, 1, 1, 3
-	}
-	return LoRAUp{Tile: t, Y: y, Back: back, Vec: vec}
-}
-
 // Name implements Any.
 func (p LoRAUp) Name() string { return name("lora_up", p.Tile, p.Y, p.Back, p.Merge, p.Vec) }
 
@@ -135,6 +116,7 @@ func (p LoRAUp) Launch(rows, nseg, cols int) Launch {
 // elements apart, or with Merge lora_up(w, b, a, in, out, rank, scale).
 func (p LoRAUp) Emit(k *ptx.Builder) {
 	k.RequireThreads(p.Threads())
+	k.MinBlocks(3) // left to itself, ptxas aims at more, and spills
 	y, h, w := k.ParamGlobal("y"), k.ParamGlobal("h"), k.ParamGlobal("w")
 	if p.Merge {
 		s := &segments{k: k, in: k.ParamU32("in"), out: k.ParamU32("out")}

@@ -13,13 +13,13 @@ type LoRAGradient struct {
 	OfB bool
 }
 
-// LoRAGradientFor is the kernel for activations x, whose rows are aligned or not.
-func LoRAGradientFor(x kernels.DType, ofB, vec bool) LoRAGradient {
-	t := Tile{A: kernels.F32, B: x, AcrossA: true, AcrossB: true, BM: 32, BN: 32, BK: 16, WarpsM: 1, WarpsN: 1, Stages: 2, VecA: true, VecB: vec}
+// LoRAGradientOf has the operands for activations x, whose rows are aligned or not, and no sizes yet.
+func LoRAGradientOf(x kernels.DType, ofB, vec bool) LoRAGradient {
+	t := Tile{A: kernels.F32, B: x, AcrossA: true, AcrossB: true, VecA: true, VecB: vec}
 	if ofB {
 		t.A, t.B, t.VecA, t.VecB = x, kernels.F32, vec, true
 	}
-	return LoRAGradient{SplitTile{t, 4}, ofB}
+	return LoRAGradient{SplitTile{Tile: t}, ofB}
 }
 
 // Name implements Any.

@@ -1,0 +1,234 @@
+package cuda
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"strings"
+
+	"github.com/selkie-ml/selkie/internal/half"
+	"github.com/selkie-ml/selkie/kernels"
+)
+
+// problem is a case with its operands on a backend.
+type problem struct {
+	b      kernels.Backend
+	odd    int // elements that buffers begin behind the start of their memory
+	own    []kernels.Mem
+	out    []result
+	op     func()
+	failed error
+}
+
+// result is what the op writes, or adds to, on top of value.
+type result struct {
+	kernels.Buffer
+	n     int
+	value float32
+}
+
+// newProblem puts a case on a backend, with numbers of both signs, the same ones on all.
+func newProblem(b kernels.Backend, c TuneCase, odd int) (*problem, error) {
+	p := &problem{b: b, odd: odd}
+	switch {
+	case strings.HasPrefix(c.Op, "linear"):
+		p.linear(c)
+	case c.Op == "attention":
+		f := p.attention(c)
+		p.op = func() { b.Attention(f) }
+	case c.attention():
+		p.attentionBackward(c)
+	case c.lora():
+		p.lora(c)
+	default:
+		p.loss(c)
+	}
+	if p.failed != nil {
+		p.close()
+		return nil, p.failed
+	}
+	return p, nil
+}
+
+func (p *problem) close() {
+	for _, m := range p.own {
+		p.b.Free(m)
+	}
+}
+
+func (p *problem) alloc(dt kernels.DType, n int) kernels.Buffer {
+	m, err := p.b.Alloc(int64((n + p.odd) * dt.Size()))
+	if err != nil {
+		p.failed = errors.Join(p.failed, err)
+		return kernels.Buffer{}
+	}
+	p.own = append(p.own, m)
+	return kernels.Buffer{Mem: m, DType: dt}.At(p.odd)
+}
+
+// random is an operand of numbers up to one.
+func (p *problem) random(dt kernels.DType, n int) kernels.Buffer {
+	buf := p.alloc(dt, n)
+	if p.failed != nil {
+		return buf
+	}
+	raw := make([]byte, 0, n*dt.Size())
+	state := uint64(len(p.own))
+	for range n {
+		state = state*6364136223846793005 + 1442695040888963407
+		v := float32(int32(state>>32)) * 0x1p-31
+		switch dt {
+		case kernels.BF16:
+			raw = binary.LittleEndian.AppendUint16(raw, half.BF16FromFloat32(v))
+		case kernels.F16:
+			raw = binary.LittleEndian.AppendUint16(raw, half.F16FromFloat32(v))
+		default:
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+		}
+	}
+	p.b.CopyIn(buf, raw)
+	return buf
+}
+
+func (p *problem) ints(v ...int32) kernels.Buffer {
+	buf := p.alloc(kernels.I32, len(v))
+	raw := make([]byte, 0, 4*len(v))
+	for _, x := range v {
+		raw = binary.LittleEndian.AppendUint32(raw, uint32(x))
+	}
+	if p.failed == nil {
+		p.b.CopyIn(buf, raw)
+	}
+	return buf
+}
+
+// writes is a result that the op overwrites, adds one that it adds to.
+func (p *problem) writes(dt kernels.DType, n int) kernels.Buffer {
+	return p.result(dt, n, float32(math.NaN()))
+}
+func (p *problem) adds(dt kernels.DType, n int) kernels.Buffer { return p.result(dt, n, 0) }
+
+func (p *problem) result(dt kernels.DType, n int, value float32) kernels.Buffer {
+	p.out = append(p.out, result{p.alloc(dt, n), n, value})
+	return p.out[len(p.out)-1].Buffer
+}
+
+// starts are those of the sequences, about as long as each other.
+func (p *problem) starts(c TuneCase) kernels.Buffer {
+	var v []int32
+	for i := range c.Parts + 1 {
+		v = append(v, int32(i*c.Rows/c.Parts))
+	}
+	return p.ints(v...)
+}
+
+// reset puts back what the op adds to.
+func (p *problem) reset() {
+	for _, r := range p.out {
+		p.b.Fill(kernels.FillArgs{Dst: r.Buffer, N: r.n, Value: r.value})
+	}
+}
+
+// results runs the op and returns what it wrote.
+func (p *problem) results() ([][]byte, error) {
+	p.reset()
+	p.op()
+	var out [][]byte
+	for _, r := range p.out {
+		raw := make([]byte, r.n*r.DType.Size())
+		if err := p.b.CopyOut(raw, r.Buffer); err != nil {
+			return nil, err
+		}
+		out = append(out, raw)
+	}
+	return out, nil
+}
+
+func (p *problem) linear(c TuneCase) {
+	y, x, w := c.Rows*c.Out, c.Rows*c.In, c.In*c.Out
+	switch c.Op {
+	case "linear":
+		xs, ws := p.random(c.DType, x), p.random(c.weights(), w)
+		to := p.writes(c.DType, y)
+		p.op = func() {
+			p.b.Linear(kernels.LinearArgs{Y: to, X: xs, W: ws, Rows: c.Rows, In: c.In, Out: c.Out})
+		}
+	case "linear_backward_input":
+		dy, ws := p.random(c.DType, y), p.random(c.weights(), w)
+		to := p.adds(kernels.F32, x)
+		p.op = func() {
+			p.b.LinearBackwardInput(kernels.LinearBackwardInputArgs{DX: to, DY: dy, W: ws, Rows: c.Rows, In: c.In, Out: c.Out, Accumulate: true})
+		}
+	default:
+		dy, xs, starts := p.random(kernels.F32, y), p.random(c.DType, x), p.starts(c)
+		to := p.adds(kernels.F32, w)
+		p.op = func() {
+			p.b.LinearBackwardWeight(kernels.LinearBackwardWeightArgs{DW: to, DY: dy, X: xs, Starts: starts, NSeq: c.Parts, Rows: c.Rows, In: c.In, Out: c.Out})
+		}
+	}
+}
+
+func (p *problem) attention(c TuneCase) kernels.AttentionArgs {
+	nq, nkv := c.Rows*c.Heads*c.HeadDim, c.Rows*c.KVHeads*c.HeadDim
+	q, k, v := p.random(c.DType, nq), p.random(c.weights(), nkv), p.random(c.weights(), nkv)
+	return kernels.AttentionArgs{O: p.writes(c.DType, nq), LSE: p.writes(kernels.F32, c.Rows*c.Heads), Q: q, K: k, V: v, Starts: p.starts(c),
+		NSeq: c.Parts, Rows: c.Rows, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
+}
+
+// attentionBackward runs the forward once, for what the backward needs of it.
+func (p *problem) attentionBackward(c TuneCase) {
+	f := p.attention(c)
+	do := p.random(kernels.F32, c.Rows*c.Heads*c.HeadDim)
+	if p.failed == nil {
+		p.b.Attention(f)
+	}
+	p.out = nil
+	nq, nkv := c.Rows*c.Heads*c.HeadDim, c.Rows*c.KVHeads*c.HeadDim
+	g := kernels.AttentionBackwardArgs{DQ: p.writes(kernels.F32, nq), DK: p.writes(kernels.F32, nkv), DV: p.writes(kernels.F32, nkv), DO: do,
+		O: f.O, LSE: f.LSE, Q: f.Q, K: f.K, V: f.V, Starts: f.Starts, NSeq: f.NSeq, Rows: f.Rows, Heads: f.Heads, KVHeads: f.KVHeads, HeadDim: f.HeadDim, Scale: f.Scale}
+	g.Scratch = p.scratch(p.b.AttentionBackwardScratch(g))
+	p.op = func() { p.b.AttentionBackward(g) }
+}
+
+// scratch is aligned, as a step's is.
+func (p *problem) scratch(bytes int64) kernels.Buffer {
+	odd := p.odd
+	p.odd = 0
+	defer func() { p.odd = odd }()
+	return p.alloc(kernels.F32, int(bytes+3)/4)
+}
+
+// lora runs forward and backward: each of its ops has a part in both.
+func (p *problem) lora(c TuneCase) {
+	var table []int32
+	for i := range c.Parts {
+		table = kernels.Segment{RowStart: int32(i * c.Rows / c.Parts), RowEnd: int32((i + 1) * c.Rows / c.Parts), Rank: int32(c.Rank),
+			AOffset: int32(i * c.Rank * c.In), BOffset: int32(i * c.Rank * c.Out), Scale: 2}.AppendTo(table)
+	}
+	f := kernels.LoRAArgs{X: p.random(c.DType, c.Rows*c.In), A: p.random(kernels.F32, c.Parts*c.Rank*c.In), B: p.random(kernels.F32, c.Parts*c.Rank*c.Out),
+		H: p.adds(kernels.F32, c.Rows*c.Rank), Y: p.adds(c.DType, c.Rows*c.Out), Segments: p.ints(table...), NSeg: c.Parts, Rows: c.Rows, In: c.In, Out: c.Out, MaxRank: c.Rank}
+	g := kernels.LoRABackwardArgs{DX: p.adds(kernels.F32, c.Rows*c.In), DA: p.adds(kernels.F32, c.Parts*c.Rank*c.In), DB: p.adds(kernels.F32, c.Parts*c.Rank*c.Out),
+		DY: p.random(kernels.F32, c.Rows*c.Out), X: f.X, H: f.H, A: f.A, B: f.B, Segments: f.Segments, NSeg: f.NSeg, Rows: f.Rows, In: f.In, Out: f.Out, MaxRank: f.MaxRank}
+	g.Scratch = p.scratch(p.b.LoRABackwardScratch(g))
+	p.op = func() {
+		p.b.LoRA(f)
+		p.b.LoRABackward(g)
+	}
+}
+
+// loss is that of every row but each fifth, which has no target.
+func (p *problem) loss(c TuneCase) {
+	targets := make([]int32, c.Rows)
+	for i := range targets {
+		if targets[i] = int32(i * 61 % c.Out); i%5 == 4 {
+			targets[i] = -1
+		}
+	}
+	a := kernels.CrossEntropyArgs{X: p.random(c.DType, c.Rows*c.In), W: p.random(c.weights(), c.Out*c.In), Targets: p.ints(targets...), Weights: p.random(kernels.F32, c.Rows),
+		LogProb: p.writes(kernels.F32, c.Rows), DX: p.writes(kernels.F32, c.Rows*c.In), Starts: p.starts(c), NSeq: c.Parts, Rows: c.Rows, Dim: c.In, Vocab: c.Out}
+	if c.Op == "loss_weight" {
+		a.DW = p.adds(kernels.F32, c.Out*c.In)
+	}
+	a.Scratch = p.scratch(p.b.CrossEntropyScratch(a))
+	p.op = func() { p.b.CrossEntropy(a) }
+}
