@@ -188,16 +188,39 @@ var owners = map[driver.Function]C.uintptr_t{}
 
 //export cuLaunchKernel
 func cuLaunchKernel(f C.uintptr_t, gx, gy, gz, bx, by, bz, shared C.uint, s C.uintptr_t, params, extra *unsafe.Pointer) C.CUresult {
-	return inContext(func(d *driver.Emulated) error {
-		if owner := owners[driver.Function(f)]; owner != C.selkieContext() {
+	return launch(&driver.Launch{Function: driver.Function(f), Grid: [3]uint32{uint32(gx), uint32(gy), uint32(gz)},
+		Block: [3]uint32{uint32(bx), uint32(by), uint32(bz)}, Shared: uint32(shared), Stream: driver.Stream(s)}, params, extra)
+}
+
+// launchConfig is CUlaunchConfig.
+type launchConfig struct {
+	grid, block [3]uint32
+	shared      uint32
+	stream      uintptr
+	attributes  unsafe.Pointer
+	n           uint32
+}
+
+//export cuLaunchKernelEx
+func cuLaunchKernelEx(p unsafe.Pointer, f C.uintptr_t, params, extra *unsafe.Pointer) C.CUresult {
+	c := (*launchConfig)(p)
+	if c.n > 0 {
+		return result(func(*driver.Emulated) error {
+			return &driver.Error{Call: "cuLaunchKernelEx", Code: driver.NotSupported, Text: "attributes of a launch are not emulated"}
+		})
+	}
+	return launch(&driver.Launch{Function: driver.Function(f), Grid: c.grid, Block: c.block, Shared: c.shared, Stream: driver.Stream(c.stream)}, params, extra)
+}
+
+func launch(l *driver.Launch, params, extra *unsafe.Pointer) C.CUresult {
+	return inContext(func(d *driver.Emulated) (err error) {
+		if owner := owners[l.Function]; owner != C.selkieContext() {
 			return &driver.Error{Call: "cuLaunchKernel", Code: driver.InvalidHandle, Text: "the kernel is of another context"}
 		}
-		args, err := arguments(d, driver.Function(f), params, extra)
-		if err != nil {
+		if l.Args, err = arguments(d, l.Function, params, extra); err != nil {
 			return err
 		}
-		return d.LaunchKernel(&driver.Launch{Function: driver.Function(f), Grid: [3]uint32{uint32(gx), uint32(gy), uint32(gz)},
-			Block: [3]uint32{uint32(bx), uint32(by), uint32(bz)}, Shared: uint32(shared), Stream: driver.Stream(s), Args: args})
+		return d.LaunchKernel(l)
 	})
 }
 
