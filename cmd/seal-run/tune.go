@@ -234,7 +234,11 @@ func (a *app) printTuning(tc cuda.TuneCase, list []cuda.Timing) {
 		if t.Chosen {
 			mark = "*"
 		}
-		fmt.Fprintf(a.out, "  %s %9.2f µs ±%4.1f %%  %s\n", mark, 1e6*t.Seconds, 50*t.Spread, t.Variant)
+		spread := fmt.Sprintf("±%4.1f %%", 50*t.Spread)
+		if t.Estimated {
+			spread = "at least"
+		}
+		fmt.Fprintf(a.out, "  %s %9.3f µs %s  %s\n", mark, 1e6*t.Seconds, spread, t.Variant)
 	}
 	if best := list[0]; chosen.Err == nil && chosen.Seconds > worthARow*best.Seconds {
 		fmt.Fprintf(a.out, "    %.2f × as fast as the table's choice: %s\n", chosen.Seconds/best.Seconds, best.Row)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/kernels/cuda/kernel"
 	"github.com/selkie-ml/selkie/ptx/emu"
 )
 
@@ -52,7 +53,7 @@ func (w work) roofline(g *emu.GPU) *emu.Estimate {
 // worked runs a case with a row's sizes and returns what its kernels did, and those of its
 // op that no row is for.
 func worked(t *testing.T, v variant, c TuneCase) map[string]work {
-	b, dev := emulatedFor(t, 0)
+	b, dev := emulatedFor(t, 0, emu.RoundRobin)
 	p, err := newProblem(b, c, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +123,7 @@ func estimates(t *testing.T) string {
 		var at []work
 		for _, d := range []int{1024, 2048} {
 			c := TuneCase{Op: v.op, DType: kernels.BF16, Rows: min(rows, v.tile.BM), In: d, Out: v.tile.BN, Parts: 1}
-			bk, dev := emulatedFor(t, 0)
+			bk, dev := emulatedFor(t, 0, emu.RoundRobin)
 			p, _, made, err := v.run(bk, c, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -146,6 +147,26 @@ func estimates(t *testing.T) string {
 	}
 	for _, g := range []*emu.GPU{emu.H100, emu.A100, emu.RTX4090} {
 		line("decoding: 1 row, 3584→18944 bf16", g, 0, []work{tile(1, 18944, 3584, g)})
+	}
+
+	// AdamW reads four arrays and writes three.
+	const numbers = 100e6
+	bk, dev := emulatedFor(t, 0, emu.RoundRobin)
+	p := &problem{b: bk}
+	for _, o := range opProblems() {
+		if strings.HasPrefix(o.name, "AdamW") {
+			o.run(p)
+		}
+	}
+	if err := bk.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	w := sum([]float64{numbers / adamNumbers}, []work{workOf(profileOf(dev.Profile(), kernel.AdamW{Vec: true}.Name()))})
+	w[3] = 7 * 4 * numbers
+	line("AdamW of 100 million numbers", emu.H100, 0, []work{w})
+	p.close()
+	if err := bk.Close(); err != nil {
+		t.Fatal(err)
 	}
 
 	// Attention: of a head quadratic in the length, in units of 128 rows.

@@ -7,6 +7,9 @@ import (
 	"github.com/selkie-ml/selkie/kernels"
 )
 
+// adamNumbers is how many numbers AdamW steps.
+const adamNumbers = 24000
+
 // opProblem is an op whose kernels have no rows of the table, on sizes of a small model.
 type opProblem struct {
 	name string
@@ -83,7 +86,7 @@ func opProblems() []opProblem {
 		{"2 sequences of 256 tokens in pages, 14/2 heads of 64 bf16", func(p *problem) { paged(p, bf16, 2, 256) }},
 		{"the same in f32", func(p *problem) { paged(p, f32, 2, 256) }},
 		{"AdamW with clipping, 2 adapters of 12000 numbers", func(p *problem) {
-			const n = 12000
+			const n = adamNumbers / 2
 			table := kernels.Param{Group: 0, Offset: 0, Count: n, Decay: true}.AppendTo(nil)
 			table = kernels.Param{Group: 1, Offset: n, Count: n}.AppendTo(table)
 			params, grad, squares := p.ints(table...), p.random(f32, 2*n), p.zeros(2)
