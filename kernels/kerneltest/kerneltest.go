@@ -38,6 +38,9 @@ type Options struct {
 	// Limit leaves out problems with more elements than this, for backends that
 	// compute slowly (an emulator); 0: none.
 	Limit int
+	// Only, if set, is asked about every problem that is within the limit, by its number
+	// in the case, and leaves out those that it refuses.
+	Only func(n int) bool
 	// Seed chooses the problems; 0 means 1.
 	Seed uint64
 }
@@ -126,7 +129,8 @@ type trial struct {
 	dev, ref kernels.Backend
 	opt      Options
 	rng      *philox.Stream
-	problems int // tried
+	seen     int // problems within the limit
+	problems int // of which were tried
 	skipped  int // over the limit
 }
 

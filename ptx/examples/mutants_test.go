@@ -77,5 +77,5 @@ rungs:
 		total += len(own)
 		jobs = append(jobs, mutatetest.Pick(own, sample)...)
 	}
-	mutatetest.Run(t, "testdata/mutants.txt", "Mutants of the example ladder, by scripts/mutate-kernels", jobs, total, sample == 0)
+	mutatetest.Run(t, mutatetest.List{File: "testdata/mutants.txt", Title: "Mutants of the example ladder, by scripts/mutate-kernels", Total: total, All: sample == 0}, jobs)
 }

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -25,16 +27,22 @@ type Job struct {
 	Group  string // what the mutant is counted under
 	Kernel string // which of the group's, for its identity; may be empty
 	Mutant *mutate.Mutant
+	Copy   int // which of the kernel's mutants with the same identity, from 1; 0: the only one
+	For    int // how many mutants it stands for, itself included; 0: 1
 	// Killed runs the kernel's tests until something notices, and says what did; ""
 	// for a survivor.
 	Killed func() string
 }
 
 func (j Job) id() string {
-	if j.Kernel == "" {
-		return j.Group + ": " + j.Mutant.ID()
+	id := j.Mutant.ID()
+	if j.Copy > 1 {
+		id = fmt.Sprintf("%s #%d", id, j.Copy)
 	}
-	return j.Group + ": " + j.Kernel + ": " + j.Mutant.ID()
+	if j.Kernel != "" {
+		id = j.Kernel + ": " + id
+	}
+	return j.Group + ": " + id
 }
 
 // Sample returns how many mutants to try: usual, or what SELKIE_MUTANTS says, a number
@@ -64,56 +72,128 @@ func Pick(jobs []Job, n int) []Job {
 	return jobs
 }
 
-// Run tries the jobs on all cores. At least 95 of a hundred must be killed, and a
-// survivor must be argued in file. With all, file is written anew, with the reasons
-// that it had.
-func Run(t *testing.T, file, title string, jobs []Job, total int, all bool) {
+// First keeps n of the jobs, all if n is 0, in an order that says nothing and that other
+// jobs do not change.
+func First(jobs []Job, n int) []Job {
+	slices.SortStableFunc(jobs, func(a, b Job) int { return cmp.Compare(mutate.Hash(a.id()), mutate.Hash(b.id())) })
+	if n > 0 {
+		jobs = jobs[:min(n, len(jobs))]
+	}
+	return jobs
+}
+
+// List is the file of survivors, and how it is made.
+type List struct {
+	File, Title string
+	How         string // sentences for the head of the file
+	Total       int    // mutants that there are
+	All         bool   // all that were chosen are tried, and the file is written anew, with the reasons that it had
+	// Journal, if there is one, remembers the verdicts for a run that goes on where another was
+	// ended. An interrupt ends a run in good order: the file then says how far it came.
+	Journal string
+	// Loose lists let a survivor be where it was listed with other lines and registers.
+	Loose bool
+}
+
+// Run tries the jobs on all cores. At least 95 of a hundred must be killed, and of a sample
+// the list must have the survivors.
+func Run(t *testing.T, l List, jobs []Job) {
 	t.Helper()
-	verdicts := make([]string, len(jobs))
+	known, err := readJournal(l.Journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdicts, tried := make([]string, len(jobs)), make([]bool, len(jobs))
+	stop := make(chan os.Signal, 1)
+	var journal *os.File
+	if l.Journal != "" {
+		if journal, err = os.OpenFile(l.Journal, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		defer journal.Close()
+		signal.Notify(stop, os.Interrupt)
+		defer signal.Stop(stop)
+	}
 	var wg sync.WaitGroup
 	next := make(chan int)
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := range next {
-				verdicts[i] = jobs[i].Killed()
+				verdicts[i], tried[i] = jobs[i].Killed(), true
+				if journal != nil {
+					if _, err := fmt.Fprintf(journal, "%s\t%s\n", jobs[i].id(), verdicts[i]); err != nil {
+						t.Error(err)
+					}
+				}
 			}
 		})
 	}
+hand:
 	for i := range jobs {
-		next <- i
+		if v, ok := known[jobs[i].id()]; ok {
+			verdicts[i], tried[i] = v, true
+			continue
+		}
+		select {
+		case next <- i:
+		case <-stop:
+			break hand
+		}
 	}
 	close(next)
 	wg.Wait()
 
-	argued, err := readArguments(file)
+	was, err := l.read()
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := result{groups: map[string]*count{}, by: map[string]int{}}
+	n := 0
 	for i, v := range verdicts {
-		if r.note(jobs[i], v) == "" && argued[jobs[i].id()] == "" && !all {
-			t.Errorf("survived: %s", jobs[i].id())
+		if !tried[i] {
+			continue
+		}
+		n++
+		r.standsFor += max(1, jobs[i].For)
+		if id := jobs[i].id(); r.note(jobs[i], v) == "" && !was.has(id) && !l.All {
+			t.Errorf("survived: %s", id)
 		}
 	}
-	t.Logf("%d of %d mutants run, %d killed, %d survived", len(jobs), total, r.dead, len(r.survivors))
-	if 100*r.dead < 95*len(jobs) {
-		t.Errorf("%d of %d mutants killed, expected at least 95 %%", r.dead, len(jobs))
+	t.Logf("%d of %d mutants run, %d killed, %d survived", n, l.Total, r.dead, len(r.survivors))
+	if 100*r.dead < 95*n && (l.All || !l.Loose) { // of a sample of a loose list, the list decides
+		t.Errorf("%d of %d mutants killed, expected at least 95 %%", r.dead, n)
 	}
-	if !all {
+	if !l.All {
 		return
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+	if err := os.MkdirAll(filepath.Dir(l.File), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte(r.text(title, len(jobs), argued)), 0o666); err != nil {
+	if err := os.WriteFile(l.File, []byte(r.text(l, n, len(jobs), was)), 0o666); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// readJournal reads the verdicts of earlier runs.
+func readJournal(file string) (map[string]string, error) {
+	raw, err := os.ReadFile(file)
+	if file == "" || errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	known := map[string]string{}
+	for line := range strings.Lines(string(raw)) {
+		if id, verdict, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t"); ok && strings.HasSuffix(line, "\n") {
+			known[id] = verdict
+		}
+	}
+	return known, err
 }
 
 type count struct{ killed, survived int }
 
 type result struct {
 	dead      int
+	standsFor int
 	order     []string
 	groups    map[string]*count
 	by        map[string]int // killed by what
@@ -143,9 +223,16 @@ func (r *result) note(j Job, verdict string) string {
 	return how
 }
 
-func (r *result) text(title string, n int, argued map[string]string) string {
+func (r *result) text(l List, n, chosen int, was arguments) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s: %d, of which %d killed (%.1f %%).\n#\n", title, n, r.dead, 100*float64(r.dead)/float64(n))
+	fmt.Fprintf(&b, "# %s: %d, of which %d killed (%.1f %%).\n#\n", l.Title, n, r.dead, 100*float64(r.dead)/float64(n))
+	for line := range strings.Lines(l.How) {
+		b.WriteString("# " + line)
+	}
+	if l.How != "" {
+		fmt.Fprintf(&b, "#\n# There are %d mutants; %d of them were chosen, %d tried, which stand for %d.\n#\n", l.Total, chosen, n, r.standsFor)
+		slices.Sort(r.order)
+	}
 	for _, g := range r.order {
 		fmt.Fprintf(&b, "# %-10s %5d killed %4d survived\n", g, r.groups[g].killed, r.groups[g].survived)
 	}
@@ -158,40 +245,97 @@ func (r *result) text(title string, n int, argued map[string]string) string {
 	for _, h := range hows {
 		fmt.Fprintf(&b, "# %5d %s\n", r.by[h], h)
 	}
+	if len(was.rules) > 0 {
+		b.WriteString("#\n# Reasons that many survivors have: those whose names match.\n")
+	}
+	for _, rule := range was.rules {
+		fmt.Fprintf(&b, "%s%v\n\t%s\n", rulePrefix, rule.names, rule.reason)
+	}
 	b.WriteString("#\n# Survivors, each with the reason why it is no defect.\n")
 	slices.Sort(r.survivors)
 	for _, s := range r.survivors {
-		fmt.Fprintf(&b, "%s\n\t%s\n", s, cmp.Or(argued[s], notArgued))
+		fmt.Fprintf(&b, "%s\n\t%s\n", s, cmp.Or(was.reason(s), notArgued))
 	}
 	return b.String()
 }
 
-const notArgued = "NOT ARGUED"
+const notArgued, rulePrefix = "NOT ARGUED", "rule: "
 
-// readArguments reads the survivors' reasons: a line of the mutant's identity, then one
+// arguments are what a file says of survivors, by identity.
+type arguments struct {
+	given map[string]string // "" for one that is listed and not argued
+	rules []rule
+	loose bool
+}
+
+type rule struct {
+	names  *regexp.Regexp
+	reason string
+}
+
+var goLine = regexp.MustCompile(`\.go:[0-9]+`)
+
+// key is what an identity is found by.
+func (a arguments) key(id string) string {
+	if a.loose {
+		return mutate.Abstract(goLine.ReplaceAllString(id, ".go"))
+	}
+	return id
+}
+
+func (a arguments) has(id string) bool {
+	_, listed := a.given[a.key(id)]
+	return a.reason(id) != "" || listed && a.loose
+}
+
+func (a arguments) reason(id string) string {
+	if reason := a.given[a.key(id)]; reason != "" {
+		return reason
+	}
+	for _, r := range a.rules {
+		if r.names.MatchString(id) {
+			return r.reason
+		}
+	}
+	return ""
+}
+
+// read reads the survivors' reasons: a line of the mutant's identity, or of a rule, then one
 // that begins with a tab.
-func readArguments(file string) (map[string]string, error) {
-	f, err := os.Open(file)
+func (l List) read() (a arguments, err error) {
+	a = arguments{given: map[string]string{}, loose: l.Loose}
+	f, err := os.Open(l.File)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return a, nil
 	}
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	defer f.Close()
-	argued := map[string]string{}
 	id := ""
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		switch line := lines.Text(); {
 		case strings.HasPrefix(line, "#"):
 		case strings.HasPrefix(line, "\t"):
-			if reason := strings.TrimSpace(line); reason != notArgued {
-				argued[id] = reason
+			reason := strings.TrimSpace(line)
+			if names, ok := strings.CutPrefix(id, rulePrefix); ok {
+				re, err := regexp.Compile(names)
+				if err != nil {
+					return a, fmt.Errorf("%s: %w", l.File, err)
+				}
+				a.rules = append(a.rules, rule{re, reason})
+				continue
+			}
+			if reason == notArgued {
+				reason = ""
+			}
+			if key := a.key(id); a.given[key] == "" {
+				a.given[key] = reason
 			}
 		default:
 			id = line
 		}
 	}
-	return argued, lines.Err()
+	return a, lines.Err()
 }
