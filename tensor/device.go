@@ -44,7 +44,8 @@ type Options struct {
 //	cpu             all cores
 //	cuda, cuda:1    an NVIDIA GPU, counted from 0
 //	emulated        the GPU's kernels on an emulated A100, with every check: very slow
-//	emulated:h100   the same on another model; :unchecked without checks, :profile with counters
+//	emulated:h100   the same on another model; :unchecked without checks, :profile with counters,
+//	                :lost@1000 taken away at its 1,000th launch
 //	ref             the slow definition, for comparison
 //
 // A GPU that is there and cannot be used is an error, under auto too: nothing ever
@@ -81,6 +82,8 @@ func open(name string, opt Options) (kernels.Backend, error) {
 	return nil, fmt.Errorf("device %q: want auto, cpu, cuda, cuda:1, emulated, emulated:h100 or ref", name)
 }
 
+var openCUDA = cuda.Open // tests put other GPUs in its place
+
 // openGPU opens a GPU by its number, the first one if which is empty.
 func openGPU(which string, opt Options) (kernels.Backend, error) {
 	ordinal := 0
@@ -91,7 +94,7 @@ func openGPU(which string, opt Options) (kernels.Backend, error) {
 		}
 		ordinal = n
 	}
-	return cuda.Open(cuda.Options{Device: ordinal, Limit: opt.MemoryLimit, Poison: opt.Poison})
+	return openCUDA(cuda.Options{Device: ordinal, Limit: opt.MemoryLimit, Poison: opt.Poison})
 }
 
 // Dry returns a device that only counts the memory that work would take on d, in

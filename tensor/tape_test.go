@@ -369,7 +369,7 @@ func TestOpenLimits(t *testing.T) {
 			t.Errorf("%s: beyond the limit: %v", device, err)
 		}
 	}
-	for name, want := range map[string]string{"tpu": "want auto, cpu, cuda, cuda:1", "cuda:x": "want the number of a GPU", "cuda:-1": "want the number of a GPU", "emulated:h9": "no GPU \"h9\""} {
+	for name, want := range map[string]string{"tpu": "want auto, cpu, cuda, cuda:1", "cuda:x": "want the number of a GPU", "cuda:-1": "want the number of a GPU", "emulated:h9": "no GPU \"h9\"", "emulated:lost@0": "want the number of a launch"} {
 		if _, err := Open(name, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("device %s: %v, want an error with %q", name, err, want)
 		}

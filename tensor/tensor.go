@@ -33,9 +33,9 @@ const (
 )
 
 // New returns a tensor of undefined contents.
-func (d *Device) New(dtype DType, shape ...int) (t *Tensor, err error) {
-	defer Recover(&err)
-	t = new(Tensor)
+func (d *Device) New(dtype DType, shape ...int) (_ *Tensor, err error) {
+	defer Recover(&err) // and nil, not half a tensor, that somebody would free
+	t := new(Tensor)
 	t.init(d, dtype, dimsOf(shape))
 	return t, nil
 }

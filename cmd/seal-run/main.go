@@ -123,7 +123,15 @@ func (a *app) open() (*tensor.Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--memory-limit: %w", err)
 	}
-	return tensor.Open(a.device, tensor.Options{Threads: a.threads, MemoryLimit: limit})
+	dev, err := tensor.Open(a.device, tensor.Options{Threads: a.threads, MemoryLimit: limit})
+	if err == nil && a.device == "auto" {
+		on := "the CPU: there is no NVIDIA GPU (seal-run info says more)"
+		if dev.IsGPU() {
+			on = dev.Describe()
+		}
+		a.say("computing on %s", on)
+	}
+	return dev, err
 }
 
 // say prints a line about what is going on.

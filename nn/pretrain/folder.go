@@ -89,6 +89,13 @@ func openFolder(dir string, settings map[string]string, acceptNumerics bool) (_ 
 		begun[numericsKey] = settings[numericsKey]
 	}
 	if begun != nil {
+		if was, is := begun[numericsKey], settings[numericsKey]; was != is {
+			begun[numericsKey] = is
+			if difference(begun, settings) == "" {
+				return nil, fmt.Errorf("%s was begun under numerics %q, and this device has %q: the rest would not repeat bit by bit; accept that with --accept-numerics, or choose another folder", dir, was, is)
+			}
+			begun[numericsKey] = was
+		}
 		if d := difference(begun, settings); d != "" {
 			return nil, fmt.Errorf("%s was begun with other settings:\n%s\nuse those, or choose another folder", dir, d)
 		}

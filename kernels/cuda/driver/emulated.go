@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,6 +18,8 @@ type Emulated struct {
 	dev    *emu.Device
 	gpu    *emu.GPU
 	memory int64
+	lostAt int64 // the launch at which the GPU is lost; 0: none
+	count  int64 // of launches
 
 	modules   table[*emu.Module]
 	functions table[function]
@@ -54,6 +57,7 @@ func (t *table[T]) add(v T) uint64 {
 type EmulatorConfig struct {
 	emu.Config
 	Memory int64 // bytes of device memory; 0: 80 GiB, of which only what is used takes memory here
+	LostAt int64 // the launch, from 1, at which the GPU is lost; 0: never
 }
 
 // NewEmulated returns a driver with one emulated GPU.
@@ -62,7 +66,7 @@ func NewEmulated(cfg EmulatorConfig) *Emulated {
 		cfg.Memory = 80 << 30
 	}
 	d := emu.New(cfg.Config)
-	return &Emulated{dev: d, gpu: d.GPU(), memory: cfg.Memory, pinned: map[*byte]bool{}}
+	return &Emulated{dev: d, gpu: d.GPU(), memory: cfg.Memory, lostAt: cfg.LostAt, pinned: map[*byte]bool{}}
 }
 
 // Emulator returns the emulated GPU, for its profile and its findings.
@@ -87,6 +91,9 @@ func (d *Emulated) enqueue(call string, work func() error) error {
 func (d *Emulated) do(call string, work func() error) error {
 	if err := work(); err != nil && d.fault == nil {
 		code := LaunchFailed
+		if errors.Is(err, errLost) {
+			code = DeviceUnavailable
+		}
 		for text, c := range map[string]Code{"outside of any memory": IllegalAddress, "in no allocation": IllegalAddress, "was freed": IllegalAddress} {
 			if strings.Contains(err.Error(), text) {
 				code = c
@@ -370,8 +377,15 @@ func (d *Emulated) LaunchKernel(l *Launch) error {
 	if err := fn.mod.Check(spec, args); err != nil {
 		return failure(call, InvalidValue, "%v", err)
 	}
-	return d.enqueue(call, func() error { return fn.mod.Launch(spec, args) })
+	return d.enqueue(call, func() error {
+		if d.count++; d.count == d.lostAt {
+			return errLost
+		}
+		return fn.mod.Launch(spec, args)
+	})
 }
+
+var errLost = errors.New("the emulated GPU is taken away at this launch, as its name asks for")
 
 func dim(v [3]uint32) emu.Dim { return emu.Dim{int(v[0]), int(v[1]), int(v[2])} }
 
