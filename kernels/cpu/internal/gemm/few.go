@@ -30,7 +30,7 @@ const fewRows = 64
 // there are a multiple of the kind's block. a comes chunk by chunk: for each, KC
 // units of every row that the kernel is made for; only the first rows of c are
 // touched. ldb counts bytes. Lines of b are asked for ahead bytes before use, in
-// ascending order: from the start of the columns that come next.
+// ascending order: from the start of the columns that come next; with 0 none are.
 type fewFunc func(k int, a, b *byte, ldb int, c *float32, ldc, rows int, bias *float32, add bool, ahead int)
 
 // fewKind is a format of b that there are kernels for.
@@ -232,23 +232,28 @@ func (f *fewJob) packRows() {
 // bytesAt is n bytes from p+at on.
 func bytesAt(p unsafe.Pointer, at, n int) []byte { return unsafe.Slice((*byte)(unsafe.Add(p, at)), n) }
 
+// longRow is the bytes of a row of b from which the processor itself sees as many
+// streams as there are lanes, and reads ahead in them: a page, beyond which it does not
+// look. It does that better than it is asked.
+const longRow = 4096
+
 // task computes columns i·cols… of dst.
 func (f *fewJob) task(i int) {
 	col0 := i * f.cols
 	col1 := min(col0+f.cols, f.n)
 	end := col0 + (col1-col0)/f.lanes*f.lanes
-	for c := col0; c < end && f.whole > 0; c += f.lanes {
+	at := col0
+	if f.ldb < longRow && !f.accumulate && f.whole > 0 {
+		at = f.strands(col0, end)
+	}
+	for c := at; c < end && f.whole > 0; c += f.lanes {
 		ahead := 0
-		if c+f.lanes < end {
+		if c+f.lanes < end && f.ldb < longRow {
 			ahead = f.lanes * f.ldb
-		}
-		var bias *float32
-		if f.whole == f.k && f.bias != nil {
-			bias = &f.bias[c]
 		}
 		b := (*byte)(unsafe.Add(f.b, c*f.ldb))
 		for row := 0; row < f.m; row += f.rows {
-			f.kernel(f.whole, f.chunkOf(row, 0), b, f.ldb, &f.dst[row*f.ldd+c], f.ldd, min(f.rows, f.m-row), bias, f.accumulate, ahead)
+			f.kernel(f.whole, f.chunkOf(row, 0), b, f.ldb, &f.dst[row*f.ldd+c], f.ldd, min(f.rows, f.m-row), f.biasOf(c), f.accumulate, ahead)
 			ahead = 0
 		}
 	}
@@ -258,6 +263,69 @@ func (f *fewJob) task(i int) {
 	}
 	if end < col1 {
 		f.edge(end, col1-end, 0)
+	}
+}
+
+// biasOf is the bias of columns from c on, where the kernels add it.
+func (f *fewJob) biasOf(c int) *float32 {
+	if f.whole < f.k || f.bias == nil {
+		return nil
+	}
+	return &f.bias[c]
+}
+
+// strand is how many rows of b a lane takes one after the other where they are short: so
+// many together are long. Columns of dst that a vector holds are then as far apart. The
+// last strands take up to twice as many, less one.
+const strand = 16
+
+// fewStrands are the sums of a strand in every lane, as kernels write them: of each row of
+// dst, strand times all lanes. Then they are turned.
+type fewStrands struct {
+	sums   [fewRows][2 * strand][fewLanes]float32
+	turned [fewLanes * panel]float32
+}
+
+var fewStrandses = sync.Pool{New: func() any { return new(fewStrands) }}
+
+// strands computes columns from col0 on, and returns where those begin that are too few.
+func (f *fewJob) strands(col0, end int) int {
+	s := fewStrandses.Get().(*fewStrands)
+	for {
+		n := (end - col0) / f.lanes
+		if n >= 2*strand {
+			n = strand
+		}
+		if n*f.ldb < longRow {
+			break
+		}
+		for c := range n {
+			b := (*byte)(unsafe.Add(f.b, (col0+c)*f.ldb))
+			for row := 0; row < f.m; row += f.rows {
+				f.kernel(f.whole, f.chunkOf(row, 0), b, n*f.ldb, &s.sums[row][c][0], 2*strand*fewLanes, min(f.rows, f.m-row), nil, false, 0)
+			}
+		}
+		for row := range f.m {
+			f.turn(s, f.dst[row*f.ldd+col0:], row, col0, n)
+		}
+		col0 += n * f.lanes
+	}
+	fewStrandses.Put(s)
+	return col0
+}
+
+// turn brings the sums of a row of strands of n to dst, whose first column is col0.
+func (f *fewJob) turn(s *fewStrands, dst []float32, row, col0, n int) {
+	b := Matrix{F32: slice32(&s.sums[row][0][0], n*fewLanes), Ld: fewLanes}
+	packTransposed(s.turned[:f.lanes*panel], &b, 0, n, 0, f.lanes)
+	for lane := range f.lanes {
+		to := dst[lane*n:][:n]
+		copy(to, s.turned[lane*panel:])
+		if bias := f.biasOf(col0 + lane*n); bias != nil {
+			for j, v := range slice32(bias, n) {
+				to[j] += v
+			}
+		}
 	}
 }
 

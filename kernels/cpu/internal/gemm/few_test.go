@@ -45,3 +45,36 @@ func TestFewIsChosen(t *testing.T) {
 		}
 	})
 }
+
+// Columns have the bits that they have in a product of few columns, which no strands
+// are made of: with several strands, a last one that is longer, and columns left over.
+func TestStrandsAlone(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(23, 23))
+		for _, kind := range []Kind{KindF32, KindBF16, KindF16} {
+			for _, s := range [][3]int{{1, 16 * 56, 256}, {8, 16*37 + 5, 200}, {19, 16*16 + 3, 161}, {fewRows, 16 * 31, 128}} {
+				m, n, k := s[0], s[1], s[2]
+				ld := k + k%2 + 2
+				a, w, bias := normals(rng, m*k), normals(rng, n*ld), normals(rng, n)
+				b := Matrix{F32: w, Ld: ld, Kind: kind}
+				if kind != KindF32 {
+					b.Bits = make([]uint16, n*ld)
+					narrow(b.Bits, w, kind)
+				}
+				got, want := make([]float32, m*n), make([]float32, m*n)
+				NT(nil, got, n, a, k, b, bias, m, n, k, false)
+				for c := 0; c < n; c += 16 {
+					cols := min(16, n-c)
+					part := b
+					if kind == KindF32 {
+						part.F32 = b.F32[c*ld:]
+					} else {
+						part.Bits = b.Bits[c*ld:]
+					}
+					NT(nil, want[c:], n, a, k, part, bias[c:c+cols], m, cols, k, false)
+				}
+				equalBits(t, "strands", got, want)
+			}
+		}
+	})
+}

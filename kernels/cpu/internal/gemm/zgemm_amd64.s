@@ -9203,20 +9203,23 @@ store:
 // func fewAVX2F32_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·fewAVX2F32_1(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y1
@@ -9244,9 +9247,9 @@ block:
 	VBROADCASTSS   12(AX), Y2
 	VFMADD231PS    Y1, Y2, Y0
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y1
 	VINSERTF128    $0x01, 16(SI), Y1, Y1
 	VBROADCASTF128 16(CX)(DX*1), Y2
@@ -9272,9 +9275,9 @@ block:
 	VBROADCASTSS   28(AX), Y2
 	VFMADD231PS    Y1, Y2, Y0
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y1
 	VINSERTF128    $0x01, 32(SI), Y1, Y1
 	VBROADCASTF128 32(CX)(DX*1), Y2
@@ -9300,9 +9303,9 @@ block:
 	VBROADCASTSS   44(AX), Y2
 	VFMADD231PS    Y1, Y2, Y0
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y1
 	VINSERTF128    $0x01, 48(SI), Y1, Y1
 	VBROADCASTF128 48(CX)(DX*1), Y2
@@ -9328,33 +9331,33 @@ block:
 	VBROADCASTSS   60(AX), Y2
 	VFMADD231PS    Y1, Y2, Y0
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000040, AX
-	SUBQ           $0x10, R8
+	SUBQ           $0x10, R9
 	JNZ            block
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y0, Y0
+	VADDPS         (R9), Y0, Y0
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
+	VADDPS (R9), Y0, Y0
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    k+0(FP), $0x00
 	JNE     chunk
 	VZEROUPPER
@@ -9363,21 +9366,24 @@ store:
 // func fewAVX2F32_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·fewAVX2F32_2(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y2
@@ -9413,9 +9419,9 @@ block:
 	VBROADCASTSS   268(AX), Y3
 	VFMADD231PS    Y2, Y3, Y1
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y2
 	VINSERTF128    $0x01, 16(SI), Y2, Y2
 	VBROADCASTF128 16(CX)(DX*1), Y3
@@ -9449,9 +9455,9 @@ block:
 	VBROADCASTSS   284(AX), Y3
 	VFMADD231PS    Y2, Y3, Y1
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y2
 	VINSERTF128    $0x01, 32(SI), Y2, Y2
 	VBROADCASTF128 32(CX)(DX*1), Y3
@@ -9485,9 +9491,9 @@ block:
 	VBROADCASTSS   300(AX), Y3
 	VFMADD231PS    Y2, Y3, Y1
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y2
 	VINSERTF128    $0x01, 48(SI), Y2, Y2
 	VBROADCASTF128 48(CX)(DX*1), Y3
@@ -9521,43 +9527,43 @@ block:
 	VBROADCASTSS   316(AX), Y3
 	VFMADD231PS    Y2, Y3, Y1
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000040, AX
-	SUBQ           $0x10, R8
+	SUBQ           $0x10, R9
 	JNZ            block
 	ADDQ           $0x00000100, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y0, Y0
+	VADDPS         (R9), Y0, Y0
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y1, Y1
+	ADDQ           R10, R9
+	VADDPS         (R9), Y1, Y1
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -9568,22 +9574,25 @@ stored:
 // func fewAVX2F32_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·fewAVX2F32_3(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y3
@@ -9627,9 +9636,9 @@ block:
 	VBROADCASTSS   524(AX), Y4
 	VFMADD231PS    Y3, Y4, Y2
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y3
 	VINSERTF128    $0x01, 16(SI), Y3, Y3
 	VBROADCASTF128 16(CX)(DX*1), Y4
@@ -9671,9 +9680,9 @@ block:
 	VBROADCASTSS   540(AX), Y4
 	VFMADD231PS    Y3, Y4, Y2
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y3
 	VINSERTF128    $0x01, 32(SI), Y3, Y3
 	VBROADCASTF128 32(CX)(DX*1), Y4
@@ -9715,9 +9724,9 @@ block:
 	VBROADCASTSS   556(AX), Y4
 	VFMADD231PS    Y3, Y4, Y2
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y3
 	VINSERTF128    $0x01, 48(SI), Y3, Y3
 	VBROADCASTF128 48(CX)(DX*1), Y4
@@ -9759,52 +9768,52 @@ block:
 	VBROADCASTSS   572(AX), Y4
 	VFMADD231PS    Y3, Y4, Y2
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000040, AX
-	SUBQ           $0x10, R8
+	SUBQ           $0x10, R9
 	JNZ            block
 	ADDQ           $0x00000200, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y0, Y0
+	VADDPS         (R9), Y0, Y0
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y1, Y1
+	ADDQ           R10, R9
+	VADDPS         (R9), Y1, Y1
 	CMPQ           rows+48(FP), $0x02
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y2, Y2
+	ADDQ           R10, R9
+	VADDPS         (R9), Y2, Y2
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -9815,23 +9824,26 @@ stored:
 // func fewAVX2F32_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·fewAVX2F32_4(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y4
@@ -9883,9 +9895,9 @@ block:
 	VBROADCASTSS   780(AX), Y5
 	VFMADD231PS    Y4, Y5, Y3
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y4
 	VINSERTF128    $0x01, 16(SI), Y4, Y4
 	VBROADCASTF128 16(CX)(DX*1), Y5
@@ -9935,9 +9947,9 @@ block:
 	VBROADCASTSS   796(AX), Y5
 	VFMADD231PS    Y4, Y5, Y3
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y4
 	VINSERTF128    $0x01, 32(SI), Y4, Y4
 	VBROADCASTF128 32(CX)(DX*1), Y5
@@ -9987,9 +9999,9 @@ block:
 	VBROADCASTSS   812(AX), Y5
 	VFMADD231PS    Y4, Y5, Y3
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y4
 	VINSERTF128    $0x01, 48(SI), Y4, Y4
 	VBROADCASTF128 48(CX)(DX*1), Y5
@@ -10039,61 +10051,61 @@ block:
 	VBROADCASTSS   828(AX), Y5
 	VFMADD231PS    Y4, Y5, Y3
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000040, AX
-	SUBQ           $0x10, R8
+	SUBQ           $0x10, R9
 	JNZ            block
 	ADDQ           $0x00000300, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y0, Y0
+	VADDPS         (R9), Y0, Y0
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y1, Y1
+	ADDQ           R10, R9
+	VADDPS         (R9), Y1, Y1
 	CMPQ           rows+48(FP), $0x02
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y2, Y2
+	ADDQ           R10, R9
+	VADDPS         (R9), Y2, Y2
 	CMPQ           rows+48(FP), $0x03
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y3, Y3
+	ADDQ           R10, R9
+	VADDPS         (R9), Y3, Y3
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -10104,13 +10116,16 @@ stored:
 // func fewAVX2F32_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·fewAVX2F32_5(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
@@ -10118,10 +10133,10 @@ chunk:
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y5
@@ -10181,9 +10196,9 @@ block:
 	VBROADCASTSS   1036(AX), Y6
 	VFMADD231PS    Y5, Y6, Y4
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y5
 	VINSERTF128    $0x01, 16(SI), Y5, Y5
 	VBROADCASTF128 16(CX)(DX*1), Y6
@@ -10241,9 +10256,9 @@ block:
 	VBROADCASTSS   1052(AX), Y6
 	VFMADD231PS    Y5, Y6, Y4
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y5
 	VINSERTF128    $0x01, 32(SI), Y5, Y5
 	VBROADCASTF128 32(CX)(DX*1), Y6
@@ -10301,9 +10316,9 @@ block:
 	VBROADCASTSS   1068(AX), Y6
 	VFMADD231PS    Y5, Y6, Y4
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y5
 	VINSERTF128    $0x01, 48(SI), Y5, Y5
 	VBROADCASTF128 48(CX)(DX*1), Y6
@@ -10361,70 +10376,70 @@ block:
 	VBROADCASTSS   1084(AX), Y6
 	VFMADD231PS    Y5, Y6, Y4
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000040, AX
-	SUBQ           $0x10, R8
+	SUBQ           $0x10, R9
 	JNZ            block
 	ADDQ           $0x00000400, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y0, Y0
+	VADDPS         (R9), Y0, Y0
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y1, Y1
+	ADDQ           R10, R9
+	VADDPS         (R9), Y1, Y1
 	CMPQ           rows+48(FP), $0x02
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y2, Y2
+	ADDQ           R10, R9
+	VADDPS         (R9), Y2, Y2
 	CMPQ           rows+48(FP), $0x03
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y3, Y3
+	ADDQ           R10, R9
+	VADDPS         (R9), Y3, Y3
 	CMPQ           rows+48(FP), $0x04
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y4, Y4
+	ADDQ           R10, R9
+	VADDPS         (R9), Y4, Y4
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
-	VADDPS (R8), Y4, Y4
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
+	VADDPS (R9), Y4, Y4
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y4, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -10435,13 +10450,16 @@ stored:
 // func fewAVX2F32_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·fewAVX2F32_6(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
@@ -10450,10 +10468,10 @@ chunk:
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y6
@@ -10521,9 +10539,9 @@ block:
 	VBROADCASTSS   1292(AX), Y7
 	VFMADD231PS    Y6, Y7, Y5
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y6
 	VINSERTF128    $0x01, 16(SI), Y6, Y6
 	VBROADCASTF128 16(CX)(DX*1), Y7
@@ -10589,9 +10607,9 @@ block:
 	VBROADCASTSS   1308(AX), Y7
 	VFMADD231PS    Y6, Y7, Y5
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y6
 	VINSERTF128    $0x01, 32(SI), Y6, Y6
 	VBROADCASTF128 32(CX)(DX*1), Y7
@@ -10657,9 +10675,9 @@ block:
 	VBROADCASTSS   1324(AX), Y7
 	VFMADD231PS    Y6, Y7, Y5
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y6
 	VINSERTF128    $0x01, 48(SI), Y6, Y6
 	VBROADCASTF128 48(CX)(DX*1), Y7
@@ -10725,79 +10743,79 @@ block:
 	VBROADCASTSS   1340(AX), Y7
 	VFMADD231PS    Y6, Y7, Y5
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000040, AX
-	SUBQ           $0x10, R8
+	SUBQ           $0x10, R9
 	JNZ            block
 	ADDQ           $0x00000500, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y0, Y0
+	VADDPS         (R9), Y0, Y0
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y1, Y1
+	ADDQ           R10, R9
+	VADDPS         (R9), Y1, Y1
 	CMPQ           rows+48(FP), $0x02
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y2, Y2
+	ADDQ           R10, R9
+	VADDPS         (R9), Y2, Y2
 	CMPQ           rows+48(FP), $0x03
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y3, Y3
+	ADDQ           R10, R9
+	VADDPS         (R9), Y3, Y3
 	CMPQ           rows+48(FP), $0x04
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y4, Y4
+	ADDQ           R10, R9
+	VADDPS         (R9), Y4, Y4
 	CMPQ           rows+48(FP), $0x05
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y5, Y5
+	ADDQ           R10, R9
+	VADDPS         (R9), Y5, Y5
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
-	VADDPS (R8), Y4, Y4
-	VADDPS (R8), Y5, Y5
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
+	VADDPS (R9), Y4, Y4
+	VADDPS (R9), Y5, Y5
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y4, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y5, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y5, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -10816,14 +10834,17 @@ TEXT ·fewAVX2BF16_1(SB), NOSPLIT, $0-80
 	LEAQ     (DX)(DX*2), BX
 	LEAQ     (CX)(DX*4), SI
 	MOVQ     ahead+72(FP), DI
+	MOVQ     $0x00000040, R8
+	TESTQ    DI, DI
+	CMOVQEQ  DI, R8
 	ADDQ     CX, DI
 
 chunk:
 	VXORPS  Y1, Y1, Y1
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y2
@@ -10867,9 +10888,9 @@ block:
 	VBROADCASTSS   28(AX), Y3
 	VFMADD231PS    Y2, Y3, Y1
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y2
 	VINSERTF128    $0x01, 16(SI), Y2, Y2
 	VBROADCASTF128 16(CX)(DX*1), Y3
@@ -10911,9 +10932,9 @@ block:
 	VBROADCASTSS   60(AX), Y3
 	VFMADD231PS    Y2, Y3, Y1
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y2
 	VINSERTF128    $0x01, 32(SI), Y2, Y2
 	VBROADCASTF128 32(CX)(DX*1), Y3
@@ -10955,9 +10976,9 @@ block:
 	VBROADCASTSS   92(AX), Y3
 	VFMADD231PS    Y2, Y3, Y1
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y2
 	VINSERTF128    $0x01, 48(SI), Y2, Y2
 	VBROADCASTF128 48(CX)(DX*1), Y3
@@ -10999,33 +11020,33 @@ block:
 	VBROADCASTSS   124(AX), Y3
 	VFMADD231PS    Y2, Y3, Y1
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000080, AX
-	SUBQ           $0x20, R8
+	SUBQ           $0x20, R9
 	JNZ            block
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y1, Y1
+	VADDPS         (R9), Y1, Y1
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y1, Y1
+	VADDPS (R9), Y1, Y1
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y1, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y1, (R9)
 	CMPQ    k+0(FP), $0x00
 	JNE     chunk
 	VZEROUPPER
@@ -11042,15 +11063,18 @@ TEXT ·fewAVX2BF16_2(SB), NOSPLIT, $0-80
 	LEAQ     (DX)(DX*2), BX
 	LEAQ     (CX)(DX*4), SI
 	MOVQ     ahead+72(FP), DI
+	MOVQ     $0x00000040, R8
+	TESTQ    DI, DI
+	CMOVQEQ  DI, R8
 	ADDQ     CX, DI
 
 chunk:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y3
@@ -11110,9 +11134,9 @@ block:
 	VBROADCASTSS   284(AX), Y4
 	VFMADD231PS    Y3, Y4, Y2
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y3
 	VINSERTF128    $0x01, 16(SI), Y3, Y3
 	VBROADCASTF128 16(CX)(DX*1), Y4
@@ -11170,9 +11194,9 @@ block:
 	VBROADCASTSS   316(AX), Y4
 	VFMADD231PS    Y3, Y4, Y2
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y3
 	VINSERTF128    $0x01, 32(SI), Y3, Y3
 	VBROADCASTF128 32(CX)(DX*1), Y4
@@ -11230,9 +11254,9 @@ block:
 	VBROADCASTSS   348(AX), Y4
 	VFMADD231PS    Y3, Y4, Y2
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y3
 	VINSERTF128    $0x01, 48(SI), Y3, Y3
 	VBROADCASTF128 48(CX)(DX*1), Y4
@@ -11290,43 +11314,43 @@ block:
 	VBROADCASTSS   380(AX), Y4
 	VFMADD231PS    Y3, Y4, Y2
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000080, AX
-	SUBQ           $0x20, R8
+	SUBQ           $0x20, R9
 	JNZ            block
 	ADDQ           $0x00000100, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y1, Y1
+	VADDPS         (R9), Y1, Y1
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y2, Y2
+	ADDQ           R10, R9
+	VADDPS         (R9), Y2, Y2
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y1, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -11345,16 +11369,19 @@ TEXT ·fewAVX2BF16_3(SB), NOSPLIT, $0-80
 	LEAQ     (DX)(DX*2), BX
 	LEAQ     (CX)(DX*4), SI
 	MOVQ     ahead+72(FP), DI
+	MOVQ     $0x00000040, R8
+	TESTQ    DI, DI
+	CMOVQEQ  DI, R8
 	ADDQ     CX, DI
 
 chunk:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y4
@@ -11430,9 +11457,9 @@ block:
 	VBROADCASTSS   540(AX), Y5
 	VFMADD231PS    Y4, Y5, Y3
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y4
 	VINSERTF128    $0x01, 16(SI), Y4, Y4
 	VBROADCASTF128 16(CX)(DX*1), Y5
@@ -11506,9 +11533,9 @@ block:
 	VBROADCASTSS   572(AX), Y5
 	VFMADD231PS    Y4, Y5, Y3
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y4
 	VINSERTF128    $0x01, 32(SI), Y4, Y4
 	VBROADCASTF128 32(CX)(DX*1), Y5
@@ -11582,9 +11609,9 @@ block:
 	VBROADCASTSS   604(AX), Y5
 	VFMADD231PS    Y4, Y5, Y3
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y4
 	VINSERTF128    $0x01, 48(SI), Y4, Y4
 	VBROADCASTF128 48(CX)(DX*1), Y5
@@ -11658,52 +11685,52 @@ block:
 	VBROADCASTSS   636(AX), Y5
 	VFMADD231PS    Y4, Y5, Y3
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000080, AX
-	SUBQ           $0x20, R8
+	SUBQ           $0x20, R9
 	JNZ            block
 	ADDQ           $0x00000200, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y1, Y1
+	VADDPS         (R9), Y1, Y1
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y2, Y2
+	ADDQ           R10, R9
+	VADDPS         (R9), Y2, Y2
 	CMPQ           rows+48(FP), $0x02
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y3, Y3
+	ADDQ           R10, R9
+	VADDPS         (R9), Y3, Y3
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y1, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -11722,6 +11749,9 @@ TEXT ·fewAVX2BF16_4(SB), NOSPLIT, $0-80
 	LEAQ     (DX)(DX*2), BX
 	LEAQ     (CX)(DX*4), SI
 	MOVQ     ahead+72(FP), DI
+	MOVQ     $0x00000040, R8
+	TESTQ    DI, DI
+	CMOVQEQ  DI, R8
 	ADDQ     CX, DI
 
 chunk:
@@ -11729,10 +11759,10 @@ chunk:
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y5
@@ -11824,9 +11854,9 @@ block:
 	VBROADCASTSS   796(AX), Y6
 	VFMADD231PS    Y5, Y6, Y4
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y5
 	VINSERTF128    $0x01, 16(SI), Y5, Y5
 	VBROADCASTF128 16(CX)(DX*1), Y6
@@ -11916,9 +11946,9 @@ block:
 	VBROADCASTSS   828(AX), Y6
 	VFMADD231PS    Y5, Y6, Y4
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y5
 	VINSERTF128    $0x01, 32(SI), Y5, Y5
 	VBROADCASTF128 32(CX)(DX*1), Y6
@@ -12008,9 +12038,9 @@ block:
 	VBROADCASTSS   860(AX), Y6
 	VFMADD231PS    Y5, Y6, Y4
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y5
 	VINSERTF128    $0x01, 48(SI), Y5, Y5
 	VBROADCASTF128 48(CX)(DX*1), Y6
@@ -12100,61 +12130,61 @@ block:
 	VBROADCASTSS   892(AX), Y6
 	VFMADD231PS    Y5, Y6, Y4
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000080, AX
-	SUBQ           $0x20, R8
+	SUBQ           $0x20, R9
 	JNZ            block
 	ADDQ           $0x00000300, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y1, Y1
+	VADDPS         (R9), Y1, Y1
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y2, Y2
+	ADDQ           R10, R9
+	VADDPS         (R9), Y2, Y2
 	CMPQ           rows+48(FP), $0x02
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y3, Y3
+	ADDQ           R10, R9
+	VADDPS         (R9), Y3, Y3
 	CMPQ           rows+48(FP), $0x03
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y4, Y4
+	ADDQ           R10, R9
+	VADDPS         (R9), Y4, Y4
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
-	VADDPS (R8), Y4, Y4
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
+	VADDPS (R9), Y4, Y4
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y1, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y4, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -12173,6 +12203,9 @@ TEXT ·fewAVX2BF16_5(SB), NOSPLIT, $0-80
 	LEAQ     (DX)(DX*2), BX
 	LEAQ     (CX)(DX*4), SI
 	MOVQ     ahead+72(FP), DI
+	MOVQ     $0x00000040, R8
+	TESTQ    DI, DI
+	CMOVQEQ  DI, R8
 	ADDQ     CX, DI
 
 chunk:
@@ -12181,10 +12214,10 @@ chunk:
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y6
@@ -12292,9 +12325,9 @@ block:
 	VBROADCASTSS   1052(AX), Y7
 	VFMADD231PS    Y6, Y7, Y5
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y6
 	VINSERTF128    $0x01, 16(SI), Y6, Y6
 	VBROADCASTF128 16(CX)(DX*1), Y7
@@ -12400,9 +12433,9 @@ block:
 	VBROADCASTSS   1084(AX), Y7
 	VFMADD231PS    Y6, Y7, Y5
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y6
 	VINSERTF128    $0x01, 32(SI), Y6, Y6
 	VBROADCASTF128 32(CX)(DX*1), Y7
@@ -12508,9 +12541,9 @@ block:
 	VBROADCASTSS   1116(AX), Y7
 	VFMADD231PS    Y6, Y7, Y5
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y6
 	VINSERTF128    $0x01, 48(SI), Y6, Y6
 	VBROADCASTF128 48(CX)(DX*1), Y7
@@ -12616,70 +12649,70 @@ block:
 	VBROADCASTSS   1148(AX), Y7
 	VFMADD231PS    Y6, Y7, Y5
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000080, AX
-	SUBQ           $0x20, R8
+	SUBQ           $0x20, R9
 	JNZ            block
 	ADDQ           $0x00000400, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y1, Y1
+	VADDPS         (R9), Y1, Y1
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y2, Y2
+	ADDQ           R10, R9
+	VADDPS         (R9), Y2, Y2
 	CMPQ           rows+48(FP), $0x02
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y3, Y3
+	ADDQ           R10, R9
+	VADDPS         (R9), Y3, Y3
 	CMPQ           rows+48(FP), $0x03
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y4, Y4
+	ADDQ           R10, R9
+	VADDPS         (R9), Y4, Y4
 	CMPQ           rows+48(FP), $0x04
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y5, Y5
+	ADDQ           R10, R9
+	VADDPS         (R9), Y5, Y5
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
-	VADDPS (R8), Y4, Y4
-	VADDPS (R8), Y5, Y5
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
+	VADDPS (R9), Y4, Y4
+	VADDPS (R9), Y5, Y5
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y1, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y4, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y5, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y5, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -12698,6 +12731,9 @@ TEXT ·fewAVX2BF16_6(SB), NOSPLIT, $0-80
 	LEAQ     (DX)(DX*2), BX
 	LEAQ     (CX)(DX*4), SI
 	MOVQ     ahead+72(FP), DI
+	MOVQ     $0x00000040, R8
+	TESTQ    DI, DI
+	CMOVQEQ  DI, R8
 	ADDQ     CX, DI
 
 chunk:
@@ -12707,10 +12743,10 @@ chunk:
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VBROADCASTF128 (CX), Y7
@@ -12834,9 +12870,9 @@ block:
 	VBROADCASTSS   1308(AX), Y8
 	VFMADD231PS    Y7, Y8, Y6
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 16(CX), Y7
 	VINSERTF128    $0x01, 16(SI), Y7, Y7
 	VBROADCASTF128 16(CX)(DX*1), Y8
@@ -12958,9 +12994,9 @@ block:
 	VBROADCASTSS   1340(AX), Y8
 	VFMADD231PS    Y7, Y8, Y6
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 32(CX), Y7
 	VINSERTF128    $0x01, 32(SI), Y7, Y7
 	VBROADCASTF128 32(CX)(DX*1), Y8
@@ -13082,9 +13118,9 @@ block:
 	VBROADCASTSS   1372(AX), Y8
 	VFMADD231PS    Y7, Y8, Y6
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	VBROADCASTF128 48(CX), Y7
 	VINSERTF128    $0x01, 48(SI), Y7, Y7
 	VBROADCASTF128 48(CX)(DX*1), Y8
@@ -13206,79 +13242,79 @@ block:
 	VBROADCASTSS   1404(AX), Y8
 	VFMADD231PS    Y7, Y8, Y6
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	PREFETCHT1     (DI)
-	ADDQ           $0x40, DI
+	ADDQ           R8, DI
 	ADDQ           $0x40, CX
 	ADDQ           $0x40, SI
 	ADDQ           $0x00000080, AX
-	SUBQ           $0x20, R8
+	SUBQ           $0x20, R9
 	JNZ            block
 	ADDQ           $0x00000500, AX
-	MOVQ           c+32(FP), R8
-	MOVQ           ldc+40(FP), R9
-	SHLQ           $0x02, R9
+	MOVQ           c+32(FP), R9
+	MOVQ           ldc+40(FP), R10
+	SHLQ           $0x02, R10
 	CMPB           add+64(FP), $0x00
 	JEQ            bias
-	VADDPS         (R8), Y1, Y1
+	VADDPS         (R9), Y1, Y1
 	CMPQ           rows+48(FP), $0x01
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y2, Y2
+	ADDQ           R10, R9
+	VADDPS         (R9), Y2, Y2
 	CMPQ           rows+48(FP), $0x02
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y3, Y3
+	ADDQ           R10, R9
+	VADDPS         (R9), Y3, Y3
 	CMPQ           rows+48(FP), $0x03
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y4, Y4
+	ADDQ           R10, R9
+	VADDPS         (R9), Y4, Y4
 	CMPQ           rows+48(FP), $0x04
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y5, Y5
+	ADDQ           R10, R9
+	VADDPS         (R9), Y5, Y5
 	CMPQ           rows+48(FP), $0x05
 	JLE            bias
-	ADDQ           R9, R8
-	VADDPS         (R8), Y6, Y6
+	ADDQ           R10, R9
+	VADDPS         (R9), Y6, Y6
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
-	VADDPS (R8), Y4, Y4
-	VADDPS (R8), Y5, Y5
-	VADDPS (R8), Y6, Y6
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
+	VADDPS (R9), Y4, Y4
+	VADDPS (R9), Y5, Y5
+	VADDPS (R9), Y6, Y6
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y1, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y4, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y5, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y5, (R9)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y6, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y6, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -13289,20 +13325,23 @@ stored:
 // func fewAVX2F16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·fewAVX2F16_1(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VCVTPH2PS    (CX), X2
@@ -13334,7 +13373,7 @@ block:
 	VBROADCASTSS 12(AX), Y3
 	VFMADD231PS  Y1, Y3, Y0
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    8(CX), X2
 	VCVTPH2PS    8(SI), X1
 	VINSERTF128  $0x01, X1, Y2, Y1
@@ -13364,7 +13403,7 @@ block:
 	VBROADCASTSS 28(AX), Y3
 	VFMADD231PS  Y1, Y3, Y0
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    16(CX), X2
 	VCVTPH2PS    16(SI), X1
 	VINSERTF128  $0x01, X1, Y2, Y1
@@ -13394,7 +13433,7 @@ block:
 	VBROADCASTSS 44(AX), Y3
 	VFMADD231PS  Y1, Y3, Y0
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    24(CX), X2
 	VCVTPH2PS    24(SI), X1
 	VINSERTF128  $0x01, X1, Y2, Y1
@@ -13424,31 +13463,31 @@ block:
 	VBROADCASTSS 60(AX), Y3
 	VFMADD231PS  Y1, Y3, Y0
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, SI
 	ADDQ         $0x00000040, AX
-	SUBQ         $0x10, R8
+	SUBQ         $0x10, R9
 	JNZ          block
-	MOVQ         c+32(FP), R8
-	MOVQ         ldc+40(FP), R9
-	SHLQ         $0x02, R9
+	MOVQ         c+32(FP), R9
+	MOVQ         ldc+40(FP), R10
+	SHLQ         $0x02, R10
 	CMPB         add+64(FP), $0x00
 	JEQ          bias
-	VADDPS       (R8), Y0, Y0
+	VADDPS       (R9), Y0, Y0
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
+	VADDPS (R9), Y0, Y0
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    k+0(FP), $0x00
 	JNE     chunk
 	VZEROUPPER
@@ -13457,21 +13496,24 @@ store:
 // func fewAVX2F16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·fewAVX2F16_2(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VCVTPH2PS    (CX), X3
@@ -13511,7 +13553,7 @@ block:
 	VBROADCASTSS 268(AX), Y4
 	VFMADD231PS  Y2, Y4, Y1
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    8(CX), X3
 	VCVTPH2PS    8(SI), X2
 	VINSERTF128  $0x01, X2, Y3, Y2
@@ -13549,7 +13591,7 @@ block:
 	VBROADCASTSS 284(AX), Y4
 	VFMADD231PS  Y2, Y4, Y1
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    16(CX), X3
 	VCVTPH2PS    16(SI), X2
 	VINSERTF128  $0x01, X2, Y3, Y2
@@ -13587,7 +13629,7 @@ block:
 	VBROADCASTSS 300(AX), Y4
 	VFMADD231PS  Y2, Y4, Y1
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    24(CX), X3
 	VCVTPH2PS    24(SI), X2
 	VINSERTF128  $0x01, X2, Y3, Y2
@@ -13625,41 +13667,41 @@ block:
 	VBROADCASTSS 316(AX), Y4
 	VFMADD231PS  Y2, Y4, Y1
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, SI
 	ADDQ         $0x00000040, AX
-	SUBQ         $0x10, R8
+	SUBQ         $0x10, R9
 	JNZ          block
 	ADDQ         $0x00000100, AX
-	MOVQ         c+32(FP), R8
-	MOVQ         ldc+40(FP), R9
-	SHLQ         $0x02, R9
+	MOVQ         c+32(FP), R9
+	MOVQ         ldc+40(FP), R10
+	SHLQ         $0x02, R10
 	CMPB         add+64(FP), $0x00
 	JEQ          bias
-	VADDPS       (R8), Y0, Y0
+	VADDPS       (R9), Y0, Y0
 	CMPQ         rows+48(FP), $0x01
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y1, Y1
+	ADDQ         R10, R9
+	VADDPS       (R9), Y1, Y1
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -13670,22 +13712,25 @@ stored:
 // func fewAVX2F16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·fewAVX2F16_3(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VCVTPH2PS    (CX), X4
@@ -13733,7 +13778,7 @@ block:
 	VBROADCASTSS 524(AX), Y5
 	VFMADD231PS  Y3, Y5, Y2
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    8(CX), X4
 	VCVTPH2PS    8(SI), X3
 	VINSERTF128  $0x01, X3, Y4, Y3
@@ -13779,7 +13824,7 @@ block:
 	VBROADCASTSS 540(AX), Y5
 	VFMADD231PS  Y3, Y5, Y2
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    16(CX), X4
 	VCVTPH2PS    16(SI), X3
 	VINSERTF128  $0x01, X3, Y4, Y3
@@ -13825,7 +13870,7 @@ block:
 	VBROADCASTSS 556(AX), Y5
 	VFMADD231PS  Y3, Y5, Y2
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    24(CX), X4
 	VCVTPH2PS    24(SI), X3
 	VINSERTF128  $0x01, X3, Y4, Y3
@@ -13871,50 +13916,50 @@ block:
 	VBROADCASTSS 572(AX), Y5
 	VFMADD231PS  Y3, Y5, Y2
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, SI
 	ADDQ         $0x00000040, AX
-	SUBQ         $0x10, R8
+	SUBQ         $0x10, R9
 	JNZ          block
 	ADDQ         $0x00000200, AX
-	MOVQ         c+32(FP), R8
-	MOVQ         ldc+40(FP), R9
-	SHLQ         $0x02, R9
+	MOVQ         c+32(FP), R9
+	MOVQ         ldc+40(FP), R10
+	SHLQ         $0x02, R10
 	CMPB         add+64(FP), $0x00
 	JEQ          bias
-	VADDPS       (R8), Y0, Y0
+	VADDPS       (R9), Y0, Y0
 	CMPQ         rows+48(FP), $0x01
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y1, Y1
+	ADDQ         R10, R9
+	VADDPS       (R9), Y1, Y1
 	CMPQ         rows+48(FP), $0x02
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y2, Y2
+	ADDQ         R10, R9
+	VADDPS       (R9), Y2, Y2
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -13925,23 +13970,26 @@ stored:
 // func fewAVX2F16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·fewAVX2F16_4(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VCVTPH2PS    (CX), X5
@@ -13997,7 +14045,7 @@ block:
 	VBROADCASTSS 780(AX), Y6
 	VFMADD231PS  Y4, Y6, Y3
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    8(CX), X5
 	VCVTPH2PS    8(SI), X4
 	VINSERTF128  $0x01, X4, Y5, Y4
@@ -14051,7 +14099,7 @@ block:
 	VBROADCASTSS 796(AX), Y6
 	VFMADD231PS  Y4, Y6, Y3
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    16(CX), X5
 	VCVTPH2PS    16(SI), X4
 	VINSERTF128  $0x01, X4, Y5, Y4
@@ -14105,7 +14153,7 @@ block:
 	VBROADCASTSS 812(AX), Y6
 	VFMADD231PS  Y4, Y6, Y3
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    24(CX), X5
 	VCVTPH2PS    24(SI), X4
 	VINSERTF128  $0x01, X4, Y5, Y4
@@ -14159,59 +14207,59 @@ block:
 	VBROADCASTSS 828(AX), Y6
 	VFMADD231PS  Y4, Y6, Y3
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, SI
 	ADDQ         $0x00000040, AX
-	SUBQ         $0x10, R8
+	SUBQ         $0x10, R9
 	JNZ          block
 	ADDQ         $0x00000300, AX
-	MOVQ         c+32(FP), R8
-	MOVQ         ldc+40(FP), R9
-	SHLQ         $0x02, R9
+	MOVQ         c+32(FP), R9
+	MOVQ         ldc+40(FP), R10
+	SHLQ         $0x02, R10
 	CMPB         add+64(FP), $0x00
 	JEQ          bias
-	VADDPS       (R8), Y0, Y0
+	VADDPS       (R9), Y0, Y0
 	CMPQ         rows+48(FP), $0x01
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y1, Y1
+	ADDQ         R10, R9
+	VADDPS       (R9), Y1, Y1
 	CMPQ         rows+48(FP), $0x02
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y2, Y2
+	ADDQ         R10, R9
+	VADDPS       (R9), Y2, Y2
 	CMPQ         rows+48(FP), $0x03
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y3, Y3
+	ADDQ         R10, R9
+	VADDPS       (R9), Y3, Y3
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -14222,13 +14270,16 @@ stored:
 // func fewAVX2F16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·fewAVX2F16_5(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
@@ -14236,10 +14287,10 @@ chunk:
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VCVTPH2PS    (CX), X6
@@ -14303,7 +14354,7 @@ block:
 	VBROADCASTSS 1036(AX), Y7
 	VFMADD231PS  Y5, Y7, Y4
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    8(CX), X6
 	VCVTPH2PS    8(SI), X5
 	VINSERTF128  $0x01, X5, Y6, Y5
@@ -14365,7 +14416,7 @@ block:
 	VBROADCASTSS 1052(AX), Y7
 	VFMADD231PS  Y5, Y7, Y4
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    16(CX), X6
 	VCVTPH2PS    16(SI), X5
 	VINSERTF128  $0x01, X5, Y6, Y5
@@ -14427,7 +14478,7 @@ block:
 	VBROADCASTSS 1068(AX), Y7
 	VFMADD231PS  Y5, Y7, Y4
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    24(CX), X6
 	VCVTPH2PS    24(SI), X5
 	VINSERTF128  $0x01, X5, Y6, Y5
@@ -14489,68 +14540,68 @@ block:
 	VBROADCASTSS 1084(AX), Y7
 	VFMADD231PS  Y5, Y7, Y4
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, SI
 	ADDQ         $0x00000040, AX
-	SUBQ         $0x10, R8
+	SUBQ         $0x10, R9
 	JNZ          block
 	ADDQ         $0x00000400, AX
-	MOVQ         c+32(FP), R8
-	MOVQ         ldc+40(FP), R9
-	SHLQ         $0x02, R9
+	MOVQ         c+32(FP), R9
+	MOVQ         ldc+40(FP), R10
+	SHLQ         $0x02, R10
 	CMPB         add+64(FP), $0x00
 	JEQ          bias
-	VADDPS       (R8), Y0, Y0
+	VADDPS       (R9), Y0, Y0
 	CMPQ         rows+48(FP), $0x01
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y1, Y1
+	ADDQ         R10, R9
+	VADDPS       (R9), Y1, Y1
 	CMPQ         rows+48(FP), $0x02
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y2, Y2
+	ADDQ         R10, R9
+	VADDPS       (R9), Y2, Y2
 	CMPQ         rows+48(FP), $0x03
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y3, Y3
+	ADDQ         R10, R9
+	VADDPS       (R9), Y3, Y3
 	CMPQ         rows+48(FP), $0x04
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y4, Y4
+	ADDQ         R10, R9
+	VADDPS       (R9), Y4, Y4
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
-	VADDPS (R8), Y4, Y4
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
+	VADDPS (R9), Y4, Y4
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y4, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -14561,13 +14612,16 @@ stored:
 // func fewAVX2F16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·fewAVX2F16_6(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	MOVQ ahead+72(FP), DI
-	ADDQ CX, DI
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	MOVQ    ahead+72(FP), DI
+	MOVQ    $0x00000040, R8
+	TESTQ   DI, DI
+	CMOVQEQ DI, R8
+	ADDQ    CX, DI
 
 chunk:
 	VXORPS  Y0, Y0, Y0
@@ -14576,10 +14630,10 @@ chunk:
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
-	MOVQ    $0x00000040, R8
-	CMPQ    R8, k+0(FP)
-	CMOVQGT k+0(FP), R8
-	SUBQ    R8, k+0(FP)
+	MOVQ    $0x00000040, R9
+	CMPQ    R9, k+0(FP)
+	CMOVQGT k+0(FP), R9
+	SUBQ    R9, k+0(FP)
 
 block:
 	VCVTPH2PS    (CX), X7
@@ -14651,7 +14705,7 @@ block:
 	VBROADCASTSS 1292(AX), Y8
 	VFMADD231PS  Y6, Y8, Y5
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    8(CX), X7
 	VCVTPH2PS    8(SI), X6
 	VINSERTF128  $0x01, X6, Y7, Y6
@@ -14721,7 +14775,7 @@ block:
 	VBROADCASTSS 1308(AX), Y8
 	VFMADD231PS  Y6, Y8, Y5
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    16(CX), X7
 	VCVTPH2PS    16(SI), X6
 	VINSERTF128  $0x01, X6, Y7, Y6
@@ -14791,7 +14845,7 @@ block:
 	VBROADCASTSS 1324(AX), Y8
 	VFMADD231PS  Y6, Y8, Y5
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	VCVTPH2PS    24(CX), X7
 	VCVTPH2PS    24(SI), X6
 	VINSERTF128  $0x01, X6, Y7, Y6
@@ -14861,77 +14915,77 @@ block:
 	VBROADCASTSS 1340(AX), Y8
 	VFMADD231PS  Y6, Y8, Y5
 	PREFETCHT1   (DI)
-	ADDQ         $0x40, DI
+	ADDQ         R8, DI
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, SI
 	ADDQ         $0x00000040, AX
-	SUBQ         $0x10, R8
+	SUBQ         $0x10, R9
 	JNZ          block
 	ADDQ         $0x00000500, AX
-	MOVQ         c+32(FP), R8
-	MOVQ         ldc+40(FP), R9
-	SHLQ         $0x02, R9
+	MOVQ         c+32(FP), R9
+	MOVQ         ldc+40(FP), R10
+	SHLQ         $0x02, R10
 	CMPB         add+64(FP), $0x00
 	JEQ          bias
-	VADDPS       (R8), Y0, Y0
+	VADDPS       (R9), Y0, Y0
 	CMPQ         rows+48(FP), $0x01
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y1, Y1
+	ADDQ         R10, R9
+	VADDPS       (R9), Y1, Y1
 	CMPQ         rows+48(FP), $0x02
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y2, Y2
+	ADDQ         R10, R9
+	VADDPS       (R9), Y2, Y2
 	CMPQ         rows+48(FP), $0x03
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y3, Y3
+	ADDQ         R10, R9
+	VADDPS       (R9), Y3, Y3
 	CMPQ         rows+48(FP), $0x04
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y4, Y4
+	ADDQ         R10, R9
+	VADDPS       (R9), Y4, Y4
 	CMPQ         rows+48(FP), $0x05
 	JLE          bias
-	ADDQ         R9, R8
-	VADDPS       (R8), Y5, Y5
+	ADDQ         R10, R9
+	VADDPS       (R9), Y5, Y5
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R8
-	TESTQ  R8, R8
+	MOVQ   bias+56(FP), R9
+	TESTQ  R9, R9
 	JZ     store
-	VADDPS (R8), Y0, Y0
-	VADDPS (R8), Y1, Y1
-	VADDPS (R8), Y2, Y2
-	VADDPS (R8), Y3, Y3
-	VADDPS (R8), Y4, Y4
-	VADDPS (R8), Y5, Y5
+	VADDPS (R9), Y0, Y0
+	VADDPS (R9), Y1, Y1
+	VADDPS (R9), Y2, Y2
+	VADDPS (R9), Y3, Y3
+	VADDPS (R9), Y4, Y4
+	VADDPS (R9), Y5, Y5
 
 store:
-	MOVQ    c+32(FP), R8
-	VMOVUPS Y0, (R8)
+	MOVQ    c+32(FP), R9
+	VMOVUPS Y0, (R9)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y1, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y2, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y3, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y4, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R9, R8
-	VMOVUPS Y5, (R8)
+	ADDQ    R10, R9
+	VMOVUPS Y5, (R9)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -14942,22 +14996,25 @@ stored:
 // func fewAVX512F32_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_1(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z1
@@ -15021,13 +15078,13 @@ block:
 	VFMADD231PS.BCST 8(AX), Z16, Z0
 	VFMADD231PS.BCST 12(AX), Z5, Z0
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z6, Z2, Z5
 	VUNPCKHPS        Z6, Z2, Z2
 	VUNPCKLPS        Z14, Z10, Z6
@@ -15041,13 +15098,13 @@ block:
 	VFMADD231PS.BCST 24(AX), Z6, Z0
 	VFMADD231PS.BCST 28(AX), Z2, Z0
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z7, Z3, Z2
 	VUNPCKHPS        Z7, Z3, Z3
 	VUNPCKLPS        Z15, Z11, Z5
@@ -15061,13 +15118,13 @@ block:
 	VFMADD231PS.BCST 40(AX), Z5, Z0
 	VFMADD231PS.BCST 44(AX), Z3, Z0
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z4, Z1, Z2
 	VUNPCKHPS        Z4, Z1, Z1
 	VUNPCKLPS        Z12, Z8, Z3
@@ -15081,39 +15138,39 @@ block:
 	VFMADD231PS.BCST 56(AX), Z3, Z0
 	VFMADD231PS.BCST 60(AX), Z1, Z0
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
+	VADDPS (R11), Z0, Z0
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    k+0(FP), $0x00
 	JNE     chunk
 	VZEROUPPER
@@ -15122,23 +15179,26 @@ store:
 // func fewAVX512F32_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_2(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z2
@@ -15206,13 +15266,13 @@ block:
 	VFMADD231PS.BCST 12(AX), Z6, Z0
 	VFMADD231PS.BCST 268(AX), Z6, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z7, Z3, Z6
 	VUNPCKHPS        Z7, Z3, Z3
 	VUNPCKLPS        Z15, Z11, Z7
@@ -15230,13 +15290,13 @@ block:
 	VFMADD231PS.BCST 28(AX), Z3, Z0
 	VFMADD231PS.BCST 284(AX), Z3, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z8, Z4, Z3
 	VUNPCKHPS        Z8, Z4, Z4
 	VUNPCKLPS        Z16, Z12, Z6
@@ -15254,13 +15314,13 @@ block:
 	VFMADD231PS.BCST 44(AX), Z4, Z0
 	VFMADD231PS.BCST 300(AX), Z4, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z5, Z2, Z3
 	VUNPCKHPS        Z5, Z2, Z2
 	VUNPCKLPS        Z13, Z9, Z4
@@ -15278,49 +15338,49 @@ block:
 	VFMADD231PS.BCST 60(AX), Z2, Z0
 	VFMADD231PS.BCST 316(AX), Z2, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000100, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -15331,24 +15391,27 @@ stored:
 // func fewAVX512F32_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_3(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z3
@@ -15420,13 +15483,13 @@ block:
 	VFMADD231PS.BCST 268(AX), Z7, Z1
 	VFMADD231PS.BCST 524(AX), Z7, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z8, Z4, Z7
 	VUNPCKHPS        Z8, Z4, Z4
 	VUNPCKLPS        Z16, Z12, Z8
@@ -15448,13 +15511,13 @@ block:
 	VFMADD231PS.BCST 284(AX), Z4, Z1
 	VFMADD231PS.BCST 540(AX), Z4, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z9, Z5, Z4
 	VUNPCKHPS        Z9, Z5, Z5
 	VUNPCKLPS        Z17, Z13, Z7
@@ -15476,13 +15539,13 @@ block:
 	VFMADD231PS.BCST 300(AX), Z5, Z1
 	VFMADD231PS.BCST 556(AX), Z5, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z6, Z3, Z4
 	VUNPCKHPS        Z6, Z3, Z3
 	VUNPCKLPS        Z14, Z10, Z5
@@ -15504,58 +15567,58 @@ block:
 	VFMADD231PS.BCST 316(AX), Z3, Z1
 	VFMADD231PS.BCST 572(AX), Z3, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000200, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -15566,25 +15629,28 @@ stored:
 // func fewAVX512F32_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_4(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z4
@@ -15660,13 +15726,13 @@ block:
 	VFMADD231PS.BCST 524(AX), Z8, Z2
 	VFMADD231PS.BCST 780(AX), Z8, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z9, Z5, Z8
 	VUNPCKHPS        Z9, Z5, Z5
 	VUNPCKLPS        Z17, Z13, Z9
@@ -15692,13 +15758,13 @@ block:
 	VFMADD231PS.BCST 540(AX), Z5, Z2
 	VFMADD231PS.BCST 796(AX), Z5, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z10, Z6, Z5
 	VUNPCKHPS        Z10, Z6, Z6
 	VUNPCKLPS        Z18, Z14, Z8
@@ -15724,13 +15790,13 @@ block:
 	VFMADD231PS.BCST 556(AX), Z6, Z2
 	VFMADD231PS.BCST 812(AX), Z6, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z7, Z4, Z5
 	VUNPCKHPS        Z7, Z4, Z4
 	VUNPCKLPS        Z15, Z11, Z6
@@ -15756,67 +15822,67 @@ block:
 	VFMADD231PS.BCST 572(AX), Z4, Z2
 	VFMADD231PS.BCST 828(AX), Z4, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000300, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -15827,15 +15893,18 @@ stored:
 // func fewAVX512F32_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_5(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -15843,10 +15912,10 @@ chunk:
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z5
@@ -15926,13 +15995,13 @@ block:
 	VFMADD231PS.BCST 780(AX), Z9, Z3
 	VFMADD231PS.BCST 1036(AX), Z9, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z10, Z6, Z9
 	VUNPCKHPS        Z10, Z6, Z6
 	VUNPCKLPS        Z18, Z14, Z10
@@ -15962,13 +16031,13 @@ block:
 	VFMADD231PS.BCST 796(AX), Z6, Z3
 	VFMADD231PS.BCST 1052(AX), Z6, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z11, Z7, Z6
 	VUNPCKHPS        Z11, Z7, Z7
 	VUNPCKLPS        Z19, Z15, Z9
@@ -15998,13 +16067,13 @@ block:
 	VFMADD231PS.BCST 812(AX), Z7, Z3
 	VFMADD231PS.BCST 1068(AX), Z7, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z8, Z5, Z6
 	VUNPCKHPS        Z8, Z5, Z5
 	VUNPCKLPS        Z16, Z12, Z7
@@ -16034,76 +16103,76 @@ block:
 	VFMADD231PS.BCST 828(AX), Z5, Z3
 	VFMADD231PS.BCST 1084(AX), Z5, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000400, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -16114,15 +16183,18 @@ stored:
 // func fewAVX512F32_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_6(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -16131,10 +16203,10 @@ chunk:
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z6
@@ -16218,13 +16290,13 @@ block:
 	VFMADD231PS.BCST 1036(AX), Z10, Z4
 	VFMADD231PS.BCST 1292(AX), Z10, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z11, Z7, Z10
 	VUNPCKHPS        Z11, Z7, Z7
 	VUNPCKLPS        Z19, Z15, Z11
@@ -16258,13 +16330,13 @@ block:
 	VFMADD231PS.BCST 1052(AX), Z7, Z4
 	VFMADD231PS.BCST 1308(AX), Z7, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z12, Z8, Z7
 	VUNPCKHPS        Z12, Z8, Z8
 	VUNPCKLPS        Z20, Z16, Z10
@@ -16298,13 +16370,13 @@ block:
 	VFMADD231PS.BCST 1068(AX), Z8, Z4
 	VFMADD231PS.BCST 1324(AX), Z8, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z9, Z6, Z7
 	VUNPCKHPS        Z9, Z6, Z6
 	VUNPCKLPS        Z17, Z13, Z8
@@ -16338,85 +16410,85 @@ block:
 	VFMADD231PS.BCST 1084(AX), Z6, Z4
 	VFMADD231PS.BCST 1340(AX), Z6, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000500, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -16427,15 +16499,18 @@ stored:
 // func fewAVX512F32_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_7(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -16445,10 +16520,10 @@ chunk:
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z7
@@ -16536,13 +16611,13 @@ block:
 	VFMADD231PS.BCST 1292(AX), Z11, Z5
 	VFMADD231PS.BCST 1548(AX), Z11, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z12, Z8, Z11
 	VUNPCKHPS        Z12, Z8, Z8
 	VUNPCKLPS        Z20, Z16, Z12
@@ -16580,13 +16655,13 @@ block:
 	VFMADD231PS.BCST 1308(AX), Z8, Z5
 	VFMADD231PS.BCST 1564(AX), Z8, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z9, Z8
 	VUNPCKHPS        Z13, Z9, Z9
 	VUNPCKLPS        Z21, Z17, Z11
@@ -16624,13 +16699,13 @@ block:
 	VFMADD231PS.BCST 1324(AX), Z9, Z5
 	VFMADD231PS.BCST 1580(AX), Z9, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z10, Z7, Z8
 	VUNPCKHPS        Z10, Z7, Z7
 	VUNPCKLPS        Z18, Z14, Z9
@@ -16668,94 +16743,94 @@ block:
 	VFMADD231PS.BCST 1340(AX), Z7, Z5
 	VFMADD231PS.BCST 1596(AX), Z7, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000600, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -16766,15 +16841,18 @@ stored:
 // func fewAVX512F32_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_8(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -16785,10 +16863,10 @@ chunk:
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z8
@@ -16880,13 +16958,13 @@ block:
 	VFMADD231PS.BCST 1548(AX), Z12, Z6
 	VFMADD231PS.BCST 1804(AX), Z12, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z9, Z12
 	VUNPCKHPS        Z13, Z9, Z9
 	VUNPCKLPS        Z21, Z17, Z13
@@ -16928,13 +17006,13 @@ block:
 	VFMADD231PS.BCST 1564(AX), Z9, Z6
 	VFMADD231PS.BCST 1820(AX), Z9, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z14, Z10, Z9
 	VUNPCKHPS        Z14, Z10, Z10
 	VUNPCKLPS        Z22, Z18, Z12
@@ -16976,13 +17054,13 @@ block:
 	VFMADD231PS.BCST 1580(AX), Z10, Z6
 	VFMADD231PS.BCST 1836(AX), Z10, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z11, Z8, Z9
 	VUNPCKHPS        Z11, Z8, Z8
 	VUNPCKLPS        Z19, Z15, Z10
@@ -17024,103 +17102,103 @@ block:
 	VFMADD231PS.BCST 1596(AX), Z8, Z6
 	VFMADD231PS.BCST 1852(AX), Z8, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000700, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -17131,15 +17209,18 @@ stored:
 // func fewAVX512F32_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_10(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -17152,10 +17233,10 @@ chunk:
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z9, Z9, Z9
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z10
@@ -17255,13 +17336,13 @@ block:
 	VFMADD231PS.BCST 2060(AX), Z14, Z8
 	VFMADD231PS.BCST 2316(AX), Z14, Z9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z15, Z11, Z14
 	VUNPCKHPS        Z15, Z11, Z11
 	VUNPCKLPS        Z23, Z19, Z15
@@ -17311,13 +17392,13 @@ block:
 	VFMADD231PS.BCST 2076(AX), Z11, Z8
 	VFMADD231PS.BCST 2332(AX), Z11, Z9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z16, Z12, Z11
 	VUNPCKHPS        Z16, Z12, Z12
 	VUNPCKLPS        Z24, Z20, Z14
@@ -17367,13 +17448,13 @@ block:
 	VFMADD231PS.BCST 2092(AX), Z12, Z8
 	VFMADD231PS.BCST 2348(AX), Z12, Z9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z10, Z11
 	VUNPCKHPS        Z13, Z10, Z10
 	VUNPCKLPS        Z21, Z17, Z12
@@ -17423,121 +17504,121 @@ block:
 	VFMADD231PS.BCST 2108(AX), Z10, Z8
 	VFMADD231PS.BCST 2364(AX), Z10, Z9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000900, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x08
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 	CMPQ             rows+48(FP), $0x09
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z9, Z9
+	ADDQ             R12, R11
+	VADDPS           (R11), Z9, Z9
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -17548,15 +17629,18 @@ stored:
 // func fewAVX512F32_12(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_12(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -17571,10 +17655,10 @@ chunk:
 	VPXORD  Z9, Z9, Z9
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z11, Z11, Z11
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VBROADCASTF64X4  (CX), Z12
@@ -17658,13 +17742,13 @@ block:
 	VFMADD231PS.BCST 2572(AX), Z14, Z10
 	VFMADD231PS.BCST 2828(AX), Z14, Z11
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z12, Z14
 	VUNPCKHPS        Z13, Z12, Z12
 	VUNPCKLPS        Z17, Z15, Z13
@@ -17722,13 +17806,13 @@ block:
 	VFMADD231PS.BCST 2588(AX), Z12, Z10
 	VFMADD231PS.BCST 2844(AX), Z12, Z11
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VBROADCASTF64X4  32(CX), Z12
 	VINSERTF64X4     $0x01, 32(SI), Z12, Z12
 	VBROADCASTF64X4  32(DI), Z13
@@ -17810,13 +17894,13 @@ block:
 	VFMADD231PS.BCST 2604(AX), Z14, Z10
 	VFMADD231PS.BCST 2860(AX), Z14, Z11
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z12, Z14
 	VUNPCKHPS        Z13, Z12, Z12
 	VUNPCKLPS        Z17, Z15, Z13
@@ -17874,139 +17958,139 @@ block:
 	VFMADD231PS.BCST 2620(AX), Z12, Z10
 	VFMADD231PS.BCST 2876(AX), Z12, Z11
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000b00, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x08
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 	CMPQ             rows+48(FP), $0x09
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z9, Z9
+	ADDQ             R12, R11
+	VADDPS           (R11), Z9, Z9
 	CMPQ             rows+48(FP), $0x0a
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z10, Z10
+	ADDQ             R12, R11
+	VADDPS           (R11), Z10, Z10
 	CMPQ             rows+48(FP), $0x0b
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z11, Z11
+	ADDQ             R12, R11
+	VADDPS           (R11), Z11, Z11
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
-	VADDPS (R10), Z11, Z11
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
+	VADDPS (R11), Z11, Z11
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x0a
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 	CMPQ    rows+48(FP), $0x0b
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z11, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z11, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -18017,15 +18101,18 @@ stored:
 // func fewAVX512F32_14(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_14(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -18042,10 +18129,10 @@ chunk:
 	VPXORD  Z11, Z11, Z11
 	VPXORD  Z12, Z12, Z12
 	VPXORD  Z13, Z13, Z13
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VBROADCASTF64X4  (CX), Z14
@@ -18137,13 +18224,13 @@ block:
 	VFMADD231PS.BCST 3084(AX), Z16, Z12
 	VFMADD231PS.BCST 3340(AX), Z16, Z13
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z15, Z14, Z16
 	VUNPCKHPS        Z15, Z14, Z14
 	VUNPCKLPS        Z19, Z17, Z15
@@ -18209,13 +18296,13 @@ block:
 	VFMADD231PS.BCST 3100(AX), Z14, Z12
 	VFMADD231PS.BCST 3356(AX), Z14, Z13
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VBROADCASTF64X4  32(CX), Z14
 	VINSERTF64X4     $0x01, 32(SI), Z14, Z14
 	VBROADCASTF64X4  32(DI), Z15
@@ -18305,13 +18392,13 @@ block:
 	VFMADD231PS.BCST 3116(AX), Z16, Z12
 	VFMADD231PS.BCST 3372(AX), Z16, Z13
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z15, Z14, Z16
 	VUNPCKHPS        Z15, Z14, Z14
 	VUNPCKLPS        Z19, Z17, Z15
@@ -18377,157 +18464,157 @@ block:
 	VFMADD231PS.BCST 3132(AX), Z14, Z12
 	VFMADD231PS.BCST 3388(AX), Z14, Z13
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000d00, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x08
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 	CMPQ             rows+48(FP), $0x09
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z9, Z9
+	ADDQ             R12, R11
+	VADDPS           (R11), Z9, Z9
 	CMPQ             rows+48(FP), $0x0a
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z10, Z10
+	ADDQ             R12, R11
+	VADDPS           (R11), Z10, Z10
 	CMPQ             rows+48(FP), $0x0b
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z11, Z11
+	ADDQ             R12, R11
+	VADDPS           (R11), Z11, Z11
 	CMPQ             rows+48(FP), $0x0c
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z12, Z12
+	ADDQ             R12, R11
+	VADDPS           (R11), Z12, Z12
 	CMPQ             rows+48(FP), $0x0d
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z13, Z13
+	ADDQ             R12, R11
+	VADDPS           (R11), Z13, Z13
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
-	VADDPS (R10), Z11, Z11
-	VADDPS (R10), Z12, Z12
-	VADDPS (R10), Z13, Z13
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
+	VADDPS (R11), Z11, Z11
+	VADDPS (R11), Z12, Z12
+	VADDPS (R11), Z13, Z13
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x0a
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 	CMPQ    rows+48(FP), $0x0b
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z11, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z11, (R11)
 	CMPQ    rows+48(FP), $0x0c
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z12, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z12, (R11)
 	CMPQ    rows+48(FP), $0x0d
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z13, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z13, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -18538,15 +18625,18 @@ stored:
 // func fewAVX512F32_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F32_16(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -18565,10 +18655,10 @@ chunk:
 	VPXORD  Z13, Z13, Z13
 	VPXORD  Z14, Z14, Z14
 	VPXORD  Z15, Z15, Z15
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VBROADCASTF64X4  (CX), Z16
@@ -18668,13 +18758,13 @@ block:
 	VFMADD231PS.BCST 3596(AX), Z18, Z14
 	VFMADD231PS.BCST 3852(AX), Z18, Z15
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z17, Z16, Z18
 	VUNPCKHPS        Z17, Z16, Z16
 	VUNPCKLPS        Z21, Z19, Z17
@@ -18748,13 +18838,13 @@ block:
 	VFMADD231PS.BCST 3612(AX), Z16, Z14
 	VFMADD231PS.BCST 3868(AX), Z16, Z15
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VBROADCASTF64X4  32(CX), Z16
 	VINSERTF64X4     $0x01, 32(SI), Z16, Z16
 	VBROADCASTF64X4  32(DI), Z17
@@ -18852,13 +18942,13 @@ block:
 	VFMADD231PS.BCST 3628(AX), Z18, Z14
 	VFMADD231PS.BCST 3884(AX), Z18, Z15
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z17, Z16, Z18
 	VUNPCKHPS        Z17, Z16, Z16
 	VUNPCKLPS        Z21, Z19, Z17
@@ -18932,175 +19022,175 @@ block:
 	VFMADD231PS.BCST 3644(AX), Z16, Z14
 	VFMADD231PS.BCST 3900(AX), Z16, Z15
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000f00, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x08
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 	CMPQ             rows+48(FP), $0x09
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z9, Z9
+	ADDQ             R12, R11
+	VADDPS           (R11), Z9, Z9
 	CMPQ             rows+48(FP), $0x0a
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z10, Z10
+	ADDQ             R12, R11
+	VADDPS           (R11), Z10, Z10
 	CMPQ             rows+48(FP), $0x0b
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z11, Z11
+	ADDQ             R12, R11
+	VADDPS           (R11), Z11, Z11
 	CMPQ             rows+48(FP), $0x0c
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z12, Z12
+	ADDQ             R12, R11
+	VADDPS           (R11), Z12, Z12
 	CMPQ             rows+48(FP), $0x0d
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z13, Z13
+	ADDQ             R12, R11
+	VADDPS           (R11), Z13, Z13
 	CMPQ             rows+48(FP), $0x0e
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z14, Z14
+	ADDQ             R12, R11
+	VADDPS           (R11), Z14, Z14
 	CMPQ             rows+48(FP), $0x0f
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z15, Z15
+	ADDQ             R12, R11
+	VADDPS           (R11), Z15, Z15
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
-	VADDPS (R10), Z11, Z11
-	VADDPS (R10), Z12, Z12
-	VADDPS (R10), Z13, Z13
-	VADDPS (R10), Z14, Z14
-	VADDPS (R10), Z15, Z15
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
+	VADDPS (R11), Z11, Z11
+	VADDPS (R11), Z12, Z12
+	VADDPS (R11), Z13, Z13
+	VADDPS (R11), Z14, Z14
+	VADDPS (R11), Z15, Z15
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x0a
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 	CMPQ    rows+48(FP), $0x0b
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z11, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z11, (R11)
 	CMPQ    rows+48(FP), $0x0c
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z12, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z12, (R11)
 	CMPQ    rows+48(FP), $0x0d
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z13, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z13, (R11)
 	CMPQ    rows+48(FP), $0x0e
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z14, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z14, (R11)
 	CMPQ    rows+48(FP), $0x0f
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z15, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z15, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -19121,14 +19211,17 @@ TEXT ·fewAVX512BF16_1(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
 	VPXORD  Z1, Z1, Z1
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z2
@@ -19204,13 +19297,13 @@ block:
 	VPANDD           Z0, Z6, Z6
 	VFMADD231PS.BCST 28(AX), Z6, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z7, Z3, Z6
 	VUNPCKHPS        Z7, Z3, Z3
 	VUNPCKLPS        Z15, Z11, Z7
@@ -19236,13 +19329,13 @@ block:
 	VPANDD           Z0, Z3, Z3
 	VFMADD231PS.BCST 60(AX), Z3, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z8, Z4, Z3
 	VUNPCKHPS        Z8, Z4, Z4
 	VUNPCKLPS        Z16, Z12, Z6
@@ -19268,13 +19361,13 @@ block:
 	VPANDD           Z0, Z4, Z4
 	VFMADD231PS.BCST 92(AX), Z4, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z5, Z2, Z3
 	VUNPCKHPS        Z5, Z2, Z2
 	VUNPCKLPS        Z13, Z9, Z4
@@ -19300,39 +19393,39 @@ block:
 	VPANDD           Z0, Z2, Z2
 	VFMADD231PS.BCST 124(AX), Z2, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
+	VADDPS (R11), Z1, Z1
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    k+0(FP), $0x00
 	JNE     chunk
 	VZEROUPPER
@@ -19351,15 +19444,18 @@ TEXT ·fewAVX512BF16_2(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z3
@@ -19443,13 +19539,13 @@ block:
 	VFMADD231PS.BCST 28(AX), Z7, Z1
 	VFMADD231PS.BCST 284(AX), Z7, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z8, Z4, Z7
 	VUNPCKHPS        Z8, Z4, Z4
 	VUNPCKLPS        Z16, Z12, Z8
@@ -19483,13 +19579,13 @@ block:
 	VFMADD231PS.BCST 60(AX), Z4, Z1
 	VFMADD231PS.BCST 316(AX), Z4, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z9, Z5, Z4
 	VUNPCKHPS        Z9, Z5, Z5
 	VUNPCKLPS        Z17, Z13, Z7
@@ -19523,13 +19619,13 @@ block:
 	VFMADD231PS.BCST 92(AX), Z5, Z1
 	VFMADD231PS.BCST 348(AX), Z5, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z6, Z3, Z4
 	VUNPCKHPS        Z6, Z3, Z3
 	VUNPCKLPS        Z14, Z10, Z5
@@ -19563,49 +19659,49 @@ block:
 	VFMADD231PS.BCST 124(AX), Z3, Z1
 	VFMADD231PS.BCST 380(AX), Z3, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000100, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -19626,16 +19722,19 @@ TEXT ·fewAVX512BF16_3(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z4
@@ -19727,13 +19826,13 @@ block:
 	VFMADD231PS.BCST 284(AX), Z8, Z2
 	VFMADD231PS.BCST 540(AX), Z8, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z9, Z5, Z8
 	VUNPCKHPS        Z9, Z5, Z5
 	VUNPCKLPS        Z17, Z13, Z9
@@ -19775,13 +19874,13 @@ block:
 	VFMADD231PS.BCST 316(AX), Z5, Z2
 	VFMADD231PS.BCST 572(AX), Z5, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z10, Z6, Z5
 	VUNPCKHPS        Z10, Z6, Z6
 	VUNPCKLPS        Z18, Z14, Z8
@@ -19823,13 +19922,13 @@ block:
 	VFMADD231PS.BCST 348(AX), Z6, Z2
 	VFMADD231PS.BCST 604(AX), Z6, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z7, Z4, Z5
 	VUNPCKHPS        Z7, Z4, Z4
 	VUNPCKLPS        Z15, Z11, Z6
@@ -19871,58 +19970,58 @@ block:
 	VFMADD231PS.BCST 380(AX), Z4, Z2
 	VFMADD231PS.BCST 636(AX), Z4, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000200, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -19943,6 +20042,9 @@ TEXT ·fewAVX512BF16_4(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
@@ -19950,10 +20052,10 @@ chunk:
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z5
@@ -20053,13 +20155,13 @@ block:
 	VFMADD231PS.BCST 540(AX), Z9, Z3
 	VFMADD231PS.BCST 796(AX), Z9, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z10, Z6, Z9
 	VUNPCKHPS        Z10, Z6, Z6
 	VUNPCKLPS        Z18, Z14, Z10
@@ -20109,13 +20211,13 @@ block:
 	VFMADD231PS.BCST 572(AX), Z6, Z3
 	VFMADD231PS.BCST 828(AX), Z6, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z11, Z7, Z6
 	VUNPCKHPS        Z11, Z7, Z7
 	VUNPCKLPS        Z19, Z15, Z9
@@ -20165,13 +20267,13 @@ block:
 	VFMADD231PS.BCST 604(AX), Z7, Z3
 	VFMADD231PS.BCST 860(AX), Z7, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z8, Z5, Z6
 	VUNPCKHPS        Z8, Z5, Z5
 	VUNPCKLPS        Z16, Z12, Z7
@@ -20221,67 +20323,67 @@ block:
 	VFMADD231PS.BCST 636(AX), Z5, Z3
 	VFMADD231PS.BCST 892(AX), Z5, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000300, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -20302,6 +20404,9 @@ TEXT ·fewAVX512BF16_5(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
@@ -20310,10 +20415,10 @@ chunk:
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z6
@@ -20421,13 +20526,13 @@ block:
 	VFMADD231PS.BCST 796(AX), Z10, Z4
 	VFMADD231PS.BCST 1052(AX), Z10, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z11, Z7, Z10
 	VUNPCKHPS        Z11, Z7, Z7
 	VUNPCKLPS        Z19, Z15, Z11
@@ -20485,13 +20590,13 @@ block:
 	VFMADD231PS.BCST 828(AX), Z7, Z4
 	VFMADD231PS.BCST 1084(AX), Z7, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z12, Z8, Z7
 	VUNPCKHPS        Z12, Z8, Z8
 	VUNPCKLPS        Z20, Z16, Z10
@@ -20549,13 +20654,13 @@ block:
 	VFMADD231PS.BCST 860(AX), Z8, Z4
 	VFMADD231PS.BCST 1116(AX), Z8, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z9, Z6, Z7
 	VUNPCKHPS        Z9, Z6, Z6
 	VUNPCKLPS        Z17, Z13, Z8
@@ -20613,76 +20718,76 @@ block:
 	VFMADD231PS.BCST 892(AX), Z6, Z4
 	VFMADD231PS.BCST 1148(AX), Z6, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000400, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -20703,6 +20808,9 @@ TEXT ·fewAVX512BF16_6(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
@@ -20712,10 +20820,10 @@ chunk:
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z7
@@ -20831,13 +20939,13 @@ block:
 	VFMADD231PS.BCST 1052(AX), Z11, Z5
 	VFMADD231PS.BCST 1308(AX), Z11, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z12, Z8, Z11
 	VUNPCKHPS        Z12, Z8, Z8
 	VUNPCKLPS        Z20, Z16, Z12
@@ -20903,13 +21011,13 @@ block:
 	VFMADD231PS.BCST 1084(AX), Z8, Z5
 	VFMADD231PS.BCST 1340(AX), Z8, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z9, Z8
 	VUNPCKHPS        Z13, Z9, Z9
 	VUNPCKLPS        Z21, Z17, Z11
@@ -20975,13 +21083,13 @@ block:
 	VFMADD231PS.BCST 1116(AX), Z9, Z5
 	VFMADD231PS.BCST 1372(AX), Z9, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z10, Z7, Z8
 	VUNPCKHPS        Z10, Z7, Z7
 	VUNPCKLPS        Z18, Z14, Z9
@@ -21047,85 +21155,85 @@ block:
 	VFMADD231PS.BCST 1148(AX), Z7, Z5
 	VFMADD231PS.BCST 1404(AX), Z7, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000500, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -21146,6 +21254,9 @@ TEXT ·fewAVX512BF16_7(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
@@ -21156,10 +21267,10 @@ chunk:
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z8
@@ -21283,13 +21394,13 @@ block:
 	VFMADD231PS.BCST 1308(AX), Z12, Z6
 	VFMADD231PS.BCST 1564(AX), Z12, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z9, Z12
 	VUNPCKHPS        Z13, Z9, Z9
 	VUNPCKLPS        Z21, Z17, Z13
@@ -21363,13 +21474,13 @@ block:
 	VFMADD231PS.BCST 1340(AX), Z9, Z6
 	VFMADD231PS.BCST 1596(AX), Z9, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z14, Z10, Z9
 	VUNPCKHPS        Z14, Z10, Z10
 	VUNPCKLPS        Z22, Z18, Z12
@@ -21443,13 +21554,13 @@ block:
 	VFMADD231PS.BCST 1372(AX), Z10, Z6
 	VFMADD231PS.BCST 1628(AX), Z10, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z11, Z8, Z9
 	VUNPCKHPS        Z11, Z8, Z8
 	VUNPCKLPS        Z19, Z15, Z10
@@ -21523,94 +21634,94 @@ block:
 	VFMADD231PS.BCST 1404(AX), Z8, Z6
 	VFMADD231PS.BCST 1660(AX), Z8, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000600, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -21631,6 +21742,9 @@ TEXT ·fewAVX512BF16_8(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
@@ -21642,10 +21756,10 @@ chunk:
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z8, Z8, Z8
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z9
@@ -21777,13 +21891,13 @@ block:
 	VFMADD231PS.BCST 1564(AX), Z13, Z7
 	VFMADD231PS.BCST 1820(AX), Z13, Z8
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z14, Z10, Z13
 	VUNPCKHPS        Z14, Z10, Z10
 	VUNPCKLPS        Z22, Z18, Z14
@@ -21865,13 +21979,13 @@ block:
 	VFMADD231PS.BCST 1596(AX), Z10, Z7
 	VFMADD231PS.BCST 1852(AX), Z10, Z8
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z15, Z11, Z10
 	VUNPCKHPS        Z15, Z11, Z11
 	VUNPCKLPS        Z23, Z19, Z13
@@ -21953,13 +22067,13 @@ block:
 	VFMADD231PS.BCST 1628(AX), Z11, Z7
 	VFMADD231PS.BCST 1884(AX), Z11, Z8
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z12, Z9, Z10
 	VUNPCKHPS        Z12, Z9, Z9
 	VUNPCKLPS        Z20, Z16, Z11
@@ -22041,103 +22155,103 @@ block:
 	VFMADD231PS.BCST 1660(AX), Z9, Z7
 	VFMADD231PS.BCST 1916(AX), Z9, Z8
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000700, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -22158,6 +22272,9 @@ TEXT ·fewAVX512BF16_10(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
@@ -22171,10 +22288,10 @@ chunk:
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z9, Z9, Z9
 	VPXORD  Z10, Z10, Z10
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS          (CX), Z11
@@ -22322,13 +22439,13 @@ block:
 	VFMADD231PS.BCST 2076(AX), Z15, Z9
 	VFMADD231PS.BCST 2332(AX), Z15, Z10
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z16, Z12, Z15
 	VUNPCKHPS        Z16, Z12, Z12
 	VUNPCKLPS        Z24, Z20, Z16
@@ -22426,13 +22543,13 @@ block:
 	VFMADD231PS.BCST 2108(AX), Z12, Z9
 	VFMADD231PS.BCST 2364(AX), Z12, Z10
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z17, Z13, Z12
 	VUNPCKHPS        Z17, Z13, Z13
 	VUNPCKLPS        Z25, Z21, Z15
@@ -22530,13 +22647,13 @@ block:
 	VFMADD231PS.BCST 2140(AX), Z13, Z9
 	VFMADD231PS.BCST 2396(AX), Z13, Z10
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z14, Z11, Z12
 	VUNPCKHPS        Z14, Z11, Z11
 	VUNPCKLPS        Z22, Z18, Z13
@@ -22634,121 +22751,121 @@ block:
 	VFMADD231PS.BCST 2172(AX), Z11, Z9
 	VFMADD231PS.BCST 2428(AX), Z11, Z10
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000900, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 	CMPQ             rows+48(FP), $0x08
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z9, Z9
+	ADDQ             R12, R11
+	VADDPS           (R11), Z9, Z9
 	CMPQ             rows+48(FP), $0x09
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z10, Z10
+	ADDQ             R12, R11
+	VADDPS           (R11), Z10, Z10
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -22769,6 +22886,9 @@ TEXT ·fewAVX512BF16_12(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
@@ -22784,10 +22904,10 @@ chunk:
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z11, Z11, Z11
 	VPXORD  Z12, Z12, Z12
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VBROADCASTF64X4  (CX), Z13
@@ -22927,13 +23047,13 @@ block:
 	VFMADD231PS.BCST 2588(AX), Z15, Z11
 	VFMADD231PS.BCST 2844(AX), Z15, Z12
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z14, Z13, Z15
 	VUNPCKHPS        Z14, Z13, Z13
 	VUNPCKLPS        Z18, Z16, Z14
@@ -23047,13 +23167,13 @@ block:
 	VFMADD231PS.BCST 2620(AX), Z13, Z11
 	VFMADD231PS.BCST 2876(AX), Z13, Z12
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VBROADCASTF64X4  32(CX), Z13
 	VINSERTF64X4     $0x01, 32(SI), Z13, Z13
 	VBROADCASTF64X4  32(DI), Z14
@@ -23191,13 +23311,13 @@ block:
 	VFMADD231PS.BCST 2652(AX), Z15, Z11
 	VFMADD231PS.BCST 2908(AX), Z15, Z12
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z14, Z13, Z15
 	VUNPCKHPS        Z14, Z13, Z13
 	VUNPCKLPS        Z18, Z16, Z14
@@ -23311,139 +23431,139 @@ block:
 	VFMADD231PS.BCST 2684(AX), Z13, Z11
 	VFMADD231PS.BCST 2940(AX), Z13, Z12
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000b00, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 	CMPQ             rows+48(FP), $0x08
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z9, Z9
+	ADDQ             R12, R11
+	VADDPS           (R11), Z9, Z9
 	CMPQ             rows+48(FP), $0x09
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z10, Z10
+	ADDQ             R12, R11
+	VADDPS           (R11), Z10, Z10
 	CMPQ             rows+48(FP), $0x0a
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z11, Z11
+	ADDQ             R12, R11
+	VADDPS           (R11), Z11, Z11
 	CMPQ             rows+48(FP), $0x0b
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z12, Z12
+	ADDQ             R12, R11
+	VADDPS           (R11), Z12, Z12
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
-	VADDPS (R10), Z11, Z11
-	VADDPS (R10), Z12, Z12
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
+	VADDPS (R11), Z11, Z11
+	VADDPS (R11), Z12, Z12
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 	CMPQ    rows+48(FP), $0x0a
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z11, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z11, (R11)
 	CMPQ    rows+48(FP), $0x0b
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z12, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z12, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -23464,6 +23584,9 @@ TEXT ·fewAVX512BF16_14(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
@@ -23481,10 +23604,10 @@ chunk:
 	VPXORD  Z12, Z12, Z12
 	VPXORD  Z13, Z13, Z13
 	VPXORD  Z14, Z14, Z14
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VBROADCASTF64X4  (CX), Z15
@@ -23640,13 +23763,13 @@ block:
 	VFMADD231PS.BCST 3100(AX), Z17, Z13
 	VFMADD231PS.BCST 3356(AX), Z17, Z14
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z16, Z15, Z17
 	VUNPCKHPS        Z16, Z15, Z15
 	VUNPCKLPS        Z20, Z18, Z16
@@ -23776,13 +23899,13 @@ block:
 	VFMADD231PS.BCST 3132(AX), Z15, Z13
 	VFMADD231PS.BCST 3388(AX), Z15, Z14
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VBROADCASTF64X4  32(CX), Z15
 	VINSERTF64X4     $0x01, 32(SI), Z15, Z15
 	VBROADCASTF64X4  32(DI), Z16
@@ -23936,13 +24059,13 @@ block:
 	VFMADD231PS.BCST 3164(AX), Z17, Z13
 	VFMADD231PS.BCST 3420(AX), Z17, Z14
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z16, Z15, Z17
 	VUNPCKHPS        Z16, Z15, Z15
 	VUNPCKLPS        Z20, Z18, Z16
@@ -24072,157 +24195,157 @@ block:
 	VFMADD231PS.BCST 3196(AX), Z15, Z13
 	VFMADD231PS.BCST 3452(AX), Z15, Z14
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000d00, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 	CMPQ             rows+48(FP), $0x08
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z9, Z9
+	ADDQ             R12, R11
+	VADDPS           (R11), Z9, Z9
 	CMPQ             rows+48(FP), $0x09
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z10, Z10
+	ADDQ             R12, R11
+	VADDPS           (R11), Z10, Z10
 	CMPQ             rows+48(FP), $0x0a
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z11, Z11
+	ADDQ             R12, R11
+	VADDPS           (R11), Z11, Z11
 	CMPQ             rows+48(FP), $0x0b
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z12, Z12
+	ADDQ             R12, R11
+	VADDPS           (R11), Z12, Z12
 	CMPQ             rows+48(FP), $0x0c
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z13, Z13
+	ADDQ             R12, R11
+	VADDPS           (R11), Z13, Z13
 	CMPQ             rows+48(FP), $0x0d
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z14, Z14
+	ADDQ             R12, R11
+	VADDPS           (R11), Z14, Z14
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
-	VADDPS (R10), Z11, Z11
-	VADDPS (R10), Z12, Z12
-	VADDPS (R10), Z13, Z13
-	VADDPS (R10), Z14, Z14
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
+	VADDPS (R11), Z11, Z11
+	VADDPS (R11), Z12, Z12
+	VADDPS (R11), Z13, Z13
+	VADDPS (R11), Z14, Z14
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 	CMPQ    rows+48(FP), $0x0a
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z11, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z11, (R11)
 	CMPQ    rows+48(FP), $0x0b
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z12, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z12, (R11)
 	CMPQ    rows+48(FP), $0x0c
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z13, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z13, (R11)
 	CMPQ    rows+48(FP), $0x0d
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z14, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z14, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -24243,6 +24366,9 @@ TEXT ·fewAVX512BF16_16(SB), NOSPLIT, $0-80
 	LEAQ       (SI)(DX*4), DI
 	LEAQ       (DI)(DX*4), R8
 	MOVQ       ahead+72(FP), R9
+	MOVQ       $0x00000040, R10
+	TESTQ      R9, R9
+	CMOVQEQ    R9, R10
 	ADDQ       CX, R9
 
 chunk:
@@ -24262,10 +24388,10 @@ chunk:
 	VPXORD  Z14, Z14, Z14
 	VPXORD  Z15, Z15, Z15
 	VPXORD  Z16, Z16, Z16
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VBROADCASTF64X4  (CX), Z17
@@ -24437,13 +24563,13 @@ block:
 	VFMADD231PS.BCST 3612(AX), Z19, Z15
 	VFMADD231PS.BCST 3868(AX), Z19, Z16
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z18, Z17, Z19
 	VUNPCKHPS        Z18, Z17, Z17
 	VUNPCKLPS        Z22, Z20, Z18
@@ -24589,13 +24715,13 @@ block:
 	VFMADD231PS.BCST 3644(AX), Z17, Z15
 	VFMADD231PS.BCST 3900(AX), Z17, Z16
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VBROADCASTF64X4  32(CX), Z17
 	VINSERTF64X4     $0x01, 32(SI), Z17, Z17
 	VBROADCASTF64X4  32(DI), Z18
@@ -24765,13 +24891,13 @@ block:
 	VFMADD231PS.BCST 3676(AX), Z19, Z15
 	VFMADD231PS.BCST 3932(AX), Z19, Z16
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z18, Z17, Z19
 	VUNPCKHPS        Z18, Z17, Z17
 	VUNPCKLPS        Z22, Z20, Z18
@@ -24917,175 +25043,175 @@ block:
 	VFMADD231PS.BCST 3708(AX), Z17, Z15
 	VFMADD231PS.BCST 3964(AX), Z17, Z16
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x40, CX
 	ADDQ             $0x40, SI
 	ADDQ             $0x40, DI
 	ADDQ             $0x40, R8
 	ADDQ             $0x00000080, AX
-	SUBQ             $0x20, R10
+	SUBQ             $0x20, R11
 	JNZ              block
 	ADDQ             $0x00000f00, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z1, Z1
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 	CMPQ             rows+48(FP), $0x08
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z9, Z9
+	ADDQ             R12, R11
+	VADDPS           (R11), Z9, Z9
 	CMPQ             rows+48(FP), $0x09
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z10, Z10
+	ADDQ             R12, R11
+	VADDPS           (R11), Z10, Z10
 	CMPQ             rows+48(FP), $0x0a
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z11, Z11
+	ADDQ             R12, R11
+	VADDPS           (R11), Z11, Z11
 	CMPQ             rows+48(FP), $0x0b
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z12, Z12
+	ADDQ             R12, R11
+	VADDPS           (R11), Z12, Z12
 	CMPQ             rows+48(FP), $0x0c
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z13, Z13
+	ADDQ             R12, R11
+	VADDPS           (R11), Z13, Z13
 	CMPQ             rows+48(FP), $0x0d
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z14, Z14
+	ADDQ             R12, R11
+	VADDPS           (R11), Z14, Z14
 	CMPQ             rows+48(FP), $0x0e
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z15, Z15
+	ADDQ             R12, R11
+	VADDPS           (R11), Z15, Z15
 	CMPQ             rows+48(FP), $0x0f
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z16, Z16
+	ADDQ             R12, R11
+	VADDPS           (R11), Z16, Z16
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
-	VADDPS (R10), Z11, Z11
-	VADDPS (R10), Z12, Z12
-	VADDPS (R10), Z13, Z13
-	VADDPS (R10), Z14, Z14
-	VADDPS (R10), Z15, Z15
-	VADDPS (R10), Z16, Z16
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
+	VADDPS (R11), Z11, Z11
+	VADDPS (R11), Z12, Z12
+	VADDPS (R11), Z13, Z13
+	VADDPS (R11), Z14, Z14
+	VADDPS (R11), Z15, Z15
+	VADDPS (R11), Z16, Z16
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z1, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 	CMPQ    rows+48(FP), $0x0a
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z11, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z11, (R11)
 	CMPQ    rows+48(FP), $0x0b
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z12, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z12, (R11)
 	CMPQ    rows+48(FP), $0x0c
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z13, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z13, (R11)
 	CMPQ    rows+48(FP), $0x0d
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z14, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z14, (R11)
 	CMPQ    rows+48(FP), $0x0e
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z15, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z15, (R11)
 	CMPQ    rows+48(FP), $0x0f
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z16, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z16, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -25096,22 +25222,25 @@ stored:
 // func fewAVX512F16_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F16_1(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VCVTPH2PS        (CX), Z1
@@ -25175,9 +25304,9 @@ block:
 	VFMADD231PS.BCST 8(AX), Z16, Z0
 	VFMADD231PS.BCST 12(AX), Z5, Z0
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z6, Z2, Z5
 	VUNPCKHPS        Z6, Z2, Z2
 	VUNPCKLPS        Z14, Z10, Z6
@@ -25191,9 +25320,9 @@ block:
 	VFMADD231PS.BCST 24(AX), Z6, Z0
 	VFMADD231PS.BCST 28(AX), Z2, Z0
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z7, Z3, Z2
 	VUNPCKHPS        Z7, Z3, Z3
 	VUNPCKLPS        Z15, Z11, Z5
@@ -25207,9 +25336,9 @@ block:
 	VFMADD231PS.BCST 40(AX), Z5, Z0
 	VFMADD231PS.BCST 44(AX), Z3, Z0
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z4, Z1, Z2
 	VUNPCKHPS        Z4, Z1, Z1
 	VUNPCKLPS        Z12, Z8, Z3
@@ -25223,35 +25352,35 @@ block:
 	VFMADD231PS.BCST 56(AX), Z3, Z0
 	VFMADD231PS.BCST 60(AX), Z1, Z0
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x20, CX
 	ADDQ             $0x20, SI
 	ADDQ             $0x20, DI
 	ADDQ             $0x20, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
+	VADDPS (R11), Z0, Z0
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    k+0(FP), $0x00
 	JNE     chunk
 	VZEROUPPER
@@ -25260,23 +25389,26 @@ store:
 // func fewAVX512F16_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F16_2(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VCVTPH2PS        (CX), Z2
@@ -25344,9 +25476,9 @@ block:
 	VFMADD231PS.BCST 12(AX), Z6, Z0
 	VFMADD231PS.BCST 268(AX), Z6, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z7, Z3, Z6
 	VUNPCKHPS        Z7, Z3, Z3
 	VUNPCKLPS        Z15, Z11, Z7
@@ -25364,9 +25496,9 @@ block:
 	VFMADD231PS.BCST 28(AX), Z3, Z0
 	VFMADD231PS.BCST 284(AX), Z3, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z8, Z4, Z3
 	VUNPCKHPS        Z8, Z4, Z4
 	VUNPCKLPS        Z16, Z12, Z6
@@ -25384,9 +25516,9 @@ block:
 	VFMADD231PS.BCST 44(AX), Z4, Z0
 	VFMADD231PS.BCST 300(AX), Z4, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z5, Z2, Z3
 	VUNPCKHPS        Z5, Z2, Z2
 	VUNPCKLPS        Z13, Z9, Z4
@@ -25404,45 +25536,45 @@ block:
 	VFMADD231PS.BCST 60(AX), Z2, Z0
 	VFMADD231PS.BCST 316(AX), Z2, Z1
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x20, CX
 	ADDQ             $0x20, SI
 	ADDQ             $0x20, DI
 	ADDQ             $0x20, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000100, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -25453,24 +25585,27 @@ stored:
 // func fewAVX512F16_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F16_3(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VCVTPH2PS        (CX), Z3
@@ -25542,9 +25677,9 @@ block:
 	VFMADD231PS.BCST 268(AX), Z7, Z1
 	VFMADD231PS.BCST 524(AX), Z7, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z8, Z4, Z7
 	VUNPCKHPS        Z8, Z4, Z4
 	VUNPCKLPS        Z16, Z12, Z8
@@ -25566,9 +25701,9 @@ block:
 	VFMADD231PS.BCST 284(AX), Z4, Z1
 	VFMADD231PS.BCST 540(AX), Z4, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z9, Z5, Z4
 	VUNPCKHPS        Z9, Z5, Z5
 	VUNPCKLPS        Z17, Z13, Z7
@@ -25590,9 +25725,9 @@ block:
 	VFMADD231PS.BCST 300(AX), Z5, Z1
 	VFMADD231PS.BCST 556(AX), Z5, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z6, Z3, Z4
 	VUNPCKHPS        Z6, Z3, Z3
 	VUNPCKLPS        Z14, Z10, Z5
@@ -25614,54 +25749,54 @@ block:
 	VFMADD231PS.BCST 316(AX), Z3, Z1
 	VFMADD231PS.BCST 572(AX), Z3, Z2
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x20, CX
 	ADDQ             $0x20, SI
 	ADDQ             $0x20, DI
 	ADDQ             $0x20, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000200, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -25672,25 +25807,28 @@ stored:
 // func fewAVX512F16_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F16_4(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VCVTPH2PS        (CX), Z4
@@ -25766,9 +25904,9 @@ block:
 	VFMADD231PS.BCST 524(AX), Z8, Z2
 	VFMADD231PS.BCST 780(AX), Z8, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z9, Z5, Z8
 	VUNPCKHPS        Z9, Z5, Z5
 	VUNPCKLPS        Z17, Z13, Z9
@@ -25794,9 +25932,9 @@ block:
 	VFMADD231PS.BCST 540(AX), Z5, Z2
 	VFMADD231PS.BCST 796(AX), Z5, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z10, Z6, Z5
 	VUNPCKHPS        Z10, Z6, Z6
 	VUNPCKLPS        Z18, Z14, Z8
@@ -25822,9 +25960,9 @@ block:
 	VFMADD231PS.BCST 556(AX), Z6, Z2
 	VFMADD231PS.BCST 812(AX), Z6, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z7, Z4, Z5
 	VUNPCKHPS        Z7, Z4, Z4
 	VUNPCKLPS        Z15, Z11, Z6
@@ -25850,63 +25988,63 @@ block:
 	VFMADD231PS.BCST 572(AX), Z4, Z2
 	VFMADD231PS.BCST 828(AX), Z4, Z3
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x20, CX
 	ADDQ             $0x20, SI
 	ADDQ             $0x20, DI
 	ADDQ             $0x20, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000300, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -25917,15 +26055,18 @@ stored:
 // func fewAVX512F16_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F16_5(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -25933,10 +26074,10 @@ chunk:
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VCVTPH2PS        (CX), Z5
@@ -26016,9 +26157,9 @@ block:
 	VFMADD231PS.BCST 780(AX), Z9, Z3
 	VFMADD231PS.BCST 1036(AX), Z9, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z10, Z6, Z9
 	VUNPCKHPS        Z10, Z6, Z6
 	VUNPCKLPS        Z18, Z14, Z10
@@ -26048,9 +26189,9 @@ block:
 	VFMADD231PS.BCST 796(AX), Z6, Z3
 	VFMADD231PS.BCST 1052(AX), Z6, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z11, Z7, Z6
 	VUNPCKHPS        Z11, Z7, Z7
 	VUNPCKLPS        Z19, Z15, Z9
@@ -26080,9 +26221,9 @@ block:
 	VFMADD231PS.BCST 812(AX), Z7, Z3
 	VFMADD231PS.BCST 1068(AX), Z7, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z8, Z5, Z6
 	VUNPCKHPS        Z8, Z5, Z5
 	VUNPCKLPS        Z16, Z12, Z7
@@ -26112,72 +26253,72 @@ block:
 	VFMADD231PS.BCST 828(AX), Z5, Z3
 	VFMADD231PS.BCST 1084(AX), Z5, Z4
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x20, CX
 	ADDQ             $0x20, SI
 	ADDQ             $0x20, DI
 	ADDQ             $0x20, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000400, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -26188,15 +26329,18 @@ stored:
 // func fewAVX512F16_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F16_6(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -26205,10 +26349,10 @@ chunk:
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VCVTPH2PS        (CX), Z6
@@ -26292,9 +26436,9 @@ block:
 	VFMADD231PS.BCST 1036(AX), Z10, Z4
 	VFMADD231PS.BCST 1292(AX), Z10, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z11, Z7, Z10
 	VUNPCKHPS        Z11, Z7, Z7
 	VUNPCKLPS        Z19, Z15, Z11
@@ -26328,9 +26472,9 @@ block:
 	VFMADD231PS.BCST 1052(AX), Z7, Z4
 	VFMADD231PS.BCST 1308(AX), Z7, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z12, Z8, Z7
 	VUNPCKHPS        Z12, Z8, Z8
 	VUNPCKLPS        Z20, Z16, Z10
@@ -26364,9 +26508,9 @@ block:
 	VFMADD231PS.BCST 1068(AX), Z8, Z4
 	VFMADD231PS.BCST 1324(AX), Z8, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z9, Z6, Z7
 	VUNPCKHPS        Z9, Z6, Z6
 	VUNPCKLPS        Z17, Z13, Z8
@@ -26400,81 +26544,81 @@ block:
 	VFMADD231PS.BCST 1084(AX), Z6, Z4
 	VFMADD231PS.BCST 1340(AX), Z6, Z5
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x20, CX
 	ADDQ             $0x20, SI
 	ADDQ             $0x20, DI
 	ADDQ             $0x20, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000500, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -26485,15 +26629,18 @@ stored:
 // func fewAVX512F16_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F16_7(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -26503,10 +26650,10 @@ chunk:
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VCVTPH2PS        (CX), Z7
@@ -26594,9 +26741,9 @@ block:
 	VFMADD231PS.BCST 1292(AX), Z11, Z5
 	VFMADD231PS.BCST 1548(AX), Z11, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z12, Z8, Z11
 	VUNPCKHPS        Z12, Z8, Z8
 	VUNPCKLPS        Z20, Z16, Z12
@@ -26634,9 +26781,9 @@ block:
 	VFMADD231PS.BCST 1308(AX), Z8, Z5
 	VFMADD231PS.BCST 1564(AX), Z8, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z9, Z8
 	VUNPCKHPS        Z13, Z9, Z9
 	VUNPCKLPS        Z21, Z17, Z11
@@ -26674,9 +26821,9 @@ block:
 	VFMADD231PS.BCST 1324(AX), Z9, Z5
 	VFMADD231PS.BCST 1580(AX), Z9, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z10, Z7, Z8
 	VUNPCKHPS        Z10, Z7, Z7
 	VUNPCKLPS        Z18, Z14, Z9
@@ -26714,90 +26861,90 @@ block:
 	VFMADD231PS.BCST 1340(AX), Z7, Z5
 	VFMADD231PS.BCST 1596(AX), Z7, Z6
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x20, CX
 	ADDQ             $0x20, SI
 	ADDQ             $0x20, DI
 	ADDQ             $0x20, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000600, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -26808,15 +26955,18 @@ stored:
 // func fewAVX512F16_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F16_8(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -26827,10 +26977,10 @@ chunk:
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VCVTPH2PS        (CX), Z8
@@ -26922,9 +27072,9 @@ block:
 	VFMADD231PS.BCST 1548(AX), Z12, Z6
 	VFMADD231PS.BCST 1804(AX), Z12, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z9, Z12
 	VUNPCKHPS        Z13, Z9, Z9
 	VUNPCKLPS        Z21, Z17, Z13
@@ -26966,9 +27116,9 @@ block:
 	VFMADD231PS.BCST 1564(AX), Z9, Z6
 	VFMADD231PS.BCST 1820(AX), Z9, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z14, Z10, Z9
 	VUNPCKHPS        Z14, Z10, Z10
 	VUNPCKLPS        Z22, Z18, Z12
@@ -27010,9 +27160,9 @@ block:
 	VFMADD231PS.BCST 1580(AX), Z10, Z6
 	VFMADD231PS.BCST 1836(AX), Z10, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z11, Z8, Z9
 	VUNPCKHPS        Z11, Z8, Z8
 	VUNPCKLPS        Z19, Z15, Z10
@@ -27054,99 +27204,99 @@ block:
 	VFMADD231PS.BCST 1596(AX), Z8, Z6
 	VFMADD231PS.BCST 1852(AX), Z8, Z7
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x20, CX
 	ADDQ             $0x20, SI
 	ADDQ             $0x20, DI
 	ADDQ             $0x20, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000700, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -27157,15 +27307,18 @@ stored:
 // func fewAVX512F16_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·fewAVX512F16_10(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -27178,10 +27331,10 @@ chunk:
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z9, Z9, Z9
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VCVTPH2PS        (CX), Z10
@@ -27281,9 +27434,9 @@ block:
 	VFMADD231PS.BCST 2060(AX), Z14, Z8
 	VFMADD231PS.BCST 2316(AX), Z14, Z9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z15, Z11, Z14
 	VUNPCKHPS        Z15, Z11, Z11
 	VUNPCKLPS        Z23, Z19, Z15
@@ -27333,9 +27486,9 @@ block:
 	VFMADD231PS.BCST 2076(AX), Z11, Z8
 	VFMADD231PS.BCST 2332(AX), Z11, Z9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z16, Z12, Z11
 	VUNPCKHPS        Z16, Z12, Z12
 	VUNPCKLPS        Z24, Z20, Z14
@@ -27385,9 +27538,9 @@ block:
 	VFMADD231PS.BCST 2092(AX), Z12, Z8
 	VFMADD231PS.BCST 2348(AX), Z12, Z9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	VUNPCKLPS        Z13, Z10, Z11
 	VUNPCKHPS        Z13, Z10, Z10
 	VUNPCKLPS        Z21, Z17, Z12
@@ -27437,117 +27590,117 @@ block:
 	VFMADD231PS.BCST 2108(AX), Z10, Z8
 	VFMADD231PS.BCST 2364(AX), Z10, Z9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	PREFETCHT1       (R9)
-	ADDQ             $0x40, R9
+	ADDQ             R10, R9
 	ADDQ             $0x20, CX
 	ADDQ             $0x20, SI
 	ADDQ             $0x20, DI
 	ADDQ             $0x20, R8
 	ADDQ             $0x00000040, AX
-	SUBQ             $0x10, R10
+	SUBQ             $0x10, R11
 	JNZ              block
 	ADDQ             $0x00000900, AX
-	MOVQ             c+32(FP), R10
-	MOVQ             ldc+40(FP), R11
-	SHLQ             $0x02, R11
+	MOVQ             c+32(FP), R11
+	MOVQ             ldc+40(FP), R12
+	SHLQ             $0x02, R12
 	CMPB             add+64(FP), $0x00
 	JEQ              bias
-	VADDPS           (R10), Z0, Z0
+	VADDPS           (R11), Z0, Z0
 	CMPQ             rows+48(FP), $0x01
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z1, Z1
+	ADDQ             R12, R11
+	VADDPS           (R11), Z1, Z1
 	CMPQ             rows+48(FP), $0x02
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z2, Z2
+	ADDQ             R12, R11
+	VADDPS           (R11), Z2, Z2
 	CMPQ             rows+48(FP), $0x03
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z3, Z3
+	ADDQ             R12, R11
+	VADDPS           (R11), Z3, Z3
 	CMPQ             rows+48(FP), $0x04
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z4, Z4
+	ADDQ             R12, R11
+	VADDPS           (R11), Z4, Z4
 	CMPQ             rows+48(FP), $0x05
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z5, Z5
+	ADDQ             R12, R11
+	VADDPS           (R11), Z5, Z5
 	CMPQ             rows+48(FP), $0x06
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z6, Z6
+	ADDQ             R12, R11
+	VADDPS           (R11), Z6, Z6
 	CMPQ             rows+48(FP), $0x07
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z7, Z7
+	ADDQ             R12, R11
+	VADDPS           (R11), Z7, Z7
 	CMPQ             rows+48(FP), $0x08
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z8, Z8
+	ADDQ             R12, R11
+	VADDPS           (R11), Z8, Z8
 	CMPQ             rows+48(FP), $0x09
 	JLE              bias
-	ADDQ             R11, R10
-	VADDPS           (R10), Z9, Z9
+	ADDQ             R12, R11
+	VADDPS           (R11), Z9, Z9
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -27558,22 +27711,25 @@ stored:
 // func fewAVX512Pairs_1(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_1(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS    (CX), Z1
@@ -27637,13 +27793,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0x40; BYTE $0x02 // VDPBF16PS.BCST 8(AX), Z16, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z5, Z0
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z6, Z2, Z5
 	VUNPCKHPS  Z6, Z2, Z2
 	VUNPCKLPS  Z14, Z10, Z6
@@ -27657,13 +27813,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x06 // VDPBF16PS.BCST 24(AX), Z6, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z2, Z0
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z7, Z3, Z2
 	VUNPCKHPS  Z7, Z3, Z3
 	VUNPCKLPS  Z15, Z11, Z5
@@ -27677,13 +27833,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0a // VDPBF16PS.BCST 40(AX), Z5, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z3, Z0
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z4, Z1, Z2
 	VUNPCKHPS  Z4, Z1, Z1
 	VUNPCKLPS  Z12, Z8, Z3
@@ -27697,39 +27853,39 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0e // VDPBF16PS.BCST 56(AX), Z3, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x76; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z1, Z0
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	ADDQ       $0x40, CX
 	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x00000040, AX
-	SUBQ       $0x10, R10
+	SUBQ       $0x10, R11
 	JNZ        block
-	MOVQ       c+32(FP), R10
-	MOVQ       ldc+40(FP), R11
-	SHLQ       $0x02, R11
+	MOVQ       c+32(FP), R11
+	MOVQ       ldc+40(FP), R12
+	SHLQ       $0x02, R12
 	CMPB       add+64(FP), $0x00
 	JEQ        bias
-	VADDPS     (R10), Z0, Z0
+	VADDPS     (R11), Z0, Z0
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
+	VADDPS (R11), Z0, Z0
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    k+0(FP), $0x00
 	JNE     chunk
 	VZEROUPPER
@@ -27738,23 +27894,26 @@ store:
 // func fewAVX512Pairs_2(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_2(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS    (CX), Z2
@@ -27822,13 +27981,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x03 // VDPBF16PS.BCST 12(AX), Z6, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z6, Z1
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z7, Z3, Z6
 	VUNPCKHPS  Z7, Z3, Z3
 	VUNPCKLPS  Z15, Z11, Z7
@@ -27846,13 +28005,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x07 // VDPBF16PS.BCST 28(AX), Z3, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z3, Z1
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z8, Z4, Z3
 	VUNPCKHPS  Z8, Z4, Z4
 	VUNPCKLPS  Z16, Z12, Z6
@@ -27870,13 +28029,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0b // VDPBF16PS.BCST 44(AX), Z4, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z4, Z1
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z5, Z2, Z3
 	VUNPCKHPS  Z5, Z2, Z2
 	VUNPCKLPS  Z13, Z9, Z4
@@ -27894,49 +28053,49 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x58; BYTE $0x52; BYTE $0x40; BYTE $0x0f // VDPBF16PS.BCST 60(AX), Z2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z2, Z1
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	ADDQ       $0x40, CX
 	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x00000040, AX
-	SUBQ       $0x10, R10
+	SUBQ       $0x10, R11
 	JNZ        block
 	ADDQ       $0x00000100, AX
-	MOVQ       c+32(FP), R10
-	MOVQ       ldc+40(FP), R11
-	SHLQ       $0x02, R11
+	MOVQ       c+32(FP), R11
+	MOVQ       ldc+40(FP), R12
+	SHLQ       $0x02, R12
 	CMPB       add+64(FP), $0x00
 	JEQ        bias
-	VADDPS     (R10), Z0, Z0
+	VADDPS     (R11), Z0, Z0
 	CMPQ       rows+48(FP), $0x01
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z1, Z1
+	ADDQ       R12, R11
+	VADDPS     (R11), Z1, Z1
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -27947,24 +28106,27 @@ stored:
 // func fewAVX512Pairs_3(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_3(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS    (CX), Z3
@@ -28036,13 +28198,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x43 // VDPBF16PS.BCST 268(AX), Z7, Z1
 	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z7, Z2
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z8, Z4, Z7
 	VUNPCKHPS  Z8, Z4, Z4
 	VUNPCKLPS  Z16, Z12, Z8
@@ -28064,13 +28226,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x47 // VDPBF16PS.BCST 284(AX), Z4, Z1
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z4, Z2
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z9, Z5, Z4
 	VUNPCKHPS  Z9, Z5, Z5
 	VUNPCKLPS  Z17, Z13, Z7
@@ -28092,13 +28254,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4b // VDPBF16PS.BCST 300(AX), Z5, Z1
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z5, Z2
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z6, Z3, Z4
 	VUNPCKHPS  Z6, Z3, Z3
 	VUNPCKLPS  Z14, Z10, Z5
@@ -28120,58 +28282,58 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x48; BYTE $0x4f // VDPBF16PS.BCST 316(AX), Z3, Z1
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z3, Z2
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	ADDQ       $0x40, CX
 	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x00000040, AX
-	SUBQ       $0x10, R10
+	SUBQ       $0x10, R11
 	JNZ        block
 	ADDQ       $0x00000200, AX
-	MOVQ       c+32(FP), R10
-	MOVQ       ldc+40(FP), R11
-	SHLQ       $0x02, R11
+	MOVQ       c+32(FP), R11
+	MOVQ       ldc+40(FP), R12
+	SHLQ       $0x02, R12
 	CMPB       add+64(FP), $0x00
 	JEQ        bias
-	VADDPS     (R10), Z0, Z0
+	VADDPS     (R11), Z0, Z0
 	CMPQ       rows+48(FP), $0x01
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z1, Z1
+	ADDQ       R12, R11
+	VADDPS     (R11), Z1, Z1
 	CMPQ       rows+48(FP), $0x02
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z2, Z2
+	ADDQ       R12, R11
+	VADDPS     (R11), Z2, Z2
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -28182,25 +28344,28 @@ stored:
 // func fewAVX512Pairs_4(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_4(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS    (CX), Z4
@@ -28276,13 +28441,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 524(AX), Z8, Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z8, Z3
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z9, Z5, Z8
 	VUNPCKHPS  Z9, Z5, Z5
 	VUNPCKLPS  Z17, Z13, Z9
@@ -28308,13 +28473,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 540(AX), Z5, Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z5, Z3
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z10, Z6, Z5
 	VUNPCKHPS  Z10, Z6, Z6
 	VUNPCKLPS  Z18, Z14, Z8
@@ -28340,13 +28505,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 556(AX), Z6, Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z6, Z3
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z7, Z4, Z5
 	VUNPCKHPS  Z7, Z4, Z4
 	VUNPCKLPS  Z15, Z11, Z6
@@ -28372,67 +28537,67 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x02; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 572(AX), Z4, Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z4, Z3
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	ADDQ       $0x40, CX
 	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x00000040, AX
-	SUBQ       $0x10, R10
+	SUBQ       $0x10, R11
 	JNZ        block
 	ADDQ       $0x00000300, AX
-	MOVQ       c+32(FP), R10
-	MOVQ       ldc+40(FP), R11
-	SHLQ       $0x02, R11
+	MOVQ       c+32(FP), R11
+	MOVQ       ldc+40(FP), R12
+	SHLQ       $0x02, R12
 	CMPB       add+64(FP), $0x00
 	JEQ        bias
-	VADDPS     (R10), Z0, Z0
+	VADDPS     (R11), Z0, Z0
 	CMPQ       rows+48(FP), $0x01
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z1, Z1
+	ADDQ       R12, R11
+	VADDPS     (R11), Z1, Z1
 	CMPQ       rows+48(FP), $0x02
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z2, Z2
+	ADDQ       R12, R11
+	VADDPS     (R11), Z2, Z2
 	CMPQ       rows+48(FP), $0x03
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z3, Z3
+	ADDQ       R12, R11
+	VADDPS     (R11), Z3, Z3
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -28443,15 +28608,18 @@ stored:
 // func fewAVX512Pairs_5(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_5(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -28459,10 +28627,10 @@ chunk:
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS    (CX), Z5
@@ -28542,13 +28710,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 780(AX), Z9, Z3
 	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z9, Z4
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z10, Z6, Z9
 	VUNPCKHPS  Z10, Z6, Z6
 	VUNPCKLPS  Z18, Z14, Z10
@@ -28578,13 +28746,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 796(AX), Z6, Z3
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z6, Z4
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z11, Z7, Z6
 	VUNPCKHPS  Z11, Z7, Z7
 	VUNPCKLPS  Z19, Z15, Z9
@@ -28614,13 +28782,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 812(AX), Z7, Z3
 	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z7, Z4
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z8, Z5, Z6
 	VUNPCKHPS  Z8, Z5, Z5
 	VUNPCKLPS  Z16, Z12, Z7
@@ -28650,76 +28818,76 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x03; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 828(AX), Z5, Z3
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z5, Z4
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	ADDQ       $0x40, CX
 	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x00000040, AX
-	SUBQ       $0x10, R10
+	SUBQ       $0x10, R11
 	JNZ        block
 	ADDQ       $0x00000400, AX
-	MOVQ       c+32(FP), R10
-	MOVQ       ldc+40(FP), R11
-	SHLQ       $0x02, R11
+	MOVQ       c+32(FP), R11
+	MOVQ       ldc+40(FP), R12
+	SHLQ       $0x02, R12
 	CMPB       add+64(FP), $0x00
 	JEQ        bias
-	VADDPS     (R10), Z0, Z0
+	VADDPS     (R11), Z0, Z0
 	CMPQ       rows+48(FP), $0x01
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z1, Z1
+	ADDQ       R12, R11
+	VADDPS     (R11), Z1, Z1
 	CMPQ       rows+48(FP), $0x02
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z2, Z2
+	ADDQ       R12, R11
+	VADDPS     (R11), Z2, Z2
 	CMPQ       rows+48(FP), $0x03
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z3, Z3
+	ADDQ       R12, R11
+	VADDPS     (R11), Z3, Z3
 	CMPQ       rows+48(FP), $0x04
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z4, Z4
+	ADDQ       R12, R11
+	VADDPS     (R11), Z4, Z4
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -28730,15 +28898,18 @@ stored:
 // func fewAVX512Pairs_6(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_6(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -28747,10 +28918,10 @@ chunk:
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS    (CX), Z6
@@ -28834,13 +29005,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1036(AX), Z10, Z4
 	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1292(AX), Z10, Z5
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z11, Z7, Z10
 	VUNPCKHPS  Z11, Z7, Z7
 	VUNPCKLPS  Z19, Z15, Z11
@@ -28874,13 +29045,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1052(AX), Z7, Z4
 	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1308(AX), Z7, Z5
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z12, Z8, Z7
 	VUNPCKHPS  Z12, Z8, Z8
 	VUNPCKLPS  Z20, Z16, Z10
@@ -28914,13 +29085,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1068(AX), Z8, Z4
 	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1324(AX), Z8, Z5
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z9, Z6, Z7
 	VUNPCKHPS  Z9, Z6, Z6
 	VUNPCKLPS  Z17, Z13, Z8
@@ -28954,85 +29125,85 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x04; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1084(AX), Z6, Z4
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1340(AX), Z6, Z5
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	ADDQ       $0x40, CX
 	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x00000040, AX
-	SUBQ       $0x10, R10
+	SUBQ       $0x10, R11
 	JNZ        block
 	ADDQ       $0x00000500, AX
-	MOVQ       c+32(FP), R10
-	MOVQ       ldc+40(FP), R11
-	SHLQ       $0x02, R11
+	MOVQ       c+32(FP), R11
+	MOVQ       ldc+40(FP), R12
+	SHLQ       $0x02, R12
 	CMPB       add+64(FP), $0x00
 	JEQ        bias
-	VADDPS     (R10), Z0, Z0
+	VADDPS     (R11), Z0, Z0
 	CMPQ       rows+48(FP), $0x01
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z1, Z1
+	ADDQ       R12, R11
+	VADDPS     (R11), Z1, Z1
 	CMPQ       rows+48(FP), $0x02
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z2, Z2
+	ADDQ       R12, R11
+	VADDPS     (R11), Z2, Z2
 	CMPQ       rows+48(FP), $0x03
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z3, Z3
+	ADDQ       R12, R11
+	VADDPS     (R11), Z3, Z3
 	CMPQ       rows+48(FP), $0x04
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z4, Z4
+	ADDQ       R12, R11
+	VADDPS     (R11), Z4, Z4
 	CMPQ       rows+48(FP), $0x05
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z5, Z5
+	ADDQ       R12, R11
+	VADDPS     (R11), Z5, Z5
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -29043,15 +29214,18 @@ stored:
 // func fewAVX512Pairs_7(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_7(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -29061,10 +29235,10 @@ chunk:
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS    (CX), Z7
@@ -29152,13 +29326,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1292(AX), Z11, Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1548(AX), Z11, Z6
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z12, Z8, Z11
 	VUNPCKHPS  Z12, Z8, Z8
 	VUNPCKLPS  Z20, Z16, Z12
@@ -29196,13 +29370,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1308(AX), Z8, Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1564(AX), Z8, Z6
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z13, Z9, Z8
 	VUNPCKHPS  Z13, Z9, Z9
 	VUNPCKLPS  Z21, Z17, Z11
@@ -29240,13 +29414,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1324(AX), Z9, Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1580(AX), Z9, Z6
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z10, Z7, Z8
 	VUNPCKHPS  Z10, Z7, Z7
 	VUNPCKLPS  Z18, Z14, Z9
@@ -29284,94 +29458,94 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x05; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1340(AX), Z7, Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1596(AX), Z7, Z6
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	ADDQ       $0x40, CX
 	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x00000040, AX
-	SUBQ       $0x10, R10
+	SUBQ       $0x10, R11
 	JNZ        block
 	ADDQ       $0x00000600, AX
-	MOVQ       c+32(FP), R10
-	MOVQ       ldc+40(FP), R11
-	SHLQ       $0x02, R11
+	MOVQ       c+32(FP), R11
+	MOVQ       ldc+40(FP), R12
+	SHLQ       $0x02, R12
 	CMPB       add+64(FP), $0x00
 	JEQ        bias
-	VADDPS     (R10), Z0, Z0
+	VADDPS     (R11), Z0, Z0
 	CMPQ       rows+48(FP), $0x01
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z1, Z1
+	ADDQ       R12, R11
+	VADDPS     (R11), Z1, Z1
 	CMPQ       rows+48(FP), $0x02
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z2, Z2
+	ADDQ       R12, R11
+	VADDPS     (R11), Z2, Z2
 	CMPQ       rows+48(FP), $0x03
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z3, Z3
+	ADDQ       R12, R11
+	VADDPS     (R11), Z3, Z3
 	CMPQ       rows+48(FP), $0x04
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z4, Z4
+	ADDQ       R12, R11
+	VADDPS     (R11), Z4, Z4
 	CMPQ       rows+48(FP), $0x05
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z5, Z5
+	ADDQ       R12, R11
+	VADDPS     (R11), Z5, Z5
 	CMPQ       rows+48(FP), $0x06
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z6, Z6
+	ADDQ       R12, R11
+	VADDPS     (R11), Z6, Z6
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -29382,15 +29556,18 @@ stored:
 // func fewAVX512Pairs_8(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_8(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -29401,10 +29578,10 @@ chunk:
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS    (CX), Z8
@@ -29496,13 +29673,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1548(AX), Z12, Z6
 	BYTE $0x62; BYTE $0xf2; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x0c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1804(AX), Z12, Z7
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z13, Z9, Z12
 	VUNPCKHPS  Z13, Z9, Z9
 	VUNPCKLPS  Z21, Z17, Z13
@@ -29544,13 +29721,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1564(AX), Z9, Z6
 	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x1c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1820(AX), Z9, Z7
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z14, Z10, Z9
 	VUNPCKHPS  Z14, Z10, Z10
 	VUNPCKLPS  Z22, Z18, Z12
@@ -29592,13 +29769,13 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1580(AX), Z10, Z6
 	BYTE $0x62; BYTE $0xf2; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x2c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1836(AX), Z10, Z7
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z11, Z8, Z9
 	VUNPCKHPS  Z11, Z8, Z8
 	VUNPCKLPS  Z19, Z15, Z10
@@ -29640,103 +29817,103 @@ block:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x06; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1596(AX), Z8, Z6
 	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x58; BYTE $0x52; BYTE $0xb8; BYTE $0x3c; BYTE $0x07; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 1852(AX), Z8, Z7
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	ADDQ       $0x40, CX
 	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x00000040, AX
-	SUBQ       $0x10, R10
+	SUBQ       $0x10, R11
 	JNZ        block
 	ADDQ       $0x00000700, AX
-	MOVQ       c+32(FP), R10
-	MOVQ       ldc+40(FP), R11
-	SHLQ       $0x02, R11
+	MOVQ       c+32(FP), R11
+	MOVQ       ldc+40(FP), R12
+	SHLQ       $0x02, R12
 	CMPB       add+64(FP), $0x00
 	JEQ        bias
-	VADDPS     (R10), Z0, Z0
+	VADDPS     (R11), Z0, Z0
 	CMPQ       rows+48(FP), $0x01
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z1, Z1
+	ADDQ       R12, R11
+	VADDPS     (R11), Z1, Z1
 	CMPQ       rows+48(FP), $0x02
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z2, Z2
+	ADDQ       R12, R11
+	VADDPS     (R11), Z2, Z2
 	CMPQ       rows+48(FP), $0x03
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z3, Z3
+	ADDQ       R12, R11
+	VADDPS     (R11), Z3, Z3
 	CMPQ       rows+48(FP), $0x04
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z4, Z4
+	ADDQ       R12, R11
+	VADDPS     (R11), Z4, Z4
 	CMPQ       rows+48(FP), $0x05
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z5, Z5
+	ADDQ       R12, R11
+	VADDPS     (R11), Z5, Z5
 	CMPQ       rows+48(FP), $0x06
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z6, Z6
+	ADDQ       R12, R11
+	VADDPS     (R11), Z6, Z6
 	CMPQ       rows+48(FP), $0x07
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z7, Z7
+	ADDQ       R12, R11
+	VADDPS     (R11), Z7, Z7
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -29747,15 +29924,18 @@ stored:
 // func fewAVX512Pairs_10(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_10(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -29768,10 +29948,10 @@ chunk:
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z9, Z9, Z9
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VMOVUPS    (CX), Z10
@@ -29871,13 +30051,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x0c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2060(AX), Z14, Z8
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x0c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2316(AX), Z14, Z9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z15, Z11, Z14
 	VUNPCKHPS  Z15, Z11, Z11
 	VUNPCKLPS  Z23, Z19, Z15
@@ -29927,13 +30107,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x1c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2076(AX), Z11, Z8
 	BYTE $0x62; BYTE $0x72; BYTE $0x26; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x1c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2332(AX), Z11, Z9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z16, Z12, Z11
 	VUNPCKHPS  Z16, Z12, Z12
 	VUNPCKLPS  Z24, Z20, Z14
@@ -29983,13 +30163,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x2c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2092(AX), Z12, Z8
 	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x2c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2348(AX), Z12, Z9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	VUNPCKLPS  Z13, Z10, Z11
 	VUNPCKHPS  Z13, Z10, Z10
 	VUNPCKLPS  Z21, Z17, Z12
@@ -30039,121 +30219,121 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x80; BYTE $0x3c; BYTE $0x08; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2108(AX), Z10, Z8
 	BYTE $0x62; BYTE $0x72; BYTE $0x2e; BYTE $0x58; BYTE $0x52; BYTE $0x88; BYTE $0x3c; BYTE $0x09; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2364(AX), Z10, Z9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
+	ADDQ       R10, R9
 	ADDQ       $0x40, CX
 	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x00000040, AX
-	SUBQ       $0x10, R10
+	SUBQ       $0x10, R11
 	JNZ        block
 	ADDQ       $0x00000900, AX
-	MOVQ       c+32(FP), R10
-	MOVQ       ldc+40(FP), R11
-	SHLQ       $0x02, R11
+	MOVQ       c+32(FP), R11
+	MOVQ       ldc+40(FP), R12
+	SHLQ       $0x02, R12
 	CMPB       add+64(FP), $0x00
 	JEQ        bias
-	VADDPS     (R10), Z0, Z0
+	VADDPS     (R11), Z0, Z0
 	CMPQ       rows+48(FP), $0x01
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z1, Z1
+	ADDQ       R12, R11
+	VADDPS     (R11), Z1, Z1
 	CMPQ       rows+48(FP), $0x02
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z2, Z2
+	ADDQ       R12, R11
+	VADDPS     (R11), Z2, Z2
 	CMPQ       rows+48(FP), $0x03
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z3, Z3
+	ADDQ       R12, R11
+	VADDPS     (R11), Z3, Z3
 	CMPQ       rows+48(FP), $0x04
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z4, Z4
+	ADDQ       R12, R11
+	VADDPS     (R11), Z4, Z4
 	CMPQ       rows+48(FP), $0x05
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z5, Z5
+	ADDQ       R12, R11
+	VADDPS     (R11), Z5, Z5
 	CMPQ       rows+48(FP), $0x06
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z6, Z6
+	ADDQ       R12, R11
+	VADDPS     (R11), Z6, Z6
 	CMPQ       rows+48(FP), $0x07
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z7, Z7
+	ADDQ       R12, R11
+	VADDPS     (R11), Z7, Z7
 	CMPQ       rows+48(FP), $0x08
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z8, Z8
+	ADDQ       R12, R11
+	VADDPS     (R11), Z8, Z8
 	CMPQ       rows+48(FP), $0x09
 	JLE        bias
-	ADDQ       R11, R10
-	VADDPS     (R10), Z9, Z9
+	ADDQ       R12, R11
+	VADDPS     (R11), Z9, Z9
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -30164,15 +30344,18 @@ stored:
 // func fewAVX512Pairs_12(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_12(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -30187,10 +30370,10 @@ chunk:
 	VPXORD  Z9, Z9, Z9
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z11, Z11, Z11
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VBROADCASTF64X4 (CX), Z12
@@ -30274,13 +30457,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x0c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2572(AX), Z14, Z10
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x0c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2828(AX), Z14, Z11
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	VUNPCKLPS       Z13, Z12, Z14
 	VUNPCKHPS       Z13, Z12, Z12
 	VUNPCKLPS       Z17, Z15, Z13
@@ -30338,13 +30521,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x1c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2588(AX), Z12, Z10
 	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x1c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2844(AX), Z12, Z11
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	VBROADCASTF64X4 32(CX), Z12
 	VINSERTF64X4    $0x01, 32(SI), Z12, Z12
 	VBROADCASTF64X4 32(DI), Z13
@@ -30426,13 +30609,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x2c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2604(AX), Z14, Z10
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x2c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2860(AX), Z14, Z11
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	VUNPCKLPS       Z13, Z12, Z14
 	VUNPCKHPS       Z13, Z12, Z12
 	VUNPCKLPS       Z17, Z15, Z13
@@ -30490,139 +30673,139 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x90; BYTE $0x3c; BYTE $0x0a; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2620(AX), Z12, Z10
 	BYTE $0x62; BYTE $0x72; BYTE $0x1e; BYTE $0x58; BYTE $0x52; BYTE $0x98; BYTE $0x3c; BYTE $0x0b; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 2876(AX), Z12, Z11
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	ADDQ            $0x40, CX
 	ADDQ            $0x40, SI
 	ADDQ            $0x40, DI
 	ADDQ            $0x40, R8
 	ADDQ            $0x00000040, AX
-	SUBQ            $0x10, R10
+	SUBQ            $0x10, R11
 	JNZ             block
 	ADDQ            $0x00000b00, AX
-	MOVQ            c+32(FP), R10
-	MOVQ            ldc+40(FP), R11
-	SHLQ            $0x02, R11
+	MOVQ            c+32(FP), R11
+	MOVQ            ldc+40(FP), R12
+	SHLQ            $0x02, R12
 	CMPB            add+64(FP), $0x00
 	JEQ             bias
-	VADDPS          (R10), Z0, Z0
+	VADDPS          (R11), Z0, Z0
 	CMPQ            rows+48(FP), $0x01
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z1, Z1
+	ADDQ            R12, R11
+	VADDPS          (R11), Z1, Z1
 	CMPQ            rows+48(FP), $0x02
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z2, Z2
+	ADDQ            R12, R11
+	VADDPS          (R11), Z2, Z2
 	CMPQ            rows+48(FP), $0x03
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z3, Z3
+	ADDQ            R12, R11
+	VADDPS          (R11), Z3, Z3
 	CMPQ            rows+48(FP), $0x04
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z4, Z4
+	ADDQ            R12, R11
+	VADDPS          (R11), Z4, Z4
 	CMPQ            rows+48(FP), $0x05
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z5, Z5
+	ADDQ            R12, R11
+	VADDPS          (R11), Z5, Z5
 	CMPQ            rows+48(FP), $0x06
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z6, Z6
+	ADDQ            R12, R11
+	VADDPS          (R11), Z6, Z6
 	CMPQ            rows+48(FP), $0x07
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z7, Z7
+	ADDQ            R12, R11
+	VADDPS          (R11), Z7, Z7
 	CMPQ            rows+48(FP), $0x08
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z8, Z8
+	ADDQ            R12, R11
+	VADDPS          (R11), Z8, Z8
 	CMPQ            rows+48(FP), $0x09
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z9, Z9
+	ADDQ            R12, R11
+	VADDPS          (R11), Z9, Z9
 	CMPQ            rows+48(FP), $0x0a
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z10, Z10
+	ADDQ            R12, R11
+	VADDPS          (R11), Z10, Z10
 	CMPQ            rows+48(FP), $0x0b
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z11, Z11
+	ADDQ            R12, R11
+	VADDPS          (R11), Z11, Z11
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
-	VADDPS (R10), Z11, Z11
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
+	VADDPS (R11), Z11, Z11
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x0a
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 	CMPQ    rows+48(FP), $0x0b
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z11, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z11, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -30633,15 +30816,18 @@ stored:
 // func fewAVX512Pairs_14(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_14(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -30658,10 +30844,10 @@ chunk:
 	VPXORD  Z11, Z11, Z11
 	VPXORD  Z12, Z12, Z12
 	VPXORD  Z13, Z13, Z13
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VBROADCASTF64X4 (CX), Z14
@@ -30753,13 +30939,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x0c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3084(AX), Z16, Z12
 	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x0c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3340(AX), Z16, Z13
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	VUNPCKLPS       Z15, Z14, Z16
 	VUNPCKHPS       Z15, Z14, Z14
 	VUNPCKLPS       Z19, Z17, Z15
@@ -30825,13 +31011,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x1c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3100(AX), Z14, Z12
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x1c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3356(AX), Z14, Z13
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	VBROADCASTF64X4 32(CX), Z14
 	VINSERTF64X4    $0x01, 32(SI), Z14, Z14
 	VBROADCASTF64X4 32(DI), Z15
@@ -30921,13 +31107,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa0; BYTE $0x2c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3116(AX), Z16, Z12
 	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xa8; BYTE $0x2c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3372(AX), Z16, Z13
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	VUNPCKLPS       Z15, Z14, Z16
 	VUNPCKHPS       Z15, Z14, Z14
 	VUNPCKLPS       Z19, Z17, Z15
@@ -30993,157 +31179,157 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa0; BYTE $0x3c; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3132(AX), Z14, Z12
 	BYTE $0x62; BYTE $0x72; BYTE $0x0e; BYTE $0x58; BYTE $0x52; BYTE $0xa8; BYTE $0x3c; BYTE $0x0d; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3388(AX), Z14, Z13
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	ADDQ            $0x40, CX
 	ADDQ            $0x40, SI
 	ADDQ            $0x40, DI
 	ADDQ            $0x40, R8
 	ADDQ            $0x00000040, AX
-	SUBQ            $0x10, R10
+	SUBQ            $0x10, R11
 	JNZ             block
 	ADDQ            $0x00000d00, AX
-	MOVQ            c+32(FP), R10
-	MOVQ            ldc+40(FP), R11
-	SHLQ            $0x02, R11
+	MOVQ            c+32(FP), R11
+	MOVQ            ldc+40(FP), R12
+	SHLQ            $0x02, R12
 	CMPB            add+64(FP), $0x00
 	JEQ             bias
-	VADDPS          (R10), Z0, Z0
+	VADDPS          (R11), Z0, Z0
 	CMPQ            rows+48(FP), $0x01
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z1, Z1
+	ADDQ            R12, R11
+	VADDPS          (R11), Z1, Z1
 	CMPQ            rows+48(FP), $0x02
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z2, Z2
+	ADDQ            R12, R11
+	VADDPS          (R11), Z2, Z2
 	CMPQ            rows+48(FP), $0x03
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z3, Z3
+	ADDQ            R12, R11
+	VADDPS          (R11), Z3, Z3
 	CMPQ            rows+48(FP), $0x04
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z4, Z4
+	ADDQ            R12, R11
+	VADDPS          (R11), Z4, Z4
 	CMPQ            rows+48(FP), $0x05
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z5, Z5
+	ADDQ            R12, R11
+	VADDPS          (R11), Z5, Z5
 	CMPQ            rows+48(FP), $0x06
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z6, Z6
+	ADDQ            R12, R11
+	VADDPS          (R11), Z6, Z6
 	CMPQ            rows+48(FP), $0x07
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z7, Z7
+	ADDQ            R12, R11
+	VADDPS          (R11), Z7, Z7
 	CMPQ            rows+48(FP), $0x08
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z8, Z8
+	ADDQ            R12, R11
+	VADDPS          (R11), Z8, Z8
 	CMPQ            rows+48(FP), $0x09
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z9, Z9
+	ADDQ            R12, R11
+	VADDPS          (R11), Z9, Z9
 	CMPQ            rows+48(FP), $0x0a
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z10, Z10
+	ADDQ            R12, R11
+	VADDPS          (R11), Z10, Z10
 	CMPQ            rows+48(FP), $0x0b
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z11, Z11
+	ADDQ            R12, R11
+	VADDPS          (R11), Z11, Z11
 	CMPQ            rows+48(FP), $0x0c
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z12, Z12
+	ADDQ            R12, R11
+	VADDPS          (R11), Z12, Z12
 	CMPQ            rows+48(FP), $0x0d
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z13, Z13
+	ADDQ            R12, R11
+	VADDPS          (R11), Z13, Z13
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
-	VADDPS (R10), Z11, Z11
-	VADDPS (R10), Z12, Z12
-	VADDPS (R10), Z13, Z13
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
+	VADDPS (R11), Z11, Z11
+	VADDPS (R11), Z12, Z12
+	VADDPS (R11), Z13, Z13
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x0a
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 	CMPQ    rows+48(FP), $0x0b
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z11, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z11, (R11)
 	CMPQ    rows+48(FP), $0x0c
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z12, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z12, (R11)
 	CMPQ    rows+48(FP), $0x0d
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z13, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z13, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00
@@ -31154,15 +31340,18 @@ stored:
 // func fewAVX512Pairs_16(k int, a *byte, b *byte, ldb int, c *float32, ldc int, rows int, bias *float32, add bool, ahead int)
 // Requires: AVX, AVX512F, AVX512VL, AVX512_BF16, CMOV, MMX+
 TEXT ·fewAVX512Pairs_16(SB), NOSPLIT, $0-80
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), CX
-	MOVQ ldb+24(FP), DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (CX)(DX*4), SI
-	LEAQ (SI)(DX*4), DI
-	LEAQ (DI)(DX*4), R8
-	MOVQ ahead+72(FP), R9
-	ADDQ CX, R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), CX
+	MOVQ    ldb+24(FP), DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (CX)(DX*4), SI
+	LEAQ    (SI)(DX*4), DI
+	LEAQ    (DI)(DX*4), R8
+	MOVQ    ahead+72(FP), R9
+	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	CMOVQEQ R9, R10
+	ADDQ    CX, R9
 
 chunk:
 	VPXORD  Z0, Z0, Z0
@@ -31181,10 +31370,10 @@ chunk:
 	VPXORD  Z13, Z13, Z13
 	VPXORD  Z14, Z14, Z14
 	VPXORD  Z15, Z15, Z15
-	MOVQ    $0x00000040, R10
-	CMPQ    R10, k+0(FP)
-	CMOVQGT k+0(FP), R10
-	SUBQ    R10, k+0(FP)
+	MOVQ    $0x00000040, R11
+	CMPQ    R11, k+0(FP)
+	CMOVQGT k+0(FP), R11
+	SUBQ    R11, k+0(FP)
 
 block:
 	VBROADCASTF64X4 (CX), Z16
@@ -31284,13 +31473,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x0c; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3596(AX), Z18, Z14
 	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x0c; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3852(AX), Z18, Z15
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	VUNPCKLPS       Z17, Z16, Z18
 	VUNPCKHPS       Z17, Z16, Z16
 	VUNPCKLPS       Z21, Z19, Z17
@@ -31364,13 +31553,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x1c; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3612(AX), Z16, Z14
 	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x1c; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3868(AX), Z16, Z15
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	VBROADCASTF64X4 32(CX), Z16
 	VINSERTF64X4    $0x01, 32(SI), Z16, Z16
 	VBROADCASTF64X4 32(DI), Z17
@@ -31468,13 +31657,13 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x2c; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3628(AX), Z18, Z14
 	BYTE $0x62; BYTE $0x72; BYTE $0x6e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x2c; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3884(AX), Z18, Z15
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	VUNPCKLPS       Z17, Z16, Z18
 	VUNPCKHPS       Z17, Z16, Z16
 	VUNPCKLPS       Z21, Z19, Z17
@@ -31548,175 +31737,175 @@ block:
 	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb0; BYTE $0x3c; BYTE $0x0e; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3644(AX), Z16, Z14
 	BYTE $0x62; BYTE $0x72; BYTE $0x7e; BYTE $0x50; BYTE $0x52; BYTE $0xb8; BYTE $0x3c; BYTE $0x0f; BYTE $0x00; BYTE $0x00 // VDPBF16PS.BCST 3900(AX), Z16, Z15
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	PREFETCHT1      (R9)
-	ADDQ            $0x40, R9
+	ADDQ            R10, R9
 	ADDQ            $0x40, CX
 	ADDQ            $0x40, SI
 	ADDQ            $0x40, DI
 	ADDQ            $0x40, R8
 	ADDQ            $0x00000040, AX
-	SUBQ            $0x10, R10
+	SUBQ            $0x10, R11
 	JNZ             block
 	ADDQ            $0x00000f00, AX
-	MOVQ            c+32(FP), R10
-	MOVQ            ldc+40(FP), R11
-	SHLQ            $0x02, R11
+	MOVQ            c+32(FP), R11
+	MOVQ            ldc+40(FP), R12
+	SHLQ            $0x02, R12
 	CMPB            add+64(FP), $0x00
 	JEQ             bias
-	VADDPS          (R10), Z0, Z0
+	VADDPS          (R11), Z0, Z0
 	CMPQ            rows+48(FP), $0x01
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z1, Z1
+	ADDQ            R12, R11
+	VADDPS          (R11), Z1, Z1
 	CMPQ            rows+48(FP), $0x02
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z2, Z2
+	ADDQ            R12, R11
+	VADDPS          (R11), Z2, Z2
 	CMPQ            rows+48(FP), $0x03
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z3, Z3
+	ADDQ            R12, R11
+	VADDPS          (R11), Z3, Z3
 	CMPQ            rows+48(FP), $0x04
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z4, Z4
+	ADDQ            R12, R11
+	VADDPS          (R11), Z4, Z4
 	CMPQ            rows+48(FP), $0x05
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z5, Z5
+	ADDQ            R12, R11
+	VADDPS          (R11), Z5, Z5
 	CMPQ            rows+48(FP), $0x06
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z6, Z6
+	ADDQ            R12, R11
+	VADDPS          (R11), Z6, Z6
 	CMPQ            rows+48(FP), $0x07
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z7, Z7
+	ADDQ            R12, R11
+	VADDPS          (R11), Z7, Z7
 	CMPQ            rows+48(FP), $0x08
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z8, Z8
+	ADDQ            R12, R11
+	VADDPS          (R11), Z8, Z8
 	CMPQ            rows+48(FP), $0x09
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z9, Z9
+	ADDQ            R12, R11
+	VADDPS          (R11), Z9, Z9
 	CMPQ            rows+48(FP), $0x0a
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z10, Z10
+	ADDQ            R12, R11
+	VADDPS          (R11), Z10, Z10
 	CMPQ            rows+48(FP), $0x0b
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z11, Z11
+	ADDQ            R12, R11
+	VADDPS          (R11), Z11, Z11
 	CMPQ            rows+48(FP), $0x0c
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z12, Z12
+	ADDQ            R12, R11
+	VADDPS          (R11), Z12, Z12
 	CMPQ            rows+48(FP), $0x0d
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z13, Z13
+	ADDQ            R12, R11
+	VADDPS          (R11), Z13, Z13
 	CMPQ            rows+48(FP), $0x0e
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z14, Z14
+	ADDQ            R12, R11
+	VADDPS          (R11), Z14, Z14
 	CMPQ            rows+48(FP), $0x0f
 	JLE             bias
-	ADDQ            R11, R10
-	VADDPS          (R10), Z15, Z15
+	ADDQ            R12, R11
+	VADDPS          (R11), Z15, Z15
 
 bias:
 	MOVB   $0x01, add+64(FP)
 	CMPQ   k+0(FP), $0x00
 	JNE    store
-	MOVQ   bias+56(FP), R10
-	TESTQ  R10, R10
+	MOVQ   bias+56(FP), R11
+	TESTQ  R11, R11
 	JZ     store
-	VADDPS (R10), Z0, Z0
-	VADDPS (R10), Z1, Z1
-	VADDPS (R10), Z2, Z2
-	VADDPS (R10), Z3, Z3
-	VADDPS (R10), Z4, Z4
-	VADDPS (R10), Z5, Z5
-	VADDPS (R10), Z6, Z6
-	VADDPS (R10), Z7, Z7
-	VADDPS (R10), Z8, Z8
-	VADDPS (R10), Z9, Z9
-	VADDPS (R10), Z10, Z10
-	VADDPS (R10), Z11, Z11
-	VADDPS (R10), Z12, Z12
-	VADDPS (R10), Z13, Z13
-	VADDPS (R10), Z14, Z14
-	VADDPS (R10), Z15, Z15
+	VADDPS (R11), Z0, Z0
+	VADDPS (R11), Z1, Z1
+	VADDPS (R11), Z2, Z2
+	VADDPS (R11), Z3, Z3
+	VADDPS (R11), Z4, Z4
+	VADDPS (R11), Z5, Z5
+	VADDPS (R11), Z6, Z6
+	VADDPS (R11), Z7, Z7
+	VADDPS (R11), Z8, Z8
+	VADDPS (R11), Z9, Z9
+	VADDPS (R11), Z10, Z10
+	VADDPS (R11), Z11, Z11
+	VADDPS (R11), Z12, Z12
+	VADDPS (R11), Z13, Z13
+	VADDPS (R11), Z14, Z14
+	VADDPS (R11), Z15, Z15
 
 store:
-	MOVQ    c+32(FP), R10
-	VMOVUPS Z0, (R10)
+	MOVQ    c+32(FP), R11
+	VMOVUPS Z0, (R11)
 	CMPQ    rows+48(FP), $0x01
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z1, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z1, (R11)
 	CMPQ    rows+48(FP), $0x02
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z2, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z2, (R11)
 	CMPQ    rows+48(FP), $0x03
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z3, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z3, (R11)
 	CMPQ    rows+48(FP), $0x04
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z4, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z4, (R11)
 	CMPQ    rows+48(FP), $0x05
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z5, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z5, (R11)
 	CMPQ    rows+48(FP), $0x06
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z6, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z6, (R11)
 	CMPQ    rows+48(FP), $0x07
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z7, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z7, (R11)
 	CMPQ    rows+48(FP), $0x08
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z8, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z8, (R11)
 	CMPQ    rows+48(FP), $0x09
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z9, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z9, (R11)
 	CMPQ    rows+48(FP), $0x0a
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z10, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z10, (R11)
 	CMPQ    rows+48(FP), $0x0b
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z11, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z11, (R11)
 	CMPQ    rows+48(FP), $0x0c
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z12, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z12, (R11)
 	CMPQ    rows+48(FP), $0x0d
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z13, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z13, (R11)
 	CMPQ    rows+48(FP), $0x0e
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z14, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z14, (R11)
 	CMPQ    rows+48(FP), $0x0f
 	JLE     stored
-	ADDQ    R11, R10
-	VMOVUPS Z15, (R10)
+	ADDQ    R12, R11
+	VMOVUPS Z15, (R11)
 
 stored:
 	CMPQ k+0(FP), $0x00

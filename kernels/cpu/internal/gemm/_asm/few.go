@@ -84,6 +84,10 @@ func few(set isa, s storage, rows int) {
 	ldb := Load(Param("ldb"), GP64()).(GPVirtual)
 	f.b = newRowPointers(b, ldb, set.lanes)
 	ahead := Load(Param("ahead"), GP64())
+	step := GP64()
+	MOVQ(U32(64), step)
+	TESTQ(ahead, ahead)
+	CMOVQEQ(ahead, step)
 	ADDQ(b, ahead)
 	k, left := param("k"), GP64()
 
@@ -113,7 +117,7 @@ func few(set isa, s storage, rows int) {
 		lines := set.lanes * f.quarterBytes() / 64
 		for range lines {
 			PREFETCHT1(Mem{Base: ahead})
-			ADDQ(U8(64), ahead)
+			ADDQ(step, ahead)
 		}
 	})
 	for _, p := range f.b.base {
