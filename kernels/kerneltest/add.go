@@ -6,14 +6,18 @@ import (
 	"github.com/selkie-ml/selkie/kernels"
 )
 
+// manyCuts is the most elements that are cut into calls at random: larger problems are for
+// loops that are unrolled, in blocks that are full.
+const manyCuts = 2000
+
 func testAdd(t *trial) {
-	for _, n := range []int{7, 0, 1, 64, 1003} {
+	for _, n := range []int{7, 0, 1, 64, 1003, 2100} {
 		t.combos(3, n == 7, func(dt []kernels.DType) {
 			a := t.sprinkle(t.floats("a", dt[1], n, 1)).per(1)
 			b := t.sprinkle(t.floats("b", dt[2], n, 1)).per(1)
 			dst := t.output("dst", dt[0], n).per(1)
 			try := func(dst, a, b *array) {
-				t.check(&problem{op: "Add", shape: fmt.Sprint(n), rows: n, arrays: unique(dst, a, b),
+				t.check(&problem{op: "Add", shape: fmt.Sprint(n), rows: n, whole: n > manyCuts, arrays: unique(dst, a, b),
 					call: func(c *call) { c.Add(kernels.AddArgs{Dst: c.at(dst), A: c.at(a), B: c.at(b), N: c.rows}) }})
 			}
 			try(dst, a, b)

@@ -10,7 +10,7 @@ import (
 // linearShapes are rows, in, out: the first is tried in every combination of
 // storages and with NaN and infinities.
 func linearShapes(t *trial) [][3]int {
-	shapes := [][3]int{{5, 33, 17}, {0, 8, 8}, {1, 1, 1}, {1, 64, 48}, {3, 7, 5}, {17, 130, 67}, {9, 256, 3}, {64, 96, 32}, {2, 1000, 1}}
+	shapes := [][3]int{{5, 33, 17}, {0, 8, 8}, {1, 1, 1}, {1, 64, 48}, {3, 7, 5}, {17, 130, 67}, {9, 256, 3}, {64, 96, 32}, {2, 1000, 1}, {12, 200, 44}}
 	if t.opt.Heavy {
 		shapes = append(shapes, [3]int{33, 896, 1152}, [3]int{1, 896, 4864}, [3]int{5, 4864, 128})
 	}
