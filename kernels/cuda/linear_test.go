@@ -2,7 +2,6 @@ package cuda
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -21,14 +20,7 @@ func numbers(t *testing.T, b *Backend, rng *rand.Rand, dt kernels.DType, n int) 
 	for i := range x {
 		v := half.BF16ToFloat32(half.BF16FromFloat32(rng.Float32()*2 - 1))
 		x[i] = float64(v)
-		switch dt {
-		case kernels.BF16:
-			raw = binary.LittleEndian.AppendUint16(raw, half.BF16FromFloat32(v))
-		case kernels.F16:
-			raw = binary.LittleEndian.AppendUint16(raw, half.F16FromFloat32(v))
-		default:
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-		}
+		raw = appendFloat(raw, dt, v)
 	}
 	m, err := b.Alloc(int64(len(raw)))
 	if err != nil {

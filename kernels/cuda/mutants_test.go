@@ -3,10 +3,8 @@ package cuda
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"reflect"
 	"runtime"
@@ -119,7 +117,7 @@ func (o *variantOrdeal) run(b *Backend, k kernel.Any) error {
 		return err
 	}
 	b.tuner = tuner{on: true, trying: &o.variant}
-	got, err := resultsOnTop(p)
+	got, err := p.results()
 	if err != nil {
 		return err
 	}
@@ -142,36 +140,6 @@ func (o *variantOrdeal) run(b *Backend, k kernel.Any) error {
 		}
 	}
 	return nil
-}
-
-// resultsOnTop runs a problem's op, on top of different numbers where it adds to something.
-func resultsOnTop(p *problem) (out [][]byte, err error) {
-	p.reset()
-	for _, r := range p.out {
-		if r.value != 0 { // NaN: overwritten
-			continue
-		}
-		raw := make([]byte, r.n*r.DType.Size())
-		for i := range r.n {
-			bits := math.Float32bits(float32(i%61)/32 - 1)
-			switch r.DType {
-			case kernels.F32:
-				binary.LittleEndian.PutUint32(raw[4*i:], bits)
-			case kernels.BF16:
-				binary.LittleEndian.PutUint16(raw[2*i:], uint16(bits>>16))
-			}
-		}
-		p.b.CopyIn(r.Buffer, raw)
-	}
-	p.op()
-	for _, r := range p.out {
-		raw := make([]byte, r.n*r.DType.Size())
-		if err := p.b.CopyOut(raw, r.Buffer); err != nil {
-			return nil, err
-		}
-		out = append(out, raw)
-	}
-	return out, nil
 }
 
 // shared reports whether other rows have the same bits.
@@ -382,7 +350,7 @@ func subjects(t *testing.T, emit func(kernel.Any) *ptx.Module) []*subject {
 			if v, ok := o.(*variantOrdeal); ok {
 				var p *problem
 				if p, err = newProblem(ref.New(), v.of, 0); err == nil {
-					v.exact, err = resultsOnTop(p)
+					v.exact, err = p.results()
 				}
 			}
 			if err == nil {

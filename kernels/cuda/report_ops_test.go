@@ -1,10 +1,11 @@
 package cuda
 
 import (
-	"encoding/binary"
-	"math"
+	"testing"
 
 	"github.com/selkie-ml/selkie/kernels"
+	"github.com/selkie-ml/selkie/kernels/cuda/driver"
+	"github.com/selkie-ml/selkie/ptx/emu"
 )
 
 // adamNumbers is how many numbers AdamW steps.
@@ -55,14 +56,14 @@ func opProblems() []opProblem {
 				NSeq: 2, Rows: rows, Dim: dim, Vocab: 64})
 		}},
 		{"RMS norm of 32 rows of 896 bf16", func(p *problem) {
-			p.b.RMSNorm(kernels.RMSNormArgs{Y: p.alloc(bf16, rows*dim), X: p.random(bf16, rows*dim), W: p.random(bf16, dim), Rows: rows, Dim: dim, Eps: 1e-6})
+			p.b.RMSNorm(kernels.RMSNormArgs{Y: p.alloc(bf16, rows*dim), X: p.random(f32, rows*dim), W: p.random(bf16, dim), Rows: rows, Dim: dim, Eps: 1e-6})
 		}},
 		{"the same after an addition", func(p *problem) {
-			p.b.RMSNorm(kernels.RMSNormArgs{Y: p.alloc(bf16, rows*dim), X: p.random(bf16, rows*dim), W: p.random(bf16, dim), Add: p.random(bf16, rows*dim), Sum: p.alloc(bf16, rows*dim),
+			p.b.RMSNorm(kernels.RMSNormArgs{Y: p.alloc(bf16, rows*dim), X: p.random(f32, rows*dim), W: p.random(bf16, dim), Add: p.random(bf16, rows*dim), Sum: p.alloc(f32, rows*dim),
 				Rows: rows, Dim: dim, Eps: 1e-6})
 		}},
 		{"its gradient", func(p *problem) {
-			p.b.RMSNormBackward(kernels.RMSNormBackwardArgs{DX: p.alloc(f32, rows*dim), DW: p.zeros(dim), DY: p.random(f32, rows*dim), X: p.random(bf16, rows*dim), W: p.random(bf16, dim),
+			p.b.RMSNormBackward(kernels.RMSNormBackwardArgs{DX: p.alloc(f32, rows*dim), DW: p.zeros(dim), DY: p.random(f32, rows*dim), X: p.random(f32, rows*dim), W: p.random(bf16, dim),
 				Starts: p.ints(0, 12, rows), NSeq: 2, Rows: rows, Dim: dim, Eps: 1e-6})
 		}},
 		{"rotation of 32 rows of 14 and 2 heads of 64 bf16", func(p *problem) {
@@ -101,6 +102,28 @@ func opProblems() []opProblem {
 	}
 }
 
+// TestOpProblems runs them with every check: what is counted keeps to its arrays.
+func TestOpProblems(t *testing.T) {
+	for _, o := range opProblems() {
+		api := driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.H100, Checks: emu.AllChecks}})
+		b, err := New(api, Options{Direct: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &problem{b: b}
+		if o.run(p); p.failed != nil {
+			t.Fatal(p.failed)
+		}
+		p.close()
+		if err := b.Close(); err != nil {
+			t.Errorf("%s: %v", o.name, err)
+		}
+		for _, f := range api.Emulator().Findings() {
+			t.Errorf("%s: %v", o.name, f)
+		}
+	}
+}
+
 // ids are n numbers below limit, some of them equal.
 func (p *problem) ids(n, limit int) kernels.Buffer {
 	v := make([]int32, n)
@@ -114,7 +137,7 @@ func (p *problem) floats(v ...float32) kernels.Buffer {
 	buf := p.alloc(kernels.F32, len(v))
 	var raw []byte
 	for _, x := range v {
-		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
+		raw = appendFloat(raw, kernels.F32, x)
 	}
 	p.b.CopyIn(buf, raw)
 	return buf

@@ -6,7 +6,6 @@ import (
 	"math"
 	"strings"
 
-	"github.com/selkie-ml/selkie/internal/half"
 	"github.com/selkie-ml/selkie/kernels"
 )
 
@@ -20,11 +19,11 @@ type problem struct {
 	failed error
 }
 
-// result is what the op writes, or adds to, on top of value.
+// result is what the op writes, over NaN, or adds to.
 type result struct {
 	kernels.Buffer
 	n     int
-	value float32
+	start []byte // what it is added to; nil where it is overwritten
 }
 
 // newProblem puts a case on a backend, with numbers of both signs, the same ones on all.
@@ -76,15 +75,7 @@ func (p *problem) random(dt kernels.DType, n int) kernels.Buffer {
 	state := uint64(len(p.own))
 	for range n {
 		state = state*6364136223846793005 + 1442695040888963407
-		v := float32(int32(state>>32)) * 0x1p-31
-		switch dt {
-		case kernels.BF16:
-			raw = binary.LittleEndian.AppendUint16(raw, half.BF16FromFloat32(v))
-		case kernels.F16:
-			raw = binary.LittleEndian.AppendUint16(raw, half.F16FromFloat32(v))
-		default:
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-		}
+		raw = appendFloat(raw, dt, float32(int32(state>>32))*0x1p-31)
 	}
 	p.b.CopyIn(buf, raw)
 	return buf
@@ -102,15 +93,24 @@ func (p *problem) ints(v ...int32) kernels.Buffer {
 	return buf
 }
 
-// writes is a result that the op overwrites, adds one that it adds to.
+// writes is a result that the op overwrites.
 func (p *problem) writes(dt kernels.DType, n int) kernels.Buffer {
-	return p.result(dt, n, float32(math.NaN()))
+	return p.result(result{p.alloc(dt, n), n, nil})
 }
-func (p *problem) adds(dt kernels.DType, n int) kernels.Buffer { return p.result(dt, n, 0) }
 
-func (p *problem) result(dt kernels.DType, n int, value float32) kernels.Buffer {
-	p.out = append(p.out, result{p.alloc(dt, n), n, value})
-	return p.out[len(p.out)-1].Buffer
+// adds is a result that the op adds to, neighbours that differ: an old value that is
+// read from another place shows.
+func (p *problem) adds(dt kernels.DType, n int) kernels.Buffer {
+	start := make([]byte, 0, n*dt.Size())
+	for i := range n {
+		start = appendFloat(start, dt, float32(i%61)/32-1)
+	}
+	return p.result(result{p.alloc(dt, n), n, start})
+}
+
+func (p *problem) result(r result) kernels.Buffer {
+	p.out = append(p.out, r)
+	return r.Buffer
 }
 
 // starts are those of the sequences, about as long as each other.
@@ -122,10 +122,14 @@ func (p *problem) starts(c TuneCase) kernels.Buffer {
 	return p.ints(v...)
 }
 
-// reset puts back what the op adds to.
+// reset puts back what was there before the op.
 func (p *problem) reset() {
 	for _, r := range p.out {
-		p.b.Fill(kernels.FillArgs{Dst: r.Buffer, N: r.n, Value: r.value})
+		if r.start != nil {
+			p.b.CopyIn(r.Buffer, r.start)
+		} else {
+			p.b.Fill(kernels.FillArgs{Dst: r.Buffer, N: r.n, Value: float32(math.NaN())})
+		}
 	}
 }
 

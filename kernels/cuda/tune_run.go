@@ -111,6 +111,17 @@ func decode(dt kernels.DType, raw []byte) (x []float64) {
 	return x
 }
 
+// appendFloat writes a number in a storage.
+func appendFloat(raw []byte, dt kernels.DType, v float32) []byte {
+	switch dt {
+	case kernels.BF16:
+		return binary.LittleEndian.AppendUint16(raw, half.BF16FromFloat32(v))
+	case kernels.F16:
+		return binary.LittleEndian.AppendUint16(raw, half.F16FromFloat32(v))
+	}
+	return binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+}
+
 // same reports a variant that cannot be, cannot run, or whose bits are not those wanted.
 func (t *tuning) same() (err error) {
 	defer func() { // kernels say by a panic which sizes they cannot have
