@@ -35,7 +35,11 @@ func report(b *book) string {
 			fmt.Fprintf(&s, "- Peak: %.0f TFLOP/s (f32), %.0f (bf16 on tensor cores), %.0f GB/s\n", p.FMA/1e12, p.BF16/1e12, p.Read/1e9)
 			continue
 		}
-		fmt.Fprintf(&s, "- Peak with %s: %.0f GFLOP/s (f32 multiply-adds), of which %.0f on operands from the L1 cache; %.0f (bf16 dot products); %.1f GB/s (streaming read)\n", threadsName(n), p.FMA/1e9, p.FMALoads/1e9, p.BF16/1e9, p.Read/1e9)
+		loads := ""
+		if p.FMALoads > 0 {
+			loads = fmt.Sprintf("; %.0f on operands from the L1 cache", p.FMALoads/1e9)
+		}
+		fmt.Fprintf(&s, "- Peak with %s: %.0f GFLOP/s (f32 multiply-adds%s), %.0f (bf16 dot products), %.1f GB/s (streaming read)\n", threadsName(n), p.FMA/1e9, loads, p.BF16/1e9, p.Read/1e9)
 	}
 	writeGoals(&s, b, threads)
 	for _, n := range threads {

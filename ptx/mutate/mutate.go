@@ -91,7 +91,9 @@ func All(m *ptx.Module) []*Mutant {
 				if mu.move != 0 {
 					mu.After = fmt.Sprintf("moved by %+d", mu.move)
 				}
-				all = append(all, &mu)
+				if mu.After != mu.Before { // as where a number becomes 0 that is 0
+					all = append(all, &mu)
+				}
 			}}
 			for _, op := range operators {
 				op(&s)

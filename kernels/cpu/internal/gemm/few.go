@@ -286,11 +286,11 @@ type fewStrands struct {
 	turned [fewLanes * panel]float32
 }
 
-var fewStrandses = sync.Pool{New: func() any { return new(fewStrands) }}
+var strandsPool = sync.Pool{New: func() any { return new(fewStrands) }}
 
 // strands computes columns from col0 on, and returns where those begin that are too few.
 func (f *fewJob) strands(col0, end int) int {
-	s := fewStrandses.Get().(*fewStrands)
+	s := strandsPool.Get().(*fewStrands)
 	for {
 		n := (end - col0) / f.lanes
 		if n >= 2*strand {
@@ -310,7 +310,7 @@ func (f *fewJob) strands(col0, end int) int {
 		}
 		col0 += n * f.lanes
 	}
-	fewStrandses.Put(s)
+	strandsPool.Put(s)
 	return col0
 }
 
