@@ -128,6 +128,9 @@ func resident() int64 {
 
 // writeCurves writes curves.md, and a picture of each curve.
 func writeCurves(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
 	var s strings.Builder
 	fmt.Fprintf(&s, "# What a step costs\n\nA LoRA step (q and v, f32) of the shape mini. Arena: bytes handed out at most, by plan. Resident: of the whole process.\n"+
 		"Made by `go test ./bench -run '^$' -bench Curve -curves %s`.\n", filepath.ToSlash(dir))

@@ -7,7 +7,7 @@
 // the same work done by other libraries, and writes what bench/results holds.
 //
 //	go test ./bench -bench Products -threads 1,2
-//	go test ./bench -run '^$' -bench Curve -curves bench/results
+//	go test ./bench -run '^$' -bench Curve -curves results
 //	scripts/bench-peers
 //
 // Models are made in memory with random weights: speed does not depend on what
