@@ -25,21 +25,28 @@ func testEmbedding(t *trial) {
 func testEmbeddingBackward(t *trial) {
 	for _, lengths := range batches {
 		for _, s := range [][2]int{{1, 1}, {7, 3}, {33, 100}} {
-			dim, vocab := s[0], s[1]
-			starts := startsOf(lengths...)
-			rows := last(starts)
-			dtable := t.floats("dtable", kernels.F32, vocab*dim, 1).as(sum)
-			dy := t.floats("dy", kernels.F32, rows*dim, 1).per(dim)
-			if dim == 7 {
-				t.sprinkle(dy)
-			}
-			ids := t.ints("ids", t.indices(rows, vocab)...).per(1)
-			t.check(&problem{op: "EmbeddingBackward", shape: fmt.Sprintf("sequences %v, dim %d, vocab %d", lengths, dim, vocab), rows: rows, starts: starts,
-				arrays: []*array{dtable, dy, ids},
-				call: func(c *call) {
-					c.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: c.at(dtable), DY: c.at(dy), IDs: c.at(ids), Starts: c.starts(),
-						NSeq: c.nseq(), Rows: c.rows, Dim: dim, Vocab: vocab})
-				}})
+			embeddingBackwardProblem(t, lengths, s[0], s[1])
 		}
 	}
+	// Rows longer than a block's threads, and more rows than it looks at in one go.
+	embeddingBackwardProblem(t, []int{2, 7, 1, 4, 0}, 508, 2)
+	embeddingBackwardProblem(t, []int{2, 7, 1, 4, 0}, 1029, 3)
+	embeddingBackwardProblem(t, []int{150, 1, 130}, 4, 90)
+}
+
+func embeddingBackwardProblem(t *trial, lengths []int, dim, vocab int) {
+	starts := startsOf(lengths...)
+	rows := last(starts)
+	dtable := t.floats("dtable", kernels.F32, vocab*dim, 1).as(sum)
+	dy := t.floats("dy", kernels.F32, rows*dim, 1).per(dim)
+	if dim == 7 {
+		t.sprinkle(dy)
+	}
+	ids := t.ints("ids", t.indices(rows, vocab)...).per(1)
+	t.check(&problem{op: "EmbeddingBackward", shape: fmt.Sprintf("sequences %v, dim %d, vocab %d", lengths, dim, vocab), rows: rows, starts: starts,
+		arrays: []*array{dtable, dy, ids},
+		call: func(c *call) {
+			c.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: c.at(dtable), DY: c.at(dy), IDs: c.at(ids), Starts: c.starts(),
+				NSeq: c.nseq(), Rows: c.rows, Dim: dim, Vocab: vocab})
+		}})
 }

@@ -15,6 +15,7 @@ func testErrors(t *trial) {
 	x, y, w := f32("x", 12), f32("y", 12).as(sum), f32("w", 12)
 	h, lp := f32("h", 12).as(sum), f32("logprob", 3).as(sum)
 	cache := f32("cache", 2*2*kernels.PageSize*2).as(sum)
+	wide, wideOut := t.floats("wide", kernels.BF16, 2*128, 1), f32("wideOut", 2*128).as(sum)
 	type bad struct {
 		op, names string
 		call      func(c *call)
@@ -87,7 +88,99 @@ func testErrors(t *trial) {
 			Table: c.table("table", tooFar...), NParam: 1, Groups: 1})
 	})
 
-	arrays := []*array{x, y, w, h, lp, cache}
+	// Of several bad rows the first is named.
+	const first, second = 4001, 977
+	starts := []int32{0, first, second}
+	add("Gather", first, func(c *call) {
+		c.Gather(kernels.GatherArgs{Dst: c.at(y), Src: c.at(w), Index: c.table("index", 0, first, second), Rows: 3, Cols: 2, SrcRows: 6})
+	})
+	add("EmbeddingBackward", first, func(c *call) {
+		c.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: c.at(y), DY: c.at(x), IDs: c.table("ids", 0, first, second), Starts: c.table("starts", 0, 3),
+			NSeq: 1, Rows: 3, Dim: 2, Vocab: 6})
+	})
+	add("EmbeddingBackward", first, func(c *call) {
+		c.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: c.at(y), DY: c.at(x), IDs: c.table("ids", 0, 1, 2), Starts: c.table("starts", starts...),
+			NSeq: 2, Rows: 3, Dim: 2, Vocab: 6})
+	})
+	add("Rope", first, func(c *call) {
+		c.Rope(kernels.RopeArgs{Y: c.at(y), X: c.at(x), Positions: c.table("positions", 0, first, second), Cos: c.at(w), Sin: c.at(w), Rows: 3, Heads: 1, HeadDim: 4, MaxPos: 6})
+	})
+	add("RopeBackward", first, func(c *call) {
+		c.RopeBackward(kernels.RopeArgs{Y: c.at(y), X: c.at(x), Positions: c.table("positions", 0, first, second), Cos: c.at(w), Sin: c.at(w), Rows: 3, Heads: 1, HeadDim: 4, MaxPos: 6})
+	})
+	crossEntropy := func(c *call, targets, starts []int32) {
+		a := kernels.CrossEntropyArgs{LogProb: c.at(lp), DX: c.at(y), DW: c.at(h), X: c.at(x), W: c.at(w), Targets: c.table("targets", targets...),
+			Weights: c.at(x), Starts: c.table("starts", starts...), NSeq: len(starts) - 1, Rows: 3, Dim: 2, Vocab: 6}
+		a.Scratch = c.scratch(c.CrossEntropyScratch(a))
+		c.CrossEntropy(a)
+	}
+	add("CrossEntropy", first, func(c *call) { crossEntropy(c, []int32{0, first, second}, []int32{0, 3}) })
+	add("CrossEntropy", first, func(c *call) { crossEntropy(c, []int32{0, 1, 2}, starts) })
+	for _, of := range []struct {
+		q, o *array
+		dim  int
+	}{{x, y, 2}, {wide, wideOut, 128}} {
+		add("Attention", first, func(c *call) {
+			c.Attention(kernels.AttentionArgs{O: c.at(of.o), Q: c.at(of.q), K: c.at(of.q), V: c.at(of.q), Starts: c.table("starts", starts...),
+				NSeq: 2, Rows: 2, Heads: 1, KVHeads: 1, HeadDim: of.dim, Scale: 1})
+		})
+		add("AttentionBackward", first, func(c *call) {
+			a := kernels.AttentionBackwardArgs{DQ: c.at(of.o), DK: c.at(y), DV: c.at(h), DO: c.at(wideOut), O: c.at(of.q), LSE: c.at(lp), Q: c.at(of.q), K: c.at(of.q), V: c.at(of.q),
+				Starts: c.table("starts", starts...), NSeq: 2, Rows: 2, Heads: 1, KVHeads: 1, HeadDim: of.dim, Scale: 1}
+			a.Scratch = c.scratch(c.AttentionBackwardScratch(a))
+			c.AttentionBackward(a)
+		})
+	}
+	add("LinearBackwardWeight", first, func(c *call) {
+		c.LinearBackwardWeight(kernels.LinearBackwardWeightArgs{DW: c.at(y), DY: c.at(x), X: c.at(w), Starts: c.table("starts", starts...), NSeq: 2, Rows: 6, In: 2, Out: 2})
+	})
+	add("LinearBackwardWeight", first, func(c *call) {
+		c.LinearBackwardWeight(kernels.LinearBackwardWeightArgs{DBias: c.at(y), DY: c.at(x), X: c.at(w), Starts: c.table("starts", starts...), NSeq: 2, Rows: 6, In: 2, Out: 2})
+	})
+	add("RMSNormBackward", first, func(c *call) {
+		c.RMSNormBackward(kernels.RMSNormBackwardArgs{DX: c.at(y), DW: c.at(h), DY: c.at(x), X: c.at(w), W: c.at(x), Starts: c.table("starts", starts...), NSeq: 2, Rows: 6, Dim: 2, Eps: 1})
+	})
+	segments := segmentInts([]kernels.Segment{{RowStart: 0, RowEnd: 3, Rank: first}, {RowStart: 3, RowEnd: 6, Rank: second}})
+	add("LoRA", first, func(c *call) {
+		c.LoRA(kernels.LoRAArgs{Y: c.at(y), H: c.at(h), X: c.at(x), A: c.at(w), B: c.at(w), Segments: c.table("segments", segments...), NSeg: 2, Rows: 6, In: 2, Out: 2, MaxRank: 2})
+	})
+	add("LoRABackward", first, func(c *call) {
+		a := kernels.LoRABackwardArgs{DX: c.at(y), DA: c.at(h), DB: c.at(cache), DY: c.at(x), X: c.at(w), H: c.at(x), A: c.at(w), B: c.at(w),
+			Segments: c.table("segments", segments...), NSeg: 2, Rows: 6, In: 2, Out: 2, MaxRank: 2}
+		a.Scratch = c.scratch(c.LoRABackwardScratch(a))
+		c.LoRABackward(a)
+	})
+	for _, rows := range [][2][]int32{{{first, second}, {0, 0}}, {{0, 0}, {first, second}}} {
+		shape := func(c *call) kernels.PagedShape {
+			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 7), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: 2}
+		}
+		add("KVStore", first, func(c *call) {
+			c.KVStore(kernels.KVStoreArgs{PagedShape: shape(c), K: c.at(x), V: c.at(w), RowSeq: c.table("rowseq", rows[0]...), RowPos: c.table("rowpos", rows[1]...), Rows: 2})
+		})
+		add("AttentionPaged", first, func(c *call) {
+			c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: shape(c), O: c.at(y), Q: c.at(x), RowSeq: c.table("rowseq", rows[0]...), RowPos: c.table("rowpos", rows[1]...),
+				Rows: 2, Heads: 1, Scale: 1})
+		})
+	}
+	bothFar := kernels.Param{Group: second, Count: 3}.AppendTo(kernels.Param{Group: first, Count: 3}.AppendTo(nil))
+	add("GradNorm", first, func(c *call) {
+		c.GradNorm(kernels.GradNormArgs{SumSquares: c.at(y), Grad: c.at(x), Table: c.table("table", bothFar...), NParam: 2, Groups: 1})
+	})
+	add("AdamW", first, func(c *call) {
+		c.AdamW(kernels.AdamWArgs{P: c.at(y), Grad: c.at(h), M: c.at(lp), V: c.at(cache), SumSquares: c.at(x), Settings: c.at(w),
+			Table: c.table("table", bothFar...), NParam: 2, Groups: 1})
+	})
+	unset := t.floats("settings", kernels.F32, 3*kernels.SampleColumns, 1)
+	for i := range unset.len() {
+		unset.set(i, 1)
+	}
+	unset.set(kernels.SampleColumns+kernels.SampleTopP, math.NaN())
+	unset.set(2*kernels.SampleColumns+kernels.SampleTopK, -1)
+	add("Sample", "row 1", func(c *call) {
+		c.Sample(kernels.SampleArgs{IDs: c.table("ids", 0, 0, 0), Logits: c.at(x), Settings: c.at(unset), Draws: c.table("draws", make([]int32, 3*kernels.DrawColumns)...), Rows: 3, Vocab: 4})
+	})
+
+	arrays := []*array{x, y, w, h, lp, cache, wide, wideOut, unset}
 	for i, b := range list {
 		t.problems++
 		c := t.stage(t.dev, &problem{op: b.op, rows: 0, whole: true, arrays: arrays}, 0, 0, nil, false)
