@@ -93,7 +93,7 @@ func (p LossInput) Emit(k *ptx.Builder) {
 		row0, col0 := bm.Times(p.BM), bn.Times(p.BN)
 		product := p.begin(k, shared)
 		each := func(f func(to ptx.GlobalPtr, v []ptx.RegF32)) {
-			product.sums().each(k, count.Sub(row0), dim.Sub(col0), p.Vec, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+			product.sums().each(k, count.Sub(row0), dim.Sub(col0), wholeIf(p.Vec, 4), func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
 				line := row(k, dx, k.LdU32(list.Elem(row0.Add(r), ptx.U32)), dim, kernels.F32)
 				return func(c ptx.RegU32, v []ptx.RegF32) { f(at(line, col0.Add(c), kernels.F32), v) }
 			})
@@ -135,7 +135,7 @@ func (p LossWeight) Emit(k *ptx.Builder) {
 	row0, col0 := bm.Times(p.BM), bn.Times(p.BN)
 	product := p.begin(k, shared)
 	each := func(f func(to ptx.GlobalPtr, v []ptx.RegF32)) {
-		product.sums().each(k, cols.Sub(row0), dim.Sub(col0), p.Vec, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+		product.sums().each(k, cols.Sub(row0), dim.Sub(col0), wholeIf(p.Vec, 4), func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
 			line := row(k, dw, v0.Add(row0).Add(r), dim, kernels.F32)
 			return func(c ptx.RegU32, v []ptx.RegF32) { f(at(line, col0.Add(c), kernels.F32), v) }
 		})

@@ -76,7 +76,7 @@ func (p Linear) Emit(k *ptx.Builder) {
 
 // finish writes a thread's sums to y.
 func (p Linear) finish(k *ptx.Builder, s sums, y, bias ptx.GlobalPtr, row0, col0, rows, cols ptx.RegU32) {
-	s.each(k, rows.Sub(row0), cols.Sub(col0), p.VecY, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+	s.each(k, rows.Sub(row0), cols.Sub(col0), wholeIf(p.VecY, 16/p.Y.Size()), func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
 		line := row(k, y, row0.Add(r), cols, p.Y)
 		return func(c ptx.RegU32, v []ptx.RegF32) {
 			c = col0.Add(c)

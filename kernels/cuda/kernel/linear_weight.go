@@ -35,7 +35,7 @@ func (p LinearWeight) Emit(k *ptx.Builder) {
 	rowsLeft, colsLeft := out.Sub(row0), in.Sub(col0)
 	product := p.begin(k, shared)
 	each := func(f func(to ptx.GlobalPtr, v []ptx.RegF32)) {
-		product.sums().each(k, rowsLeft, colsLeft, p.VecDW, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+		product.sums().each(k, rowsLeft, colsLeft, wholeIf(p.VecDW, 4), func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
 			line := at(row(k, dw, row0.Add(r), in, kernels.F32), col0, kernels.F32)
 			return func(c ptx.RegU32, v []ptx.RegF32) { f(at(line, c, kernels.F32), v) }
 		})

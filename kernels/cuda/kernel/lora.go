@@ -58,7 +58,7 @@ func (p LoRADown) Emit(k *ptx.Builder) {
 			sum := t.begin(k, shared)
 			sum.add(srcA, srcB, width)
 			sum.each(func(of sums) {
-				of.each(k, rows, written, p.Back, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+				of.each(k, rows, written, wholeIf(p.Back, 4), func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
 					i := row0.Add(r)
 					to := at(row(k, h, i, stride, kernels.F32), r0, kernels.F32)
 					if !p.Back {
@@ -151,7 +151,7 @@ func (p LoRAUp) tile(k *ptx.Builder, s *segments, y, h, w ptx.GlobalPtr, stride 
 		}
 		product := t.begin(k, shared)
 		product.add(srcA, srcB, g.rank)
-		product.sums().each(k, rows, cols.Sub(c0), p.Vec, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+		product.sums().each(k, rows, cols.Sub(c0), wholeIf(p.Vec, 4), func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
 			line := row(k, y, row0.Add(r), cols, p.Y)
 			return func(c ptx.RegU32, v []ptx.RegF32) {
 				to := at(line, c0.Add(c), p.Y)

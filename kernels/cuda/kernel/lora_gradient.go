@@ -62,7 +62,7 @@ func (p LoRAGradient) Emit(k *ptx.Builder) {
 		lines, cols, m0, n0, base := place(g)
 		ifAligned(k, true, k.CvtU32U64(base.Value()).Shr(2).Or(cols), func(vec bool) {
 			sum.each(func(of sums) {
-				of.each(k, lines.Sub(m0), cols.Sub(n0), vec, func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
+				of.each(k, lines.Sub(m0), cols.Sub(n0), wholeIf(vec, 4), func(r ptx.RegU32) func(c ptx.RegU32, v []ptx.RegF32) {
 					line := at(row(k, base, m0.Add(r), cols, kernels.F32), n0, kernels.F32)
 					return func(c ptx.RegU32, v []ptx.RegF32) { f(at(line, c, kernels.F32), v) }
 				})

@@ -297,9 +297,9 @@ type sums struct {
 }
 
 // each calls atRow for every row of the thread that is one of the first rows of the
-// tile, and what that gives for its runs: a whole one where it lies within cols and
-// vec says that whole ones may be accessed at once, or else element by element.
-func (s sums) each(k *ptx.Builder, rows, cols ptx.RegU32, vec bool, atRow func(row ptx.RegU32) func(col ptx.RegU32, v []ptx.RegF32)) {
+// tile, and what that gives for its runs, as far as they lie within cols: so many whole
+// neighbours at once, of which cols is a multiple; 1 where rows may begin anywhere.
+func (s sums) each(k *ptx.Builder, rows, cols ptx.RegU32, whole int, atRow func(row ptx.RegU32) func(col ptx.RegU32, v []ptx.RegF32)) {
 	for i := 0; i < len(s.runs); {
 		r := s.row.Plus(s.runs[i].row)
 		j := i
@@ -311,21 +311,22 @@ func (s sums) each(k *ptx.Builder, rows, cols ptx.RegU32, vec bool, atRow func(r
 		k.If(k.SetpLtU32(r, rows), func() {
 			f := atRow(r)
 			for _, run := range of {
-				c := s.col.Plus(run.col)
-				single := func() {
-					for e := range run.v {
-						at := c.Plus(e)
-						k.If(k.SetpLtU32(at, cols), func() { f(at, run.v[e:e+1]) })
-					}
-				}
-				if vec {
-					k.IfElse(k.SetpLeU32(c.Plus(len(run.v)), cols), func() { f(c, run.v) }, single)
-				} else {
-					single()
+				n := min(whole, len(run.v))
+				for e := 0; e < len(run.v); e += n {
+					c := s.col.Plus(run.col + e)
+					k.If(k.SetpLtU32(c, cols), func() { f(c, run.v[e:][:n]) })
 				}
 			}
 		})
 	}
+}
+
+// wholeIf is for each: n where vec says that n neighbours may be accessed at once, or else 1.
+func wholeIf(vec bool, n int) int {
+	if vec {
+		return n
+	}
+	return 1
 }
 
 // resume makes sums go on from what lies in memory, f32.
