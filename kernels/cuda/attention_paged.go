@@ -23,13 +23,44 @@ func (b *Backend) AttentionPaged(a kernels.AttentionPagedArgs) {
 		return
 	}
 	args := append([]arg{ptr(a.O), ptr(a.Q), num(a.Heads), log2Scale(a.Scale)}, b.pagedArgs(op, a.PagedShape, a.RowSeq, a.RowPos)...)
-	if kernel.AttentionHalf(a.Q.DType, a.Cache.DType, a.HeadDim) {
-		k := kernel.AttentionPagedMMA{QKV: a.Q.DType, O: a.O.DType, HeadDim: a.HeadDim, Aligned: vector(8, a.Q, a.Cache) == 8}
-		b.launch(op, k, k.Launch(a.Rows, a.Heads, a.KVHeads), args...)
+	half := kernel.AttentionHalf(a.Q.DType, a.Cache.DType, a.HeadDim)
+	split := kernel.PagedSplitOf(half, a.Rows, a.Heads, a.KVHeads, a.HeadDim, a.MaxPages, b.info.SMs)
+	if b.pagedParts > 0 {
+		split.Parts = b.pagedParts
+	}
+	step := func(s kernel.PagedStep, more ...arg) {
+		var k kernel.Any
+		var whole, part kernel.Launch
+		if half {
+			p := kernel.AttentionPagedMMA{QKV: a.Q.DType, O: a.O.DType, HeadDim: a.HeadDim, Aligned: vector(8, a.Q, a.Cache) == 8, Step: s}
+			k, whole, part = p, p.Launch(a.Rows, a.Heads, a.KVHeads), p.LaunchSplit(split)
+		} else {
+			p := kernel.Attention{O: a.O.DType, Q: a.Q.DType, KV: a.Cache.DType, HeadDim: a.HeadDim, Cached: true, Vec: floatVector(a.HeadDim, a.Q, a.Cache), Step: s}
+			k, whole, part = p, p.LaunchCached(a.Rows, a.Heads, a.KVHeads), p.LaunchSplit(split)
+		}
+		if s != kernel.PagedWhole {
+			whole = part
+		}
+		b.launch(op, k, whole, append(args[:len(args):len(args)], more...)...)
+	}
+	topBytes, flagBytes, recordBytes := split.Bytes()
+	var scratch kernels.Buffer
+	if split.Parts > 1 {
+		if m, err := b.Alloc(recordBytes + topBytes + flagBytes); err == nil { // or else go without: the bits are the same
+			scratch = kernels.Buffer{Mem: m, DType: kernels.F32}
+			defer b.Free(m)
+		}
+	}
+	if scratch.IsNil() {
+		step(kernel.PagedWhole, ptr(scratch))
 		return
 	}
-	k := kernel.Attention{O: a.O.DType, Q: a.Q.DType, KV: a.Cache.DType, HeadDim: a.HeadDim, Cached: true, Vec: floatVector(a.HeadDim, a.Q, a.Cache)}
-	b.launch(op, k, k.LaunchCached(a.Rows, a.Heads, a.KVHeads), args...)
+	records, tops, flags := ptr(scratch), ptr(scratch.At(int(recordBytes/4))), ptr(scratch.At(int((recordBytes+topBytes)/4)))
+	step(kernel.PagedTops, tops, records, num(split.Parts), flags)
+	step(kernel.PagedParts, tops, records, num(split.Parts))
+	sum, launch := split.Sum(a.O.DType)
+	b.launch(op, sum, launch, append(args[:len(args):len(args)], records, flags)...)
+	step(kernel.PagedWhole, flags)
 }
 
 // pagedArgs are the parameters that place rows in the cache.

@@ -42,6 +42,8 @@ type Backend struct {
 	tuner     tuner
 	poison    bool
 
+	pagedParts int // of attention over a KV cache, for tests; 0: as few rows and long caches call for
+
 	faults faultRecord
 	err    error // first failure since the last Sync
 	lost   error // the failure that ended the use of the GPU, until Close

@@ -86,6 +86,8 @@ func opProblems() []opProblem {
 		}},
 		{"2 sequences of 256 tokens in pages, 14/2 heads of 64 bf16", func(p *problem) { paged(p, bf16, 2, 256) }},
 		{"the same in f32", func(p *problem) { paged(p, f32, 2, 256) }},
+		{"2 sequences of 1024 tokens, whose keys are split", func(p *problem) { paged(p, bf16, 2, 1024) }},
+		{"that in f32", func(p *problem) { paged(p, f32, 2, 1024) }},
 		{"AdamW with clipping, 2 adapters of 12000 numbers", func(p *problem) {
 			const n = adamNumbers / 2
 			table := kernels.Param{Group: 0, Offset: 0, Count: n, Decay: true}.AppendTo(nil)

@@ -22,6 +22,7 @@ type Attention struct {
 	Cached   bool
 	LSE      bool
 	Sizes    AttentionSizes // Rows and Keys, unless Cached
+	Step     PagedStep      // if Cached
 }
 
 // MaxHeadDim is the largest head dimension of attention.
@@ -29,7 +30,7 @@ const MaxHeadDim = 256
 
 // Name implements Any.
 func (p Attention) Name() string {
-	return name("attention", p.O, p.Q, p.KV, p.HeadDim, p.Vec, p.Cached, p.LSE, fmt.Sprintf("%dx%d", p.rows(), p.keys()))
+	return name("attention", p.O, p.Q, p.KV, p.HeadDim, p.Vec, p.Cached, p.LSE, fmt.Sprintf("%dx%d", p.rows(), p.keys())) + p.Step.suffix()
 }
 
 // rows is the rows of a tile; keys is how many keys, or values, lie in shared memory at once.
@@ -82,7 +83,13 @@ func (p Attention) LaunchCached(rows, heads, kvHeads int) Launch {
 	return l
 }
 
-// Emit implements Any: parameters as packedTile or cachedTile has them.
+// LaunchSplit is the launch of a step of a split.
+func (p Attention) LaunchSplit(s PagedSplit) Launch {
+	return s.split(p.LaunchCached(s.Rows, s.Heads, s.KVHeads))
+}
+
+// Emit implements Any: parameters as packedTile or cachedTile has them, and behind the
+// latter flags, or those of newPagedPart.
 func (p Attention) Emit(k *ptx.Builder) {
 	k.RequireThreads(p.threads())
 	if p.Cached {
@@ -93,10 +100,19 @@ func (p Attention) Emit(k *ptx.Builder) {
 	qs, kvs := layout.Alloc(4*p.rows()*pitch, 16), layout.Alloc(4*p.keys()*pitch, 16)
 	ps, scratch := layout.Alloc(4*p.rows()*pPitch, 16), layout.Alloc(4*8, 16)
 	var t *attentionTile
-	if p.Cached {
-		t = cachedTile(k, p.O, p.Q, p.KV, p.HeadDim, p.threads(), scratch)
-	} else {
+	var part *pagedPart
+	switch {
+	case !p.Cached:
 		t = packedTile(k, p.O, p.Q, p.KV, p.HeadDim, p.rows(), p.threads(), p.LSE)
+	case p.Step == PagedWhole:
+		t = wholeTile(k, p.O, p.Q, p.KV, p.HeadDim, p.threads(), scratch)
+		onlyFlagged(k, t)
+	default:
+		t = splitTile(k, p.O, p.Q, p.KV, p.HeadDim, p.threads(), scratch)
+		part = newPagedPart(k, t, p.HeadDim, pagedSums(false))
+		if p.Step == PagedTops {
+			part.clearFlag(k.ParamGlobal("flags"))
+		}
 	}
 	tid := k.TidX()
 	tx, row0 := tid.Mod(16), tid.DivBy(16).Times(4) // the thread's columns mod 16, and its first row
@@ -109,12 +125,100 @@ func (p Attention) Emit(k *ptx.Builder) {
 	}
 	active := k.SetpLtU32(tid.DivBy(32).Times(8), t.rows) // the warp has rows that exist
 	cols := CeilDiv(p.HeadDim, 16)
+	careful := k.VarU32(ptx.I(0))
+	largest := k.VarsF32(4, ptx.F(math.Inf(-1)))
+	// scores are those of a block of keys, and the largest of each row.
+	scores := func(b ptx.RegU32, key ptx.GlobalPtr, left ptx.RegU32) (s [][]ptx.RegF32, top []ptx.RegF32) {
+		s, top = floatSquare(k, 4), k.VarsF32(4, ptx.F(math.Inf(-1)))
+		for from := 0; from < kernels.KeyBlock; from += p.keys() {
+			k.BarSync(0)
+			fill.load(k, kvs, key.At(t.bytes(k, from, p.KV)), p.KV, t.keyStride, leftFrom(k, left, from), p.keys(), nil)
+			k.BarSync(0)
+			k.If(active, func() {
+				dots(k, p.HeadDim, qs.Elem(row0.Times(pitch), ptx.F32), kvs.Elem(tx.Times(pitch), ptx.F32), pitch, 16*pitch, s, from/16, p.keys()/16)
+			})
+		}
+		k.BarSync(0)
+		k.If(active, func() {
+			t.mask(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), func(c int) int { return 16 * c })
+			for i := range s {
+				k.MovF32To(top[i], largestOf(k, s[i], 16))
+			}
+		})
+		return s, top
+	}
+	// block gives what a block of keys does: the factor for what was summed before, the
+	// thread's part of the sum of exponentials, and its part of the result.
+	block := func(b ptx.RegU32) (shift, total []ptx.RegF32, o [][]ptx.RegF32) {
+		key, value := t.block(b)
+		left := t.left(b)
+		s, top := scores(b, key, left)
+		shift, total = k.VarsF32(4, ptx.F(1)), k.VarsF32(4, ptx.F(0))
+		k.If(active, func() {
+			for i := range s {
+				k.MovF32To(shift[i], t.rescale(k, largest[i], top[i]))
+				k.MovF32To(total[i], t.exponentials(k, s[i], largest[i]))
+				for c := range s[i] {
+					k.StF32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), tx), ptx.F32).Plus(4*(i*pPitch+16*c)), s[i][c])
+				}
+			}
+		})
+		o = make([][]ptx.RegF32, 4)
+		for i := range o {
+			o[i] = k.VarsF32(cols, ptx.F(0))
+		}
+		for from := 0; from < kernels.KeyBlock; from += p.keys() {
+			if from > 0 {
+				k.BarSync(0)
+			}
+			fill.load(k, kvs, value.At(t.bytes(k, from, p.KV)), p.KV, t.keyStride, leftFrom(k, left, from), p.keys(), &careful)
+			k.BarSync(0) // also between a row's exponentials and those who read them
+			weights := ps.Elem(row0.Times(pPitch), ptx.F32).Plus(4 * from)
+			fill.weighted(k, o, weights, pPitch, kvs, k.SelpU32(ptx.I(p.keys()), ptx.I(0), active), tx, 16)
+		}
+		return shift, total, o
+	}
+	switch p.Step {
+	case PagedTops:
+		k.For(part.lo, part.hi, ptx.I(1), func(b ptx.RegU32) {
+			key, _ := t.block(b)
+			_, top := scores(b, key, t.left(b))
+			for i := range top {
+				k.MaxF32To(largest[i], largest[i], top[i])
+			}
+		})
+		for i := range largest {
+			row := row0.Plus(i)
+			k.If(k.SetpLtU32(row, t.rows).And(k.SetpEqU32(tx, ptx.I(0))), func() { k.StF32(part.top(part.part, row), largest[i]) })
+		}
+		return
+	case PagedParts:
+		for i := range largest {
+			k.MovF32To(largest[i], part.before(k.MinU32(row0.Plus(i), t.rows.Plus(-1)), tx, 16))
+		}
+		k.For(part.lo, part.hi, ptx.I(1), func(b ptx.RegU32) {
+			shift, total, o := block(b)
+			for i := range o {
+				row := row0.Plus(i)
+				k.If(k.SetpLtU32(row, t.rows), func() {
+					record := part.record(b, row)
+					to := record.Elem(tx, ptx.F32)
+					for c := range cols {
+						inColumn(k, p.HeadDim, tx, 16, c, func() { k.StF32(to.Plus(4*16*c), o[i][c]) })
+					}
+					k.StF32(to.Plus(4*p.HeadDim), total[i])
+					k.If(k.SetpEqU32(tx, ptx.I(0)), func() { k.StF32(record.Plus(4*(p.HeadDim+part.sums)), shift[i]) })
+				})
+			}
+		})
+		return
+	}
+
 	o := make([][]ptx.RegF32, 4)
 	for i := range o {
 		o[i] = k.VarsF32(cols, ptx.F(0))
 	}
-	largest, sum := k.VarsF32(4, ptx.F(0)), k.VarsF32(4, ptx.F(0))
-	careful := k.VarU32(ptx.I(0))
+	sum := k.VarsF32(4, ptx.F(0))
 	k.DoWhile(func() ptx.RegPred {
 		for i := range 4 {
 			k.MovF32To(largest[i], ptx.F(math.Inf(-1)))
@@ -124,43 +228,9 @@ func (p Attention) Emit(k *ptx.Builder) {
 			}
 		}
 		k.For(ptx.I(0), t.blocks(), ptx.I(1), func(b ptx.RegU32) {
-			key, value := t.block(b)
-			left := t.left(b)
-			s := floatSquare(k, 4)
-			for from := 0; from < kernels.KeyBlock; from += p.keys() {
-				k.BarSync(0)
-				fill.load(k, kvs, key.At(t.bytes(k, from, p.KV)), p.KV, t.keyStride, leftFrom(k, left, from), p.keys(), nil)
-				k.BarSync(0)
-				k.If(active, func() {
-					dots(k, p.HeadDim, qs.Elem(row0.Times(pitch), ptx.F32), kvs.Elem(tx.Times(pitch), ptx.F32), pitch, 16*pitch, s, from/16, p.keys()/16)
-				})
-			}
-			k.BarSync(0)
-			shift := k.VarsF32(4, ptx.F(1))
-			k.If(active, func() {
-				t.mask(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), func(c int) int { return 16 * c })
-				for i := range s {
-					k.MovF32To(shift[i], t.rescale(k, largest[i], largestOf(k, s[i], 16)))
-					k.FmaRnF32To(sum[i], sum[i], shift[i], t.exponentials(k, s[i], largest[i]))
-					for c := range s[i] {
-						k.StF32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), tx), ptx.F32).Plus(4*(i*pPitch+16*c)), s[i][c])
-					}
-				}
-			})
-			part := make([][]ptx.RegF32, 4)
-			for i := range part {
-				part[i] = k.VarsF32(cols, ptx.F(0))
-			}
-			for from := 0; from < kernels.KeyBlock; from += p.keys() {
-				if from > 0 {
-					k.BarSync(0)
-				}
-				fill.load(k, kvs, value.At(t.bytes(k, from, p.KV)), p.KV, t.keyStride, leftFrom(k, left, from), p.keys(), &careful)
-				k.BarSync(0) // also between a row's exponentials and those who read them
-				weights := ps.Elem(row0.Times(pPitch), ptx.F32).Plus(4 * from)
-				fill.weighted(k, part, weights, pPitch, kvs, k.SelpU32(ptx.I(p.keys()), ptx.I(0), active), tx, 16)
-			}
+			shift, total, part := block(b)
 			for i := range o {
+				k.FmaRnF32To(sum[i], sum[i], shift[i], total[i])
 				for c := range o[i] {
 					k.FmaRnF32To(o[i][c], o[i][c], shift[i], part[i][c])
 				}

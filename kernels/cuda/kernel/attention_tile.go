@@ -24,6 +24,11 @@ type attentionTile struct {
 	size      int           // the most rows that it may have, if causal
 	scale     ptx.RegF32    // log2(e)·Scale
 
+	// Of rows over a KV cache: the tile's number, the rows of a full tile, the most pages
+	// of a sequence, and which part of a split the block has; see PagedSplit.
+	k                             *ptx.Builder
+	number, lines, maxPages, part ptx.RegU32
+
 	// block gives the first key and the first value of a block of keys.
 	block func(b ptx.RegU32) (key, value ptx.GlobalPtr)
 }
@@ -158,9 +163,10 @@ func (c *pagedPlace) at(page, kvHead ptx.RegU32) (key, value ptx.GlobalPtr) {
 
 // cachedTile declares the parameters (o, q, then those of newPagedPlace, heads, scale)
 // of attention over a KV cache and finds the block's tile: of row ctaid.x and KV head
-// ctaid.y the ctaid.z-th heads. Threads of a refused row return.
-func cachedTile(k *ptx.Builder, o, q, kv kernels.DType, dim, threads int, flag ptx.SharedPtr) *attentionTile {
-	t := &attentionTile{}
+// ctaid.y a group of heads, which which says, of so many groups. Threads of a refused
+// row return.
+func cachedTile(k *ptx.Builder, o, q, kv kernels.DType, dim, threads int, flag ptx.SharedPtr, which func(groups ptx.RegU32) ptx.RegU32) *attentionTile {
+	t := &attentionTile{k: k}
 	op, qp := k.ParamGlobal("o"), k.ParamGlobal("q")
 	heads := k.ParamU32("heads")
 	t.scale = k.ParamF32("scale")
@@ -179,13 +185,33 @@ func cachedTile(k *ptx.Builder, o, q, kv kernels.DType, dim, threads int, flag p
 	k.Return(k.SetpEqU32(good, ptx.I(0)))
 
 	group := k.DivU32(heads, c.kvHeads)
-	from := k.CtaidZ().Times(attentionGroup)
+	groups := group.CeilDivBy(attentionGroup)
+	n := which(groups)
+	from := n.Times(attentionGroup)
+	t.number = k.MadLoU32(k.MadLoU32(c.row, c.kvHeads, k.CtaidY()), groups, n)
+	t.lines, t.maxPages = k.MinU32(group, ptx.I(attentionGroup)), c.maxPages
 	t.rows = k.MinU32(group.Sub(from), ptx.I(attentionGroup))
 	head := k.MadLoU32(k.CtaidY(), group, from)
 	row0 := k.MadWideU32(c.row, heads, head.U64()).Mul(ptx.I(dim))
 	t.q, t.o = at(qp, row0, q), at(op, row0, o)
 	t.stride, t.keyStride = k.VarU32(ptx.I(dim)), k.VarU32(ptx.I(dim))
 	t.block = func(b ptx.RegU32) (key, value ptx.GlobalPtr) { return c.at(c.page(c.seq, b), k.CtaidY()) }
+	return t
+}
+
+// wholeTile is cachedTile where ctaid.z counts groups, and splitTile where it counts parts
+// of the keys too.
+func wholeTile(k *ptx.Builder, o, q, kv kernels.DType, dim, threads int, flag ptx.SharedPtr) *attentionTile {
+	return cachedTile(k, o, q, kv, dim, threads, flag, func(ptx.RegU32) ptx.RegU32 { return k.CtaidZ() })
+}
+
+func splitTile(k *ptx.Builder, o, q, kv kernels.DType, dim, threads int, flag ptx.SharedPtr) *attentionTile {
+	var part ptx.RegU32
+	t := cachedTile(k, o, q, kv, dim, threads, flag, func(groups ptx.RegU32) ptx.RegU32 {
+		part = k.DivU32(k.CtaidZ(), groups)
+		return k.CtaidZ().Sub(part.Mul(groups))
+	})
+	t.part = part
 	return t
 }
 
