@@ -2,6 +2,8 @@
 package ptxas
 
 import (
+	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -62,4 +64,20 @@ func Version(t testing.TB, bin string) string {
 		t.Fatalf("%s --version does not say which it is:\n%s", bin, out)
 	}
 	return string(m[1])
+}
+
+// Code is what an assembler makes of a module's text for a target such as sm_90.
+func Code(bin, target string, text []byte) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "ptxas")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "code")
+	cmd := exec.Command(bin, "-arch="+target, "-o", out, "-")
+	cmd.Stdin = bytes.NewReader(text)
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, said)
+	}
+	return os.ReadFile(out)
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/selkie-ml/selkie/internal/ptxas"
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
 	"github.com/selkie-ml/selkie/kernels/cuda/kernel"
@@ -27,25 +29,33 @@ import (
 
 // ordeal is something that launches kernels and judges what comes out.
 type ordeal interface {
-	// run uses the backend, which asks emit for its kernels; it may launch only those
-	// things that a first run noted to have launched k.
-	run(b *Backend, k kernel.Any) error
+	// run uses the backend. Without a mutant it notes what runs of which kernel; with one
+	// it may leave out what does not run the mutant's line.
+	run(b *Backend, m place) error
+	// covers reports whether a place of a kernel is run.
+	covers(place) bool
 	name() string
+}
+
+// place is where a mutant is: a kernel, and a line of its text. The zero place is none.
+type place struct {
+	kernel.Any
+	line int
 }
 
 // budgets are warp-instructions of a launch: mutants that never end are stopped soon.
 var budgets = []int64{1 << 19, 1 << 22}
 
 // judge runs an ordeal on an emulated GPU of its own.
-func judge(o ordeal, s emu.Schedule, budget int64, k kernel.Any, emit func(kernel.Any) *ptx.Module) error {
-	api := driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.H100, Schedule: s, Seed: 1, Checks: emu.AllChecks, Workers: 1, Budget: budget}})
+func judge(o ordeal, s emu.Schedule, budget int64, m place, emit func(kernel.Any) *ptx.Module) error {
+	api := driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.H100, Schedule: s, Seed: 1, Checks: emu.AllChecks, Workers: 1, Budget: budget, Profile: m.Any == nil}})
 	b, err := New(api, Options{Direct: true})
 	if err != nil {
 		return err
 	}
 	b.emit = emit
 	b.tuner = tuner{on: true}
-	if err := o.run(b, k); err != nil {
+	if err := o.run(b, m); err != nil {
 		return err
 	}
 	b.tuner = tuner{}
@@ -56,48 +66,142 @@ func judge(o ordeal, s emu.Schedule, budget int64, k kernel.Any, emit func(kerne
 	return err
 }
 
+// coverage is what ran of a kernel.
+type coverage map[ran]bool
+
+// ran says of a line of a kernel's text how it ran.
+type ran struct {
+	line int
+	how  ranHow
+}
+
+type ranHow uint8
+
+const (
+	reached ranHow = iota // by a warp
+	done                  // by a thread that its guard let
+	parted                // by some threads of a warp and not by others
+)
+
+// ranSince tells what ran since it was last asked, by kernel.
+func ranSince(b *Backend) map[kernel.Any]coverage {
+	all := map[kernel.Any]coverage{}
+	if p := b.api.(*driver.Emulated).Emulator().TakeProfile(); p != nil {
+		for _, l := range b.tuner.made {
+			c := coverage{}
+			for _, k := range p.Kernels {
+				if k.Kernel != l.Name() {
+					continue
+				}
+				for _, in := range k.Insts {
+					c[ran{in.Line, reached}] = true
+					if in.Threads > 0 {
+						c[ran{in.Line, done}] = true
+					}
+					if in.Threads < 32*in.Warps {
+						c[ran{in.Line, parted}] = true
+					}
+				}
+			}
+			all[l.Any] = c
+		}
+	}
+	b.tuner.made = nil
+	return all
+}
+
 // suiteOrdeal is a case of the conformance suite.
 type suiteOrdeal struct {
 	of      string
 	aligned bool
 	limit   int
-	uses    map[kernel.Any][]int        // problems that launch a kernel, filled by a run for nil
-	some    map[kernel.Any]map[int]bool // those that judge it
+	parts   int                             // of AttentionPaged, see Backend.pagedParts
+	ran     map[kernel.Any]map[int]coverage // by problem, filled by a run without a mutant; then of those problems that judge the kernel
+	uses    map[kernel.Any]int              // problems that launch it
 }
 
 func (o *suiteOrdeal) name() string {
-	return fmt.Sprintf("%s, aligned %t, up to %d elements", o.of, o.aligned, o.limit)
+	return fmt.Sprintf("%s, aligned %t, up to %d elements, %d parts", o.of, o.aligned, o.limit, o.parts)
 }
 
-func (o *suiteOrdeal) run(b *Backend, k kernel.Any) error {
+func (o *suiteOrdeal) covers(m place) bool {
+	for _, c := range o.ran[m.Any] {
+		if c[ran{m.line, reached}] {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *suiteOrdeal) run(b *Backend, m place) error {
+	b.pagedParts = o.parts
 	last := 0
 	note := func(n int) {
-		for _, l := range b.tuner.made {
-			o.uses[l.Any] = append(o.uses[l.Any], last)
+		for k, c := range ranSince(b) {
+			if o.ran[k] == nil {
+				o.ran[k] = map[int]coverage{}
+			}
+			o.ran[k][last] = c
 		}
-		b.tuner.made, last = nil, n
+		last = n
 	}
 	only := func(n int) bool { note(n); return true }
-	if k != nil {
-		only = func(n int) bool { return o.some[k][n] || o.of == "Errors" }
+	if m.Any != nil {
+		only = func(n int) bool { return o.ran[m.Any][n][ran{m.line, reached}] || o.of == "Errors" }
 	}
 	err := kerneltest.Try(o.of, b, kerneltest.Options{Seed: 5, SpreadNaN: true, Aligned: o.aligned, Limit: o.limit, Only: only,
 		DTypes: []kernels.DType{kernels.F32, kernels.BF16}})
-	if k == nil && err == nil {
+	if m.Any == nil && err == nil {
 		note(0)
-		o.some = map[kernel.Any]map[int]bool{}
-		for k, list := range o.uses {
-			o.some[k] = map[int]bool{}
-			for i := range min(len(list), mostProblems) {
-				o.some[k][list[i*len(list)/min(len(list), mostProblems)]] = true
-			}
+		for k, list := range o.ran {
+			o.uses[k], o.ran[k] = len(list), telling(list)
 		}
 	}
 	return err
 }
 
-// mostProblems of a case judge a mutant of a kernel, evenly spread.
-const mostProblems = 24
+// mostProblems and fewProblems of a case judge a kernel.
+const fewProblems, mostProblems = 8, 24
+
+// telling chooses problems that together run what all of them run of a kernel, as few as will do
+// or up to fewProblems.
+func telling(all map[int]coverage) map[int]coverage {
+	chosen, seen := map[int]coverage{}, coverage{}
+	for len(chosen) < min(len(all), mostProblems) {
+		best, most := -1, -1
+		for _, n := range slices.Sorted(maps.Keys(all)) {
+			if chosen[n] != nil {
+				continue
+			}
+			gain := 0
+			for r := range all[n] {
+				if !seen[r] {
+					gain++
+				}
+			}
+			if gain > most {
+				best, most = n, gain
+			}
+		}
+		if most == 0 && len(chosen) >= fewProblems {
+			break
+		}
+		if most == 0 { // any other: one from the middle of those that are left
+			var left []int
+			for _, n := range slices.Sorted(maps.Keys(all)) {
+				if chosen[n] == nil {
+					left = append(left, n)
+				}
+			}
+			best = left[len(left)/2]
+		}
+		chosen[best] = all[best]
+		for r := range all[best] {
+			seen[r] = true
+		}
+	}
+	return chosen
+}
 
 // variantOrdeal is a row of the table on a case that fills its tile.
 type variantOrdeal struct {
@@ -106,12 +210,14 @@ type variantOrdeal struct {
 	odd   int
 	exact [][]byte // what ref says
 	bits  [][]byte // of the kernel without mutants, if other rows have them too
-	uses  map[kernel.Any]bool
+	ran   map[kernel.Any]coverage
 }
 
 func (o *variantOrdeal) name() string { return fmt.Sprintf("%v, odd %d", o.of, o.odd) }
 
-func (o *variantOrdeal) run(b *Backend, k kernel.Any) error {
+func (o *variantOrdeal) covers(m place) bool { return o.ran[m.Any][ran{m.line, reached}] }
+
+func (o *variantOrdeal) run(b *Backend, m place) error {
 	p, err := newProblem(b, o.of, o.odd)
 	if err != nil {
 		return err
@@ -127,14 +233,13 @@ func (o *variantOrdeal) run(b *Backend, k kernel.Any) error {
 		if err := near(o.of, p.out[r].DType, got[r], want); err != nil {
 			return fmt.Errorf("result %d: %w", r, err)
 		}
-		if k != nil && o.bits != nil && !bytes.Equal(got[r], o.bits[r]) {
+		if m.Any != nil && o.bits != nil && !bytes.Equal(got[r], o.bits[r]) {
 			return fmt.Errorf("result %d: other bits than other variants", r)
 		}
 	}
-	if k == nil {
-		for _, l := range made {
-			o.uses[l.Any] = true
-		}
+	if m.Any == nil {
+		b.tuner.made = made
+		o.ran = ranSince(b)
 		if o.shared() {
 			o.bits = got
 		}
@@ -165,7 +270,10 @@ func (v variant) filled(c TuneCase, odd int) TuneCase {
 		depth = max(2*kernel.ChunkMMA+40, (t.Stages+2)*t.BK+8)
 	}
 	depth += odd
-	m, n := t.BM+5, t.BN+8+3*odd
+	m, n, rows := t.BM+5, t.BN+8+3*odd, 2*t.BM+13
+	if c.ragged {
+		rows *= 2 // a part has a fourth
+	}
 	switch v.op {
 	case "linear", "loss_logits":
 		c.Rows, c.Out, c.In = m, n, depth
@@ -178,9 +286,9 @@ func (v variant) filled(c TuneCase, odd int) TuneCase {
 	case "loss_weight":
 		c.Out, c.In, c.Rows, c.Parts = m, n, depth+70, 2
 	case "lora_down":
-		c.Parts, c.Rows, c.Rank, c.In, c.Out = 2, 2*m+3, n, depth, depth
+		c.Parts, c.Rows, c.Rank, c.In, c.Out = 2, rows, n, depth, depth
 	case "lora_up":
-		c.Parts, c.Rows, c.Rank, c.In, c.Out = 2, 2*m+3, 72+odd, n, n+odd
+		c.Parts, c.Rows, c.Rank, c.In, c.Out = 2, rows, 72+odd, n, n+odd
 	case "lora_gradient":
 		c.Parts, c.Rows, c.Rank, c.In, c.Out = 2, 2*depth+3, m, n, n
 	}
@@ -192,7 +300,8 @@ type subject struct {
 	kernel.Any
 	group   string // an op of the suite or of the table
 	ordeals []*run
-	uses    int // problems of the suite that launch it, a filled tile counts for many
+	uses    int   // problems of the suite that launch it, a filled tile counts for many
+	lines   []int // of the instructions in the kernel's text
 }
 
 // run is an ordeal under a schedule, with what it needs.
@@ -246,11 +355,17 @@ func suiteOrdeals() (list []*suiteOrdeal) {
 			continue // other cases have their kernels
 		}
 		for _, aligned := range []bool{true, false} {
-			o := &suiteOrdeal{of: name, aligned: aligned, limit: 1 << 13, uses: map[kernel.Any][]int{}}
+			o := &suiteOrdeal{of: name, aligned: aligned, limit: 1 << 13, ran: map[kernel.Any]map[int]coverage{}, uses: map[kernel.Any]int{}}
 			switch name {
-			case "KVStore", "AttentionPaged", "Sample":
+			case "AttentionPaged":
+				split := *o
+				split.limit, split.parts = 1<<16, 2
+				split.ran, split.uses = map[kernel.Any]map[int]coverage{}, map[kernel.Any]int{}
+				list = append(list, &split)
+				o.limit = 1 << 16
+			case "KVStore", "Sample":
 				o.limit = 1 << 16 // caches have pages, vocabularies many words
-			case "Attention", "Fill", "Add", "SwiGLU", "SwiGLUBackward", "Linear", "LinearBackwardInput":
+			case "Attention", "Fill", "Add", "SwiGLU", "SwiGLUBackward", "Linear", "LinearBackwardInput", "EmbeddingBackward":
 				o.limit = 1 << 15
 			case "GradNorm", "AdamW":
 				o.limit = 1 << 16
@@ -258,7 +373,7 @@ func suiteOrdeals() (list []*suiteOrdeal) {
 			list = append(list, o)
 		}
 	}
-	return append(list, &suiteOrdeal{of: "Errors", uses: map[kernel.Any][]int{}})
+	return append(list, &suiteOrdeal{of: "Errors", ran: map[kernel.Any]map[int]coverage{}, uses: map[kernel.Any]int{}})
 }
 
 // variantOrdeals are the smallest row of each op and engine, with and without a split sum.
@@ -282,7 +397,8 @@ func variantOrdeals() (list []*variantOrdeal) {
 				continue
 			}
 			for odd := range 2 {
-				list = append(list, &variantOrdeal{variant: v, of: v.filled(c, odd), odd: odd, uses: map[kernel.Any]bool{}})
+				c.ragged = c.lora() && odd == 0
+				list = append(list, &variantOrdeal{variant: v, of: v.filled(c, odd), odd: odd})
 			}
 		}
 	}
@@ -305,7 +421,7 @@ func cached() func(kernel.Any) *ptx.Module {
 // prepare runs an ordeal without mutants and returns the budget that it needs.
 func prepare(o ordeal, s emu.Schedule, emit func(kernel.Any) *ptx.Module) (budget int64, err error) {
 	for _, budget := range budgets {
-		err = judge(o, s, budget, nil, emit)
+		err = judge(o, s, budget, place{}, emit)
 		if err == nil {
 			return budget, nil
 		}
@@ -373,12 +489,12 @@ func subjects(t *testing.T, emit func(kernel.Any) *ptx.Module) []*subject {
 		}
 		switch o := o.(type) {
 		case *variantOrdeal:
-			for k := range o.uses {
+			for k := range o.ran {
 				add(k, o.op, 100)
 			}
 		case *suiteOrdeal:
-			for k, list := range o.uses {
-				add(k, o.of, len(list))
+			for k, n := range o.uses {
+				add(k, o.of, n)
 			}
 		}
 	}
@@ -392,17 +508,22 @@ func subjects(t *testing.T, emit func(kernel.Any) *ptx.Module) []*subject {
 	var subjects []*subject
 	for _, s := range best {
 		slices.SortStableFunc(s.ordeals, func(a, b *run) int { return cmp.Or(int(a.schedule)-int(b.schedule), cmp.Compare(a.took, b.took)) })
+		s.lines = linesOf(emit(s.Any))
 		subjects = append(subjects, s)
 	}
 	slices.SortFunc(subjects, func(a, b *subject) int { return strings.Compare(a.group+a.Name(), b.group+b.Name()) })
 	return subjects
 }
 
-// killed runs the ordeals with a mutant in the kernel's place and says what noticed it.
+// killed runs the ordeals that come to a mutant's place, with it in the kernel's place, and
+// says what noticed it.
 func (s *subject) killed(m *mutate.Mutant, emit func(kernel.Any) *ptx.Module) (by string) {
-	mutant := m.Module()
+	mutant, at := m.Module(), place{s.Any, s.lines[m.Index]}
 	for _, r := range s.ordeals {
-		err := judge(r.ordeal, r.schedule, r.budget, s.Any, func(k kernel.Any) *ptx.Module {
+		if !r.covers(at) {
+			continue
+		}
+		err := judge(r.ordeal, r.schedule, r.budget, at, func(k kernel.Any) *ptx.Module {
 			if k == s.Any {
 				return mutant
 			}
@@ -413,6 +534,55 @@ func (s *subject) killed(m *mutate.Mutant, emit func(kernel.Any) *ptx.Module) (b
 		}
 	}
 	return ""
+}
+
+// reaches reports whether an ordeal comes to the place of a mutant.
+func (s *subject) reaches(m *mutate.Mutant) bool {
+	at := place{s.Any, s.lines[m.Index]}
+	return slices.ContainsFunc(s.ordeals, func(r *run) bool { return r.covers(at) })
+}
+
+// assembled is what the assembler says of a mutant.
+func assembled(t *testing.T, kernel, mutant *ptx.Module) string {
+	bin := ptxas.Find(t)[0]
+	was, err := ptxas.Code(bin, "sm_90", kernel.Append(nil))
+	if err != nil {
+		t.Error(err)
+	}
+	is, err := ptxas.Code(bin, "sm_90", mutant.Append(nil))
+	switch {
+	case err != nil:
+		return mutatetest.Refused
+	case bytes.Equal(was, is):
+		return mutatetest.SameCode
+	}
+	return ""
+}
+
+// linesOf gives the lines of a module's text on which the instructions of its only function stand.
+func linesOf(m *ptx.Module) []int {
+	parsed, err := ptx.Parse("kernel", m.Append(nil))
+	if err != nil {
+		panic(err)
+	}
+	var lines []int
+	var visit func(b *ptx.Block)
+	visit = func(b *ptx.Block) {
+		for _, s := range b.Stmts {
+			switch s := s.(type) {
+			case *ptx.Instr:
+				lines = append(lines, s.Pos.Line)
+			case *ptx.Block:
+				visit(s)
+			}
+		}
+	}
+	for _, d := range parsed.Decls {
+		if f, ok := d.(*ptx.Func); ok && f.Body != nil {
+			visit(f.Body)
+		}
+	}
+	return lines
 }
 
 // noticed says in a few words what noticed a mutant.
@@ -437,7 +607,7 @@ func TestMutants(t *testing.T) {
 	sample := mutatetest.Sample(t, 200)
 	emit := cached()
 	var jobs []mutatetest.Job
-	total := 0
+	total, unreached := 0, 0
 	families := map[string][]*subject{} // that one piece of Go emits
 	for _, s := range subjects(t, emit) {
 		name := fmt.Sprintf("%T %t", s.Any, strings.Contains(s.Name(), "mma"))
@@ -451,14 +621,22 @@ func TestMutants(t *testing.T) {
 			total += len(all)
 			modules, weights = append(modules, all), append(weights, s.uses)
 		}
-		for i, chosen := range mutate.Choose(modules, weights) {
+		chosen := mutate.Choose(modules, weights, func(i int, m *mutate.Mutant) bool { return family[i].reaches(m) })
+		for i, list := range chosen {
 			s := family[i]
-			for _, m := range chosen {
-				jobs = append(jobs, mutatetest.Job{Group: s.group, Kernel: s.Name(), Mutant: m.Mutant, Copy: m.Copy, For: m.For, Killed: func() string { return s.killed(m.Mutant, emit) }})
+			for _, m := range list {
+				if !s.reaches(m.Mutant) {
+					unreached++
+				}
+				j := mutatetest.Job{Group: s.group, Kernel: s.Name(), Mutant: m.Mutant, Copy: m.Copy, For: m.For, Killed: func() string { return s.killed(m.Mutant, emit) }}
+				if os.Getenv("SELKIE_PTXAS") != "" {
+					j.Assembled = func() string { return assembled(t, emit(s.Any), m.Module()) }
+				}
+				jobs = append(jobs, j)
 			}
 		}
 	}
-	t.Logf("%d mutants chosen of %d", len(jobs), total)
+	t.Logf("%d mutants chosen of %d, %d of them where no problem comes", len(jobs), total, unreached)
 	mutatetest.Run(t, mutatetest.List{File: "testdata/mutants.txt", Title: "Mutants of the GPU kernels, by scripts/mutate-kernels cuda", How: how,
 		Total: total, All: sample == 0, Journal: os.Getenv("SELKIE_MUTANTS_JOURNAL"), Loose: true}, mutatetest.First(jobs, sample))
 }
@@ -468,8 +646,9 @@ const how = `Of the kernels that are the same Go code with other storages, sizes
 mutants_test.go) has mutants: the one that most problems launch. Of the rows of the table of variants those with the
 smallest tile are taken, on a case that fills it. Mutants of such a family are grouped: the same defect at the same line
 of Go, in the same quarter of the kernel, in instructions that differ only in registers, labels and numbers. One of each
-group is tried, two of more than fifteen, in the kernel that most problems launch; their order is that of hashes: a run
-that was interrupted has tried the first of that order, and goes on from its journal.
-Each is judged by the conformance suite's problems that launch the kernel (at most 24 of a case, and the bad data),
+group is tried, two of more than fifteen, in the kernel that most problems launch of those in which a problem comes to
+the place; their order is that of hashes: a run that was interrupted has tried the first of that order, and goes on from
+its journal.
+Each is judged by the conformance suite's problems that launch the kernel (of a case as many as run all of the kernel that the case runs, at least 8 and at most 24; and the bad data),
 and by cases that fill the tile, at aligned and odd addresses, under the round-robin and the adversarial schedule.
 `

@@ -22,6 +22,8 @@ type TuneCase struct {
 	Parts                   int // sequences or segments that share the rows
 	Rank                    int // of LoRA
 	Heads, KVHeads, HeadDim int // of attention
+
+	ragged bool // LoRA's segments are unlike each other, see segments
 }
 
 func (c TuneCase) weights() kernels.DType {

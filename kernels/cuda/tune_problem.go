@@ -202,17 +202,40 @@ func (p *problem) scratch(bytes int64) kernels.Buffer {
 	return p.alloc(kernels.F32, int(bytes+3)/4)
 }
 
+// segments gives each part of the rows an adapter of its own, and returns the elements of
+// the slabs. Ragged ones are unlike each other: ranks and offsets that vectors fit and such
+// that they do not, a segment without rows, one without an adapter, rows of no segment, and
+// an adapter that comes again.
+func (c TuneCase) segments() (table []int32, sizeA, sizeB int) {
+	add := func(from, to, rank, a, b int, scale float32) {
+		table = kernels.Segment{RowStart: int32(from), RowEnd: int32(to), Rank: int32(rank), AOffset: int32(a), BOffset: int32(b), Scale: scale}.AppendTo(table)
+		sizeA, sizeB = max(sizeA, a+rank*c.In), max(sizeB, b+rank*c.Out)
+	}
+	if !c.ragged {
+		for i := range c.Parts {
+			add(i*c.Rows/c.Parts, (i+1)*c.Rows/c.Parts, c.Rank, sizeA, sizeB, 2)
+		}
+		return table, sizeA, sizeB
+	}
+	part := c.Rows / 4
+	add(0, part, c.Rank, 0, 0, 2)
+	add(part, part, c.Rank, 0, 0, 2)
+	add(part, 2*part-2, c.Rank-1, sizeA, sizeB, 0.5)
+	add(2*part-2, 2*part-1, 0, 0, 0, 1)
+	add(2*part, 3*part, 5, sizeA+1, sizeB+1, -1)
+	add(3*part, c.Rows-1, c.Rank, 0, 0, 2)
+	add(c.Rows-1, c.Rows, 3, sizeA, sizeB, 1)
+	return table, sizeA, sizeB
+}
+
 // lora runs forward and backward: each of its ops has a part in both.
 func (p *problem) lora(c TuneCase) {
-	var table []int32
-	for i := range c.Parts {
-		table = kernels.Segment{RowStart: int32(i * c.Rows / c.Parts), RowEnd: int32((i + 1) * c.Rows / c.Parts), Rank: int32(c.Rank),
-			AOffset: int32(i * c.Rank * c.In), BOffset: int32(i * c.Rank * c.Out), Scale: 2}.AppendTo(table)
-	}
-	f := kernels.LoRAArgs{X: p.random(c.DType, c.Rows*c.In), A: p.random(kernels.F32, c.Parts*c.Rank*c.In), B: p.random(kernels.F32, c.Parts*c.Rank*c.Out),
-		H: p.adds(kernels.F32, c.Rows*c.Rank), Y: p.adds(c.DType, c.Rows*c.Out), Segments: p.ints(table...), NSeg: c.Parts, Rows: c.Rows, In: c.In, Out: c.Out, MaxRank: c.Rank}
-	g := kernels.LoRABackwardArgs{DX: p.adds(kernels.F32, c.Rows*c.In), DA: p.adds(kernels.F32, c.Parts*c.Rank*c.In), DB: p.adds(kernels.F32, c.Parts*c.Rank*c.Out),
-		DY: p.random(kernels.F32, c.Rows*c.Out), X: f.X, H: f.H, A: f.A, B: f.B, Segments: f.Segments, NSeg: f.NSeg, Rows: f.Rows, In: f.In, Out: f.Out, MaxRank: f.MaxRank}
+	table, sizeA, sizeB := c.segments()
+	nseg := len(table) / kernels.SegmentColumns
+	f := kernels.LoRAArgs{X: p.random(c.DType, c.Rows*c.In), A: p.random(kernels.F32, sizeA), B: p.random(kernels.F32, sizeB),
+		H: p.adds(kernels.F32, c.Rows*c.Rank), Y: p.adds(c.DType, c.Rows*c.Out), Segments: p.ints(table...), NSeg: nseg, Rows: c.Rows, In: c.In, Out: c.Out, MaxRank: c.Rank}
+	g := kernels.LoRABackwardArgs{DX: p.adds(kernels.F32, c.Rows*c.In), DA: p.adds(kernels.F32, sizeA), DB: p.adds(kernels.F32, sizeB),
+		DY: p.random(kernels.F32, c.Rows*c.Out), X: f.X, H: f.H, A: f.A, B: f.B, Segments: f.Segments, NSeg: nseg, Rows: f.Rows, In: f.In, Out: f.Out, MaxRank: f.MaxRank}
 	g.Scratch = p.scratch(p.b.LoRABackwardScratch(g))
 	p.op = func() {
 		p.b.LoRA(f)

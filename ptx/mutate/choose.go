@@ -19,13 +19,13 @@ type Choice struct {
 // unrolled loops repeat the same instruction for other registers, and other sizes and
 // storages repeat all of it. Those are alike that plant the same defect at the same line of
 // Go, in the same quarter of a kernel, in instructions that differ only in registers, labels
-// and numbers. One of up to fifteen that are alike is taken, two of more: those of the
-// module with the most weight, and of these always the same ones, which have nothing to do
-// with their order.
-func Choose(modules [][]*Mutant, weights []int) [][]Choice {
+// and numbers. One of up to fifteen that are alike is taken, two of more: of those that
+// are reached, if any are, those of the module with the most weight, and of these always the
+// same ones, which have nothing to do with their order.
+func Choose(modules [][]*Mutant, weights []int, reached func(module int, m *Mutant) bool) [][]Choice {
 	type member struct {
 		Choice
-		module int
+		module, unreached int
 	}
 	groups := map[string][]member{}
 	var keys []string
@@ -37,14 +37,18 @@ func Choose(modules [][]*Mutant, weights []int) [][]Choice {
 			if groups[key] == nil {
 				keys = append(keys, key)
 			}
-			groups[key] = append(groups[key], member{Choice{Mutant: m, Copy: copies[id]}, i})
+			unreached := 1
+			if reached(i, m) {
+				unreached = 0
+			}
+			groups[key] = append(groups[key], member{Choice{Mutant: m, Copy: copies[id]}, i, unreached})
 		}
 	}
 	chosen := make([][]Choice, len(modules))
 	for _, key := range keys {
 		g := groups[key]
 		slices.SortStableFunc(g, func(a, b member) int {
-			return cmp.Or(weights[b.module]-weights[a.module], cmp.Compare(Hash(fmt.Sprint(a.ID(), a.Copy)), Hash(fmt.Sprint(b.ID(), b.Copy))))
+			return cmp.Or(a.unreached-b.unreached, weights[b.module]-weights[a.module], cmp.Compare(Hash(fmt.Sprint(a.ID(), a.Copy)), Hash(fmt.Sprint(b.ID(), b.Copy))))
 		})
 		n := 1
 		if len(g) > 15 {

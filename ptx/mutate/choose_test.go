@@ -20,10 +20,11 @@ func unrolled(n int) *ptx.Module {
 }
 
 // Copies of an instruction have few representatives, which stand for all; what is there
-// once is tried itself; and heavier modules are taken first.
+// once is tried itself; and heavier modules are taken first, of places that are reached.
 func TestChoose(t *testing.T) {
 	small, large := mutate.All(unrolled(1)), mutate.All(unrolled(200))
-	chosen := mutate.Choose([][]*mutate.Mutant{small, large}, []int{1, 2})
+	everywhere := func(int, *mutate.Mutant) bool { return true }
+	chosen := mutate.Choose([][]*mutate.Mutant{small, large}, []int{1, 2}, everywhere)
 	stand, barriers := 0, 0
 	for i, list := range chosen {
 		for _, c := range list {
@@ -42,13 +43,17 @@ func TestChoose(t *testing.T) {
 	if barriers != 1 {
 		t.Errorf("the barrier is dropped %d times, expected once", barriers)
 	}
-	again := mutate.Choose([][]*mutate.Mutant{small, large}, []int{1, 2})
+	again := mutate.Choose([][]*mutate.Mutant{small, large}, []int{1, 2}, everywhere)
 	for i := range chosen {
 		for j := range chosen[i] {
 			if chosen[i][j].Mutant != again[i][j].Mutant {
 				t.Fatal("another choice the second time")
 			}
 		}
+	}
+	chosen = mutate.Choose([][]*mutate.Mutant{small, large}, []int{1, 2}, func(module int, _ *mutate.Mutant) bool { return module == 0 })
+	if n := len(chosen[0]); n < len(small) {
+		t.Errorf("%d of %d are tried where they are reached", n, len(small))
 	}
 }
 

@@ -20,6 +20,7 @@ type Mutant struct {
 	Line   string // of Go that emitted the instruction: "mma.go:71"
 	Before string // the instruction as it was
 	After  string // and as it is; empty if it is gone
+	Index  int    // of the instruction among the kernel's, from 0
 
 	module *ptx.Module
 	fn     *ptx.Func
@@ -76,10 +77,12 @@ func All(m *ptx.Module) []*Mutant {
 		if !ok || f.Body == nil {
 			continue
 		}
+		index := -1
 		walk(f.Body, nil, func(b *ptx.Block, path []int, at int, in *ptx.Instr) {
+			index++
 			s := site{b: b, at: at, in: in, add: func(mu Mutant) {
 				mu.module, mu.fn, mu.block, mu.at = m, f, path, at
-				mu.Kernel, mu.Line, mu.Before = f.Name, in.Pos.GoLine(), in.String()
+				mu.Kernel, mu.Line, mu.Before, mu.Index = f.Name, in.Pos.GoLine(), in.String(), index
 				if mu.Line == "" {
 					mu.Line = fmt.Sprintf("line %d", in.Pos.Line)
 				}

@@ -32,7 +32,26 @@ type Job struct {
 	// Killed runs the kernel's tests until something notices, and says what did; ""
 	// for a survivor.
 	Killed func() string
+	// Assembled says of a survivor that it is SameCode or Refused, or "". May be nil.
+	Assembled func() string
 }
+
+// verdict tries the mutant: what noticed it, or why it is no defect, or "".
+func (j Job) verdict() string {
+	v := j.Killed()
+	if v == "" && j.Assembled != nil {
+		return j.Assembled()
+	}
+	return v
+}
+
+// Reasons why a mutant is none.
+const (
+	SameCode = "The assembler makes the same machine code of it."
+	Refused  = "The assembler refuses it."
+)
+
+func noMutant(verdict string) bool { return verdict == SameCode || verdict == Refused }
 
 func (j Job) id() string {
 	id := j.Mutant.ID()
@@ -119,7 +138,7 @@ func Run(t *testing.T, l List, jobs []Job) {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := range next {
-				verdicts[i], tried[i] = jobs[i].Killed(), true
+				verdicts[i], tried[i] = jobs[i].verdict(), true
 				if journal != nil {
 					if _, err := fmt.Fprintf(journal, "%s\t%s\n", jobs[i].id(), verdicts[i]); err != nil {
 						t.Error(err)
@@ -159,9 +178,9 @@ hand:
 			t.Errorf("survived: %s", id)
 		}
 	}
-	t.Logf("%d of %d mutants run, %d killed, %d survived", n, l.Total, r.dead, len(r.survivors))
-	if 100*r.dead < 95*n && (l.All || !l.Loose) { // of a sample of a loose list, the list decides
-		t.Errorf("%d of %d mutants killed, expected at least 95 %%", r.dead, n)
+	t.Logf("%d of %d mutants run, %d killed, %d no defects by the assembler, %d survived", n, l.Total, r.dead, len(r.none), len(r.survivors))
+	if defects := n - len(r.none); 100*r.dead < 95*defects && (l.All || !l.Loose) { // of a sample of a loose list, the list decides
+		t.Errorf("%d of %d mutants killed, expected at least 95 %%", r.dead, defects)
 	}
 	if !l.All {
 		return
@@ -189,7 +208,7 @@ func readJournal(file string) (map[string]string, error) {
 	return known, err
 }
 
-type count struct{ killed, survived int }
+type count struct{ killed, survived, none int }
 
 type result struct {
 	dead      int
@@ -198,6 +217,7 @@ type result struct {
 	groups    map[string]*count
 	by        map[string]int // killed by what
 	survivors []string
+	none      []string // no mutants, each with the reason
 }
 
 func (r *result) note(j Job, verdict string) string {
@@ -212,6 +232,11 @@ func (r *result) note(j Job, verdict string) string {
 		r.survivors = append(r.survivors, j.id())
 		return ""
 	}
+	if noMutant(verdict) {
+		c.none++
+		r.none = append(r.none, j.id()+"\n\t"+verdict)
+		return verdict
+	}
 	r.dead++
 	c.killed++
 	how, rest, _ := strings.Cut(verdict, ": ")
@@ -225,7 +250,12 @@ func (r *result) note(j Job, verdict string) string {
 
 func (r *result) text(l List, n, chosen int, was arguments) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s: %d, of which %d killed (%.1f %%).\n#\n", l.Title, n, r.dead, 100*float64(r.dead)/float64(n))
+	defects := n - len(r.none)
+	fmt.Fprintf(&b, "# %s: %d, of which %d killed (%.1f %%).\n", l.Title, defects, r.dead, 100*float64(r.dead)/float64(defects))
+	if len(r.none) > 0 {
+		fmt.Fprintf(&b, "# Not counted are %d of which the assembler makes the same machine code as of the kernel, or none.\n", len(r.none))
+	}
+	b.WriteString("#\n")
 	for line := range strings.Lines(l.How) {
 		b.WriteString("# " + line)
 	}
@@ -233,8 +263,17 @@ func (r *result) text(l List, n, chosen int, was arguments) string {
 		fmt.Fprintf(&b, "#\n# There are %d mutants; %d of them were chosen, %d tried, which stand for %d.\n#\n", l.Total, chosen, n, r.standsFor)
 		slices.Sort(r.order)
 	}
+	widest := 0
 	for _, g := range r.order {
-		fmt.Fprintf(&b, "# %-10s %5d killed %4d survived\n", g, r.groups[g].killed, r.groups[g].survived)
+		widest = max(widest, len(g))
+	}
+	for _, g := range r.order {
+		c := r.groups[g]
+		fmt.Fprintf(&b, "# %-*s %5d killed %4d survived", widest+2, g, c.killed, c.survived)
+		if c.none > 0 {
+			fmt.Fprintf(&b, " %4d no defects", c.none)
+		}
+		b.WriteString("\n")
 	}
 	b.WriteString("#\n# Killed by:\n")
 	var hows []string
@@ -255,6 +294,13 @@ func (r *result) text(l List, n, chosen int, was arguments) string {
 	slices.Sort(r.survivors)
 	for _, s := range r.survivors {
 		fmt.Fprintf(&b, "%s\n\t%s\n", s, cmp.Or(was.reason(s), notArgued))
+	}
+	if len(r.none) > 0 {
+		b.WriteString("#\n# No defects, as the assembler says.\n")
+	}
+	slices.Sort(r.none)
+	for _, s := range r.none {
+		b.WriteString(s + "\n")
 	}
 	return b.String()
 }
@@ -327,7 +373,7 @@ func (l List) read() (a arguments, err error) {
 				a.rules = append(a.rules, rule{re, reason})
 				continue
 			}
-			if reason == notArgued {
+			if reason == notArgued || noMutant(reason) {
 				reason = ""
 			}
 			if key := a.key(id); a.given[key] == "" {
