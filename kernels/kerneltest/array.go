@@ -17,7 +17,12 @@ type array struct {
 	data  []byte // contents before the op
 	role  role
 	slack float64 // absolute error allowed beyond the op's tolerance
+
+	sparse bool // the op comes to few of its elements: it does not count for Options.Limit
 }
+
+// beyond16 is a size at which indices do not fit into 16 bits.
+const beyond16 = 70_000
 
 type role uint8
 
@@ -32,6 +37,9 @@ func (a *array) per(n int) *array { a.row = n; return a }
 
 // as changes what the op may do with the array.
 func (a *array) as(r role) *array { a.role = r; return a }
+
+// sparseIf says that the op comes to few elements, or not.
+func (a *array) sparseIf(sparse bool) *array { a.sparse = sparse; return a }
 
 // largest returns the largest finite absolute value.
 func (a *array) largest() float64 {

@@ -54,7 +54,7 @@ func (t *trial) check(p *problem) {
 func (t *trial) within(p *problem) bool {
 	n := 0
 	for _, a := range p.arrays {
-		if a != nil {
+		if a != nil && !a.sparse {
 			n += a.len()
 		}
 	}

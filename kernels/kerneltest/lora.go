@@ -18,8 +18,8 @@ type loraBatch struct {
 	ofSequence    []int // index of a sequence's segment, −1: none
 }
 
-// loraBatch lays out adapters of the given ranks with gaps between them, and
-// gives sequence s the adapter use[s]; −1 means the sequence has no segment.
+// loraBatch lays out adapters of the given ranks with gaps between them, large ones in the
+// first batch, and gives sequence s the adapter use[s]; −1 means the sequence has no segment.
 func (t *trial) loraBatch(in, out int, lengths, ranks, use []int) *loraBatch {
 	b := &loraBatch{starts: startsOf(lengths...), in: in, out: out,
 		name: fmt.Sprintf("sequences %v, adapters %v of ranks %v, %d→%d", lengths, use, ranks, in, out)}
@@ -29,7 +29,11 @@ func (t *trial) loraBatch(in, out int, lengths, ranks, use []int) *loraBatch {
 	places := make([]place, len(ranks))
 	for i, r := range ranks {
 		b.maxRank = max(b.maxRank, r)
-		places[i] = place{b.sizeA + t.between(0, 5), b.sizeB + t.between(0, 5)}
+		gap := 0
+		if in == 7 && i > 0 {
+			gap = beyond16
+		}
+		places[i] = place{b.sizeA + gap + t.between(0, 5), b.sizeB + gap + t.between(0, 5)}
 		b.sizeA, b.sizeB = places[i].a+r*in+t.between(0, 5), places[i].b+r*out+t.between(0, 5)
 	}
 	for s, adapter := range use {
@@ -81,8 +85,8 @@ func testLoRA(t *trial) {
 			y := t.floats("y", dt[0], b.rows*b.out, 1).per(b.out).as(sum)
 			h := t.output("h", kernels.F32, b.rows*b.maxRank).per(b.maxRank)
 			x := t.floats("x", dt[1], b.rows*b.in, 1).per(b.in)
-			wa := t.floats("a", kernels.F32, b.sizeA, 1/math.Sqrt(float64(b.in)))
-			wb := t.floats("b", kernels.F32, b.sizeB, 1/math.Sqrt(float64(b.maxRank)))
+			wa := t.floats("a", kernels.F32, b.sizeA, 1/math.Sqrt(float64(b.in))).sparseIf(b.in == 7)
+			wb := t.floats("b", kernels.F32, b.sizeB, 1/math.Sqrt(float64(b.maxRank))).sparseIf(b.in == 7)
 			if i == 3 && dt[0] == kernels.F32 {
 				t.sprinkle(x)
 			}
@@ -104,14 +108,14 @@ func testLoRABackward(t *trial) {
 				if withDX {
 					dx = t.floats("dx", kernels.F32, b.rows*b.in, 1).per(b.in).as(sum)
 				}
-				da := t.floats("da", kernels.F32, b.sizeA, 1).as(sum)
-				db := t.floats("db", kernels.F32, b.sizeB, 1).as(sum)
+				da := t.floats("da", kernels.F32, b.sizeA, 1).as(sum).sparseIf(b.in == 7)
+				db := t.floats("db", kernels.F32, b.sizeB, 1).as(sum).sparseIf(b.in == 7)
 				dy := t.floats("dy", kernels.F32, b.rows*b.out, 1/math.Sqrt(float64(b.out))).per(b.out)
 				x := t.floats("x", dt[0], b.rows*b.in, 1).per(b.in)
 				h := t.floats("h", kernels.F32, b.rows*b.maxRank, 1).per(b.maxRank)
 				b.spoil(h)
-				wa := t.floats("a", kernels.F32, b.sizeA, 1/math.Sqrt(float64(b.in)))
-				wb := t.floats("b", kernels.F32, b.sizeB, 1)
+				wa := t.floats("a", kernels.F32, b.sizeA, 1/math.Sqrt(float64(b.in))).sparseIf(b.in == 7)
+				wb := t.floats("b", kernels.F32, b.sizeB, 1).sparseIf(b.in == 7)
 				if i == 3 && withDX {
 					t.sprinkle(dy)
 				}

@@ -16,7 +16,7 @@ func testRopeBackward(t *trial) {
 }
 
 func ropeProblems(t *trial, op string, do func(c *call, a kernels.RopeArgs)) {
-	for _, s := range [][4]int{{5, 3, 10, 7}, {0, 1, 8, 1}, {1, 1, 2, 1}, {17, 2, 64, 40}, {3, 14, 128, 500}} {
+	for _, s := range [][4]int{{5, 3, 10, 7}, {0, 1, 8, 1}, {1, 1, 2, 1}, {17, 2, 64, 40}, {3, 14, 128, 500}, {3, 1, 2, beyond16}} {
 		rows, heads, headDim, maxPos := s[0], s[1], s[2], s[3]
 		t.combos(2, headDim == 10, func(dt []kernels.DType) {
 			y := t.output("y", dt[0], rows*heads*headDim).per(heads * headDim)
@@ -25,8 +25,8 @@ func ropeProblems(t *trial, op string, do func(c *call, a kernels.RopeArgs)) {
 				t.sprinkle(x)
 			}
 			positions := t.ints("positions", t.indices(rows, maxPos)...).per(1)
-			cos := t.floats("cos", kernels.F32, maxPos*headDim/2, 1)
-			sin := t.floats("sin", kernels.F32, maxPos*headDim/2, 1)
+			cos := t.floats("cos", kernels.F32, maxPos*headDim/2, 1).sparseIf(maxPos == beyond16)
+			sin := t.floats("sin", kernels.F32, maxPos*headDim/2, 1).sparseIf(maxPos == beyond16)
 			for i := range cos.len() {
 				s, c := math.Sincos(float64(i/(headDim/2)) * math.Pow(10000, -float64(i%(headDim/2))*2/float64(headDim)))
 				cos.set(i, c)

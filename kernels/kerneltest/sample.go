@@ -14,6 +14,10 @@ func testSample(t *trial) {
 			sampleProblem(t, 24, vocab, kind)
 		}
 	}
+	for _, kind := range []string{"normal", "masked"} { // few rows: also where the size of problems is limited
+		sampleProblem(t, 5, 4097, kind)
+		sampleProblem(t, 5, 4100, kind)
+	}
 	sampleProblem(t, 3, 151_936, "normal")
 	sampleProblem(t, 2, 151_936, "ties")
 }
