@@ -71,6 +71,9 @@ func (x RegU32) DivBy(n int) RegU32 {
 
 // Mod is x mod n.
 func (x RegU32) Mod(n int) RegU32 {
+	if n == 1 {
+		return x.k.VarU32(I(0))
+	}
 	if n > 0 && n&(n-1) == 0 {
 		return x.And(I(n - 1))
 	}

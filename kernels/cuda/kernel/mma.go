@@ -28,7 +28,7 @@ type mmaTile struct {
 
 func newMMA(k *ptx.Builder, t Tile, tid ptx.RegU32) *mmaTile {
 	m := &mmaTile{Tile: t, k: k, wm: t.BM / t.WarpsM, wn: t.BN / t.WarpsN, lane: tid.Mod(32)}
-	warp := tid.DivBy(32)
+	warp := t.warp(k, tid)
 	m.row, m.col = warp.DivBy(t.WarpsN).Times(m.wm), warp.Mod(t.WarpsN).Times(m.wn)
 	a, b := t.layouts()
 	if t.AcrossA {

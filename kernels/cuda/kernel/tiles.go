@@ -179,6 +179,14 @@ func (p *product) add(a, b source, depth ptx.RegU32) {
 	})
 }
 
+// warp is the thread's warp among those of a tile.
+func (t Tile) warp(k *ptx.Builder, tid ptx.RegU32) ptx.RegU32 {
+	if t.Threads() == 32 {
+		return k.VarU32(ptx.I(0))
+	}
+	return tid.DivBy(32)
+}
+
 // ring is the stages of a product while tiles go through them.
 type ring struct {
 	*product

@@ -21,7 +21,7 @@ type fmaTile struct {
 
 func newFMA(k *ptx.Builder, t Tile, tid ptx.RegU32) *fmaTile {
 	f := &fmaTile{Tile: t, k: k, tm: t.BM / t.WarpsM / 4, tn: t.BN / t.WarpsN / 8}
-	warp, lane := tid.DivBy(32), tid.Mod(32)
+	warp, lane := t.warp(k, tid), tid.Mod(32)
 	f.row, f.col = warp.DivBy(t.WarpsN).Times(4*f.tm), warp.Mod(t.WarpsN).Times(8*f.tn)
 	f.ty, f.tx = lane.DivBy(8), lane.Mod(8)
 	a, b := t.layouts()
@@ -118,6 +118,9 @@ func fmaOrder(t Tile) func(ptx.RegU32) ptx.RegU32 {
 	return func(line ptx.RegU32) ptx.RegU32 {
 		in := line.Mod(8 * tn)
 		j := in.DivBy(8)
+		if tn == run {
+			return line.Sub(in).Add(in.Mod(8).Times(run)).Add(j)
+		}
 		return line.Sub(in).Add(j.DivBy(run).Times(8 * run)).Add(in.Mod(8).Times(run)).Add(j.Mod(run))
 	}
 }
