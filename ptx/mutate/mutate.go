@@ -7,6 +7,7 @@ package mutate
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -78,9 +79,10 @@ func All(m *ptx.Module) []*Mutant {
 			continue
 		}
 		index := -1
+		uses := usesOf(f)
 		walk(f.Body, nil, func(b *ptx.Block, path []int, at int, in *ptx.Instr) {
 			index++
-			s := site{b: b, at: at, in: in, add: func(mu Mutant) {
+			s := site{b: b, at: at, in: in, index: index, uses: uses, add: func(mu Mutant) {
 				mu.module, mu.fn, mu.block, mu.at = m, f, path, at
 				mu.Kernel, mu.Line, mu.Before, mu.Index = f.Name, in.Pos.GoLine(), in.String(), index
 				if mu.Line == "" {
@@ -119,10 +121,29 @@ func walk(b *ptx.Block, path []int, f func(*ptx.Block, []int, int, *ptx.Instr)) 
 
 // site is an instruction to plant defects at.
 type site struct {
-	b   *ptx.Block
-	at  int
-	in  *ptx.Instr
-	add func(Mutant)
+	b     *ptx.Block
+	at    int
+	in    *ptx.Instr
+	index int // among the function's
+	uses  map[string][]int
+	add   func(Mutant)
+}
+
+var register = regexp.MustCompile(`%[A-Za-z_]+[0-9]+`)
+
+// usesOf lists by register the instructions of a function that name it.
+func usesOf(f *ptx.Func) map[string][]int {
+	uses := map[string][]int{}
+	i := -1
+	walk(f.Body, nil, func(_ *ptx.Block, _ []int, _ int, in *ptx.Instr) {
+		i++
+		for _, r := range register.FindAllString(in.String(), -1) {
+			if l := uses[r]; len(l) == 0 || l[len(l)-1] != i {
+				uses[r] = append(l, i)
+			}
+		}
+	})
+	return uses
 }
 
 // change plants a copy of the instruction that f has edited. The copy has its own

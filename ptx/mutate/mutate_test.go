@@ -45,3 +45,31 @@ func TestMutants(t *testing.T) {
 		}
 	}
 }
+
+// TestGuardOfNoUse: what is computed for the next instructions under the same guard alone
+// needs no guard, and is not a place for a defect.
+func TestGuardOfNoUse(t *testing.T) {
+	mod := ptx.NewModule(ptx.Target{SM: 80})
+	k := mod.Entry("f")
+	p, x := k.ParamGlobal("p"), k.VarU32(ptx.I(0))
+	k.Guard(k.SetpEqU32(k.TidX(), ptx.I(3)), func() {
+		k.MovU32To(x, ptx.I(1))
+		k.StU32(p, k.AddU32(k.TidX(), ptx.I(5)))
+	})
+	k.StU32(p.Plus(4), x)
+	dropped := map[string]bool{}
+	for _, mu := range All(mod.Module()) {
+		if mu.Kind == "dropped predicate" {
+			op, _, _ := strings.Cut(mu.After, " ")
+			dropped[op+" "+mu.After[strings.LastIndexByte(mu.After, ' ')+1:]] = true
+		}
+	}
+	for what, want := range map[string]bool{"mov.u32 1;": true, "add.u32 5;": false, "mov.u32 %tid.x;": false} {
+		if dropped[what] != want {
+			t.Errorf("the guard of %q is dropped: %t, expected %t", what, dropped[what], want)
+		}
+	}
+	if len(dropped) != 2 {
+		t.Errorf("guards dropped of %v, expected the move and the store", dropped)
+	}
+}

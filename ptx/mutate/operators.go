@@ -1,6 +1,7 @@
 package mutate
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/selkie-ml/selkie/ptx"
@@ -303,7 +304,9 @@ var comparisons = map[string]string{"lt": "le", "le": "lt", "gt": "ge", "ge": "g
 func predicate(s *site) {
 	if s.in.Guard.Reg != nil {
 		s.change("negated predicate", func(in *ptx.Instr) { in.Guard.Not = !in.Guard.Not })
-		s.change("dropped predicate", func(in *ptx.Instr) { in.Guard = ptx.Guard{} })
+		if !s.guardOfNoUse() {
+			s.change("dropped predicate", func(in *ptx.Instr) { in.Guard = ptx.Guard{} })
+		}
 	}
 	switch s.in.Op {
 	case "setp":
@@ -317,6 +320,54 @@ func predicate(s *site) {
 			})
 		}
 	}
+}
+
+// computes lists instructions that do nothing but write their first operand.
+var computes = map[string]bool{"add": true, "sub": true, "mul": true, "mad": true, "fma": true, "div": true, "and": true, "or": true, "xor": true, "not": true,
+	"shl": true, "shr": true, "mov": true, "cvt": true, "selp": true, "min": true, "max": true, "neg": true, "setp": true, "ex2": true}
+
+// guardOfNoUse reports whether nothing changes without the guard: what the instruction
+// computes is read by the next ones alone, up to a branch, under the same guard.
+func (s *site) guardOfNoUse() bool {
+	if !computes[s.in.Op] {
+		return false
+	}
+	same := map[int]bool{s.index: true} // instructions that may name the result
+	guard := s.in.Guard.Reg.Name
+	for i, st := range s.b.Stmts[s.at+1:] {
+		in, ok := st.(*ptx.Instr)
+		if !ok || in.Op == "bra" {
+			break
+		}
+		if len(in.Args) > 0 && slices.Contains(named(in.Args[0]), guard) && computes[in.Op] {
+			break
+		}
+		if in.Guard == s.in.Guard {
+			same[s.index+1+i] = true
+		}
+	}
+	written := named(s.in.Args[0])
+	for _, r := range written {
+		for _, i := range s.uses[r] {
+			if !same[i] {
+				return false
+			}
+		}
+	}
+	return written != nil
+}
+
+// named lists the registers of an operand that is one, or a vector of them.
+func named(o ptx.Operand) (names []string) {
+	switch o := o.(type) {
+	case ptx.Reg:
+		return []string{o.R.Name}
+	case ptx.Vec:
+		for _, e := range o {
+			names = append(names, named(e)...)
+		}
+	}
+	return names
 }
 
 // width halves what a load, a store or a copy moves.
