@@ -127,9 +127,9 @@ func (p Attention) Emit(k *ptx.Builder) {
 	cols := CeilDiv(p.HeadDim, 16)
 	careful := k.VarU32(ptx.I(0))
 	largest := k.VarsF32(4, ptx.F(math.Inf(-1)))
-	// scores are those of a block of keys, and the largest of each row.
-	scores := func(b ptx.RegU32, key ptx.GlobalPtr, left ptx.RegU32) (s [][]ptx.RegF32, top []ptx.RegF32) {
-		s, top = floatSquare(k, 4), k.VarsF32(4, ptx.F(math.Inf(-1)))
+	// scores are those of a block of keys, before masking.
+	scores := func(key ptx.GlobalPtr, left ptx.RegU32) [][]ptx.RegF32 {
+		s := floatSquare(k, 4)
 		for from := 0; from < kernels.KeyBlock; from += p.keys() {
 			k.BarSync(0)
 			fill.load(k, kvs, key.At(t.bytes(k, from, p.KV)), p.KV, t.keyStride, leftFrom(k, left, from), p.keys(), nil)
@@ -139,28 +139,30 @@ func (p Attention) Emit(k *ptx.Builder) {
 			})
 		}
 		k.BarSync(0)
+		return s
+	}
+	// each gives row by row the masked scores, and their largest.
+	each := func(b, left ptx.RegU32, s [][]ptx.RegF32, use func(i int, s []ptx.RegF32, top ptx.RegF32)) {
 		k.If(active, func() {
 			t.mask(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), func(c int) int { return 16 * c })
 			for i := range s {
-				k.MovF32To(top[i], largestOf(k, s[i], 16))
+				use(i, s[i], largestOf(k, s[i], 16))
 			}
 		})
-		return s, top
 	}
-	// block gives what a block of keys does: the factor for what was summed before, the
-	// thread's part of the sum of exponentials, and its part of the result.
-	block := func(b ptx.RegU32) (shift, total []ptx.RegF32, o [][]ptx.RegF32) {
+	// block gives what a block of keys does: the factor for what was summed before, and the
+	// thread's part of the result. sum takes row by row the factor and the thread's part
+	// of the sum of exponentials.
+	block := func(b ptx.RegU32, sum func(i int, shift, total ptx.RegF32)) (shift []ptx.RegF32, o [][]ptx.RegF32) {
 		key, value := t.block(b)
 		left := t.left(b)
-		s, top := scores(b, key, left)
-		shift, total = k.VarsF32(4, ptx.F(1)), k.VarsF32(4, ptx.F(0))
-		k.If(active, func() {
-			for i := range s {
-				k.MovF32To(shift[i], t.rescale(k, largest[i], top[i]))
-				k.MovF32To(total[i], t.exponentials(k, s[i], largest[i]))
-				for c := range s[i] {
-					k.StF32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), tx), ptx.F32).Plus(4*(i*pPitch+16*c)), s[i][c])
-				}
+		s := scores(key, left)
+		shift = k.VarsF32(4, ptx.F(1))
+		each(b, left, s, func(i int, s []ptx.RegF32, top ptx.RegF32) {
+			k.MovF32To(shift[i], t.rescale(k, largest[i], top))
+			sum(i, shift[i], t.exponentials(k, s, largest[i]))
+			for c := range s {
+				k.StF32(ps.Elem(k.MadLoU32(row0, ptx.I(pPitch), tx), ptx.F32).Plus(4*(i*pPitch+16*c)), s[c])
 			}
 		})
 		o = make([][]ptx.RegF32, 4)
@@ -176,16 +178,14 @@ func (p Attention) Emit(k *ptx.Builder) {
 			weights := ps.Elem(row0.Times(pPitch), ptx.F32).Plus(4 * from)
 			fill.weighted(k, o, weights, pPitch, kvs, k.SelpU32(ptx.I(p.keys()), ptx.I(0), active), tx, 16)
 		}
-		return shift, total, o
+		return shift, o
 	}
 	switch p.Step {
 	case PagedTops:
 		k.For(part.lo, part.hi, ptx.I(1), func(b ptx.RegU32) {
 			key, _ := t.block(b)
-			_, top := scores(b, key, t.left(b))
-			for i := range top {
-				k.MaxF32To(largest[i], largest[i], top[i])
-			}
+			left := t.left(b)
+			each(b, left, scores(key, left), func(i int, _ []ptx.RegF32, top ptx.RegF32) { k.MaxF32To(largest[i], largest[i], top) })
 		})
 		for i := range largest {
 			row := row0.Plus(i)
@@ -197,17 +197,22 @@ func (p Attention) Emit(k *ptx.Builder) {
 			k.MovF32To(largest[i], part.before(k.MinU32(row0.Plus(i), t.rows.Plus(-1)), tx, 16))
 		}
 		k.For(part.lo, part.hi, ptx.I(1), func(b ptx.RegU32) {
-			shift, total, o := block(b)
-			for i := range o {
+			ofRow := func(i int, f func(record ptx.GlobalPtr)) {
 				row := row0.Plus(i)
-				k.If(k.SetpLtU32(row, t.rows), func() {
-					record := part.record(b, row)
+				k.If(k.SetpLtU32(row, t.rows), func() { f(part.record(b, row)) })
+			}
+			_, o := block(b, func(i int, shift, total ptx.RegF32) {
+				ofRow(i, func(record ptx.GlobalPtr) {
+					k.StF32(record.Elem(tx, ptx.F32).Plus(4*p.HeadDim), total)
+					k.If(k.SetpEqU32(tx, ptx.I(0)), func() { k.StF32(record.Plus(4*(p.HeadDim+part.sums)), shift) })
+				})
+			})
+			for i := range o {
+				ofRow(i, func(record ptx.GlobalPtr) {
 					to := record.Elem(tx, ptx.F32)
 					for c := range cols {
 						inColumn(k, p.HeadDim, tx, 16, c, func() { k.StF32(to.Plus(4*16*c), o[i][c]) })
 					}
-					k.StF32(to.Plus(4*p.HeadDim), total[i])
-					k.If(k.SetpEqU32(tx, ptx.I(0)), func() { k.StF32(record.Plus(4*(p.HeadDim+part.sums)), shift[i]) })
 				})
 			}
 		})
@@ -228,9 +233,8 @@ func (p Attention) Emit(k *ptx.Builder) {
 			}
 		}
 		k.For(ptx.I(0), t.blocks(), ptx.I(1), func(b ptx.RegU32) {
-			shift, total, part := block(b)
+			shift, part := block(b, func(i int, shift, total ptx.RegF32) { k.FmaRnF32To(sum[i], sum[i], shift, total) })
 			for i := range o {
-				k.FmaRnF32To(sum[i], sum[i], shift[i], total[i])
 				for c := range o[i] {
 					k.FmaRnF32To(o[i][c], o[i][c], shift[i], part[i][c])
 				}

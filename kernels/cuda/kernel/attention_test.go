@@ -10,6 +10,8 @@ import (
 	"github.com/selkie-ml/selkie/kernels/cuda/report"
 )
 
+var pagedSteps = []kernel.PagedStep{kernel.PagedWhole, kernel.PagedTops, kernel.PagedParts}
+
 // attentionKernels are the kernels of attention that a model's shapes call for, and those
 // that need most registers.
 func attentionKernels() (list []kernel.Any) {
@@ -17,8 +19,10 @@ func attentionKernels() (list []kernel.Any) {
 	half := kernel.AttentionSizes{Rows: 64, Stages: 2, Blocks: 2}
 	for _, dim := range []int{64, 128} {
 		for _, aligned := range []bool{true, false} {
-			list = append(list, kernel.AttentionMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned, LSE: true, Sizes: half},
-				kernel.AttentionPagedMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned})
+			list = append(list, kernel.AttentionMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned, LSE: true, Sizes: half})
+			for _, step := range pagedSteps {
+				list = append(list, kernel.AttentionPagedMMA{QKV: bf16, O: bf16, HeadDim: dim, Aligned: aligned, Step: step})
+			}
 		}
 		queries := kernel.AttentionBackwardMMA{HeadDim: dim, Sizes: half}
 		for _, only := range append([]byte{1}, kernel.BackwardParts(dim)...) {
@@ -39,8 +43,9 @@ func attentionKernels() (list []kernel.Any) {
 			if dim%vec != 0 {
 				continue
 			}
-			for _, cached := range []bool{false, true} {
-				list = append(list, kernel.Attention{O: f32, Q: f32, KV: f32, HeadDim: dim, Vec: vec, Cached: cached, LSE: !cached, Sizes: kernel.AttentionSizes{Rows: 64, Keys: 64}})
+			list = append(list, kernel.Attention{O: f32, Q: f32, KV: f32, HeadDim: dim, Vec: vec, LSE: true, Sizes: kernel.AttentionSizes{Rows: 64, Keys: 64}})
+			for _, step := range pagedSteps {
+				list = append(list, kernel.Attention{O: f32, Q: f32, KV: f32, HeadDim: dim, Vec: vec, Cached: true, Step: step})
 			}
 			if dim <= kernel.MaxHeadDimBackward {
 				for _, keys := range []bool{false, true} {
@@ -49,6 +54,9 @@ func attentionKernels() (list []kernel.Any) {
 			}
 			list = append(list, kernel.KVStore{Cache: bf16, K: bf16, V: bf16, HeadDim: dim, Vec: vec})
 		}
+	}
+	for _, dim := range []int{1, 128, 256} {
+		list = append(list, kernel.AttentionPagedSum{O: bf16, HeadDim: dim, Sums: 4}, kernel.AttentionPagedSum{O: f32, HeadDim: dim, Sums: 16})
 	}
 	return append(list, kernel.AttentionDelta{O: bf16, DO: f32, HeadDim: 128, Split: true})
 }
