@@ -274,8 +274,15 @@ func (v variant) filled(c TuneCase, odd int) TuneCase {
 	}
 	depth += odd
 	m, n, rows := t.BM+5, t.BN+8+3*odd, 2*t.BM+13
-	if odd == 1 && v.split == 0 { // more rows of tiles than go together, see kernel.Linear
+	switch { // sums that end in the first tile, the second and so on, at every element of a vector
+	case odd == 1 && v.split == 0: // more rows of tiles than go together, see kernel.Linear
 		m, depth = 9*t.BM+3, depth/2|1
+	case odd == 2:
+		depth = t.BK + 6
+	case odd == 3:
+		depth = 2*t.BK + 7
+	case odd == 4:
+		depth = 6
 	}
 	if c.ragged {
 		rows *= 2 // a part has a fourth
@@ -402,7 +409,10 @@ func variantOrdeals() (list []*variantOrdeal) {
 			if c.DType == kernels.F16 {
 				continue
 			}
-			for odd := range 2 {
+			for odd := range 5 {
+				if odd > 1 && v.tile.BM == 0 {
+					break
+				}
 				c.ragged = c.lora() && odd == 0
 				list = append(list, &variantOrdeal{variant: v, of: v.filled(c, odd), odd: odd})
 			}

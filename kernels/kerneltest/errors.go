@@ -67,14 +67,18 @@ func testErrors(t *trial) {
 				NSeg: 1, Rows: 6, In: 2, Out: 2, MaxRank: 2})
 		})
 	}
-	for _, row := range [][2]int32{{1, 0}, {0, -1}, {0, 2 * kernels.PageSize}, {0, kernels.PageSize}} { // the second page is none
-		shape := func(c *call) kernels.PagedShape {
-			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 7), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: 2}
+	for _, row := range [][2]int32{{1, 0}, {0, -1}, {0, 2 * kernels.PageSize}, {0, kernels.PageSize}} {
+		names := ""
+		if row[1] == kernels.PageSize {
+			names = "5003" // the second page is none
 		}
-		add("KVStore", "", func(c *call) {
+		shape := func(c *call) kernels.PagedShape {
+			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 5003), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: 2}
+		}
+		add("KVStore", names, func(c *call) {
 			c.KVStore(kernels.KVStoreArgs{PagedShape: shape(c), K: c.at(x), V: c.at(w), RowSeq: c.table("rowseq", row[0]), RowPos: c.table("rowpos", row[1]), Rows: 1})
 		})
-		add("AttentionPaged", "", func(c *call) {
+		add("AttentionPaged", names, func(c *call) {
 			c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: shape(c), O: c.at(y), Q: c.at(x), RowSeq: c.table("rowseq", row[0]), RowPos: c.table("rowpos", row[1]),
 				Rows: 1, Heads: 1, Scale: 1})
 		})
@@ -182,32 +186,40 @@ func testErrors(t *trial) {
 
 	arrays := []*array{x, y, w, h, lp, cache, wide, wideOut, unset}
 	for i, b := range list {
-		t.problems++
-		c := t.stage(t.dev, &problem{op: b.op, rows: 0, whole: true, arrays: arrays}, 0, 0, nil, false)
-		b.call(c)
-		// A later failure must not hide the first.
-		c.Gather(kernels.GatherArgs{Dst: c.at(y), Src: c.at(w), Index: c.table("index", 77), Rows: 1, Cols: 1, SrcRows: 6})
-		var err error
-		if i%2 == 0 {
-			err = t.dev.Sync()
-		} else {
-			err = t.dev.CopyOut(make([]byte, 4), c.at(y))
-		}
-		// Names are compared as words: "Rope" is not named by "RopeBackward".
-		if err == nil {
-			t.Errorf("%s with bad data, case %d: no error", b.op, i)
-		} else if s := strings.ToLower(err.Error()); !strings.Contains(" "+s, " "+strings.ToLower(b.op)+":") || !strings.Contains(s, b.names) {
-			t.Errorf("%s with bad data, case %d: the error %q does not name the op and the value %s", b.op, i, err, b.names)
-		}
-		if err := t.dev.Sync(); err != nil {
-			t.Errorf("%s with bad data, case %d: the error came back a second time: %v", b.op, i, err)
-		}
-		for _, r := range c.regions {
-			if _, err := r.fetch(t.dev); err != nil {
-				t.Errorf("%s with bad data, case %d: %v", b.op, i, err)
+		for _, later := range []bool{false, true} { // than something else that is refused
+			t.problems++
+			c := t.stage(t.dev, &problem{op: b.op, rows: 0, whole: true, arrays: arrays}, 0, 0, nil, false)
+			refused := bad{"Gather", "5003", func(c *call) {
+				c.Gather(kernels.GatherArgs{Dst: c.at(y), Src: c.at(w), Index: c.table("index", 0, 0, 5003), Rows: 3, Cols: 1, SrcRows: 6})
+			}}
+			one, other := b, refused
+			if later {
+				one, other = refused, b
 			}
+			one.call(c)
+			other.call(c) // must not hide the first
+			var err error
+			if i%2 == 0 {
+				err = t.dev.Sync()
+			} else {
+				err = t.dev.CopyOut(make([]byte, 4), c.at(y))
+			}
+			// Names are compared as words: "Rope" is not named by "RopeBackward".
+			if err == nil {
+				t.Errorf("%s with bad data, case %d: no error", b.op, i)
+			} else if s := strings.ToLower(err.Error()); !strings.Contains(" "+s, " "+strings.ToLower(one.op)+":") || !strings.Contains(s, strings.ToLower(one.names)) {
+				t.Errorf("%s with bad data, case %d: the error %q does not name the op and the value %s", one.op, i, err, one.names)
+			}
+			if err := t.dev.Sync(); err != nil {
+				t.Errorf("%s with bad data, case %d: the error came back a second time: %v", b.op, i, err)
+			}
+			for _, r := range c.regions {
+				if _, err := r.fetch(t.dev); err != nil {
+					t.Errorf("%s with bad data, case %d: %v", b.op, i, err)
+				}
+			}
+			c.free(nil)
 		}
-		c.free(nil)
 	}
 	n := t.floats("a", kernels.F32, 5, 1).per(1)
 	dst := t.output("dst", kernels.F32, 5).per(1)

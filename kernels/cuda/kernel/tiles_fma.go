@@ -116,11 +116,11 @@ func fmaOrder(t Tile) func(ptx.RegU32) ptx.RegU32 {
 	tn := t.BN / t.WarpsN / 8
 	run := min(tn, fmaRun)
 	return func(line ptx.RegU32) ptx.RegU32 {
+		if t.WarpsN == 1 && tn == run {
+			return line.Mod(8).Times(run).Add(line.DivBy(8))
+		}
 		in := line.Mod(8 * tn)
 		j := in.DivBy(8)
-		if tn == run {
-			return line.Sub(in).Add(in.Mod(8).Times(run)).Add(j)
-		}
 		return line.Sub(in).Add(j.DivBy(run).Times(8 * run)).Add(in.Mod(8).Times(run)).Add(j.Mod(run))
 	}
 }
