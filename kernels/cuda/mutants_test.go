@@ -668,6 +668,7 @@ of Go, in the same quarter of the kernel, in instructions that differ only in re
 group is tried, two of more than fifteen, in the kernel that most problems launch of those in which a problem comes to
 the place; their order is that of hashes: a run that was interrupted has tried the first of that order, and goes on from
 its journal.
-Each is judged by the conformance suite's problems that launch the kernel (of a case as many as run all of the kernel that the case runs, at least 8 and at most 24; and the bad data),
-and by cases that fill the tile, at aligned and odd addresses, under the round-robin and the adversarial schedule.
+Each is judged by the conformance suite's problems that come to its place (of a case as many as run all of the kernel
+that the case runs, at least 8 and at most 24, and the bad data), and by cases that fill the tile, at aligned and odd
+addresses, under the round-robin and the adversarial schedule.
 `
