@@ -30,18 +30,15 @@ func (b *Backend) AttentionPaged(a kernels.AttentionPagedArgs) {
 	}
 	step := func(s kernel.PagedStep, more ...arg) {
 		var k kernel.Any
-		var whole, part kernel.Launch
+		var l kernel.Launch
 		if half {
 			p := kernel.AttentionPagedMMA{QKV: a.Q.DType, O: a.O.DType, HeadDim: a.HeadDim, Aligned: vector(8, a.Q, a.Cache) == 8, Step: s}
-			k, whole, part = p, p.Launch(a.Rows, a.Heads, a.KVHeads), p.LaunchSplit(split)
+			k, l = p, p.LaunchStep(split)
 		} else {
 			p := kernel.Attention{O: a.O.DType, Q: a.Q.DType, KV: a.Cache.DType, HeadDim: a.HeadDim, Cached: true, Vec: floatVector(a.HeadDim, a.Q, a.Cache), Step: s}
-			k, whole, part = p, p.LaunchCached(a.Rows, a.Heads, a.KVHeads), p.LaunchSplit(split)
+			k, l = p, p.LaunchStep(split)
 		}
-		if s != kernel.PagedWhole {
-			whole = part
-		}
-		b.launch(op, k, whole, append(args[:len(args):len(args)], more...)...)
+		b.launch(op, k, l, append(args[:len(args):len(args)], more...)...)
 	}
 	topBytes, flagBytes, recordBytes := split.Bytes()
 	var scratch kernels.Buffer

@@ -83,9 +83,9 @@ func (p Attention) LaunchCached(rows, heads, kvHeads int) Launch {
 	return l
 }
 
-// LaunchSplit is the launch of a step of a split.
-func (p Attention) LaunchSplit(s PagedSplit) Launch {
-	return s.split(p.LaunchCached(s.Rows, s.Heads, s.KVHeads))
+// LaunchStep is the launch of a step of a split, or of the whole.
+func (p Attention) LaunchStep(s PagedSplit) Launch {
+	return s.launch(p.Step, p.LaunchCached(s.Rows, s.Heads, s.KVHeads))
 }
 
 // Emit implements Any: parameters as packedTile or cachedTile has them, and behind the

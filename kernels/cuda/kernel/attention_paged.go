@@ -57,9 +57,9 @@ func (p AttentionPagedMMA) Launch(rows, heads, kvHeads int) Launch {
 	return l
 }
 
-// LaunchSplit is the launch of a step of a split.
-func (p AttentionPagedMMA) LaunchSplit(s PagedSplit) Launch {
-	return s.split(p.Launch(s.Rows, s.Heads, s.KVHeads))
+// LaunchStep is the launch of a step of a split, or of the whole.
+func (p AttentionPagedMMA) LaunchStep(s PagedSplit) Launch {
+	return s.launch(p.Step, p.Launch(s.Rows, s.Heads, s.KVHeads))
 }
 
 // pagedWarps is what the warps of a block have: each keys and values of its own.

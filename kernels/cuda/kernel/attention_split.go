@@ -66,9 +66,11 @@ func (s PagedSplit) Bytes() (tops, flags, records int64) {
 // recordPitch is the elements of a record, aligned to 16 bytes.
 func recordPitch(dim, sums int) int { return CeilDiv(dim+sums+1, 4) * 4 }
 
-// split gives a launch over tiles a dimension for the parts.
-func (s PagedSplit) split(l Launch) Launch {
-	l.Grid[2] *= s.Parts
+// launch gives a launch over tiles one more dimension for the parts, if the step has any.
+func (s PagedSplit) launch(step PagedStep, l Launch) Launch {
+	if step != PagedWhole {
+		l.Grid[2] *= s.Parts
+	}
 	return l
 }
 
