@@ -31,8 +31,8 @@ func attentionShapes(t *trial) []attentionShape {
 		{[]int{33, 66}, heads{4, 2, 32}, 1},
 		{[]int{17, 33}, heads{2, 2, 128}, 0},
 		{[]int{9, 20}, heads{6, 2, 40}, 0},
-		{[]int{5, 9}, heads{2, 1, 128}, 0},
-		{[]int{66}, heads{2, 1, 64}, 0},
+		{[]int{3, 4}, heads{2, 1, 128}, 0},
+		{[]int{1, 4}, heads{2, 1, 64}, 0},
 	}
 	if t.opt.Heavy {
 		shapes = append(shapes, attentionShape{[]int{130, 1, 100}, heads{14, 2, 64}, 0}, attentionShape{[]int{400}, heads{2, 1, 32}, 0})
