@@ -6,6 +6,7 @@ import (
 
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
+	"github.com/selkie-ml/selkie/kernels/cuda/kernel"
 	"github.com/selkie-ml/selkie/kernels/kerneltest"
 	"github.com/selkie-ml/selkie/ptx/emu"
 )
@@ -13,6 +14,7 @@ import (
 // TestAttentionSplit tries attention over a KV cache whose keys are split over blocks: the
 // same problems, and the same bits as attention over packed sequences.
 func TestAttentionSplit(t *testing.T) {
+	limits := map[string]int{"AttentionPaged": 1 << 19, "PagedEqualsPrefill": 1 << 16} // the former's caches are large
 	for i, schedule := range []emu.Schedule{emu.Adversarial, emu.RoundRobin, emu.Random} {
 		parts := []int{5, 2, 3}[i] // of up to 3 and 5 pages
 		names := []string{"AttentionPaged", "PagedEqualsPrefill"}
@@ -26,9 +28,25 @@ func TestAttentionSplit(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				b.pagedParts = parts
-				if err := kerneltest.Try(name, b, kerneltest.Options{Seed: 9, SpreadNaN: true, Aligned: parts != 2, Limit: 1 << 16, DTypes: []kernels.DType{kernels.F32, kernels.BF16}}); err != nil {
+				b.pagedParts, b.tuner = parts, tuner{on: true}
+				if err := kerneltest.Try(name, b, kerneltest.Options{Seed: 9, SpreadNaN: true, Aligned: parts != 2, Limit: limits[name], DTypes: []kernels.DType{kernels.F32, kernels.BF16}}); err != nil {
 					t.Error(err)
+				}
+				ran := map[string]bool{}
+				for _, l := range b.tuner.made {
+					switch k := l.Any.(type) {
+					case kernel.AttentionPagedMMA:
+						ran["mma"+fmt.Sprint(k.Step)] = true
+					case kernel.Attention:
+						ran["fma"+fmt.Sprint(k.Step)] = ran["fma"+fmt.Sprint(k.Step)] || k.Cached
+					}
+				}
+				for _, step := range []kernel.PagedStep{kernel.PagedWhole, kernel.PagedTops, kernel.PagedParts} {
+					for _, engine := range []string{"mma", "fma"} {
+						if !ran[engine+fmt.Sprint(step)] {
+							t.Errorf("step %d by %s did not run", step, engine)
+						}
+					}
 				}
 				if err := b.Close(); err != nil {
 					t.Error(err)
