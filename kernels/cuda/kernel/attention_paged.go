@@ -199,6 +199,27 @@ func (w *pagedWarps) exchange(top []ptx.RegF32) (before, now []ptx.RegF32) {
 	return before, now
 }
 
+// turn does what a warp does of its block b, if it is one: sum takes the factor for what
+// was summed before and the lane's part of the sum of exponentials, of each of its rows;
+// use takes the exponentials while the values are there. Then it fetches the next values.
+func (w *pagedWarps) turn(b ptx.RegU32, sum func(i int, shift, total ptx.RegF32), use func(s halfRows)) {
+	k := w.k
+	has := k.SetpLtU32(b, w.hi)
+	s, top := w.scores(b, has, 1)
+	before, now := w.exchange(top)
+	k.CpAsyncWaitGroup(1)
+	k.WarpSync(ptx.FullMask)
+	k.If(has, func() {
+		for i, row := range s.byRow() {
+			shift := w.t.rescale(k, before[i], now[i])
+			sum(i, shift, w.t.exponentials(k, row, now[i]))
+		}
+		use(s)
+	})
+	k.WarpSync(ptx.FullMask)
+	w.fetch(b.Plus(w.warps()), true)
+}
+
 // part multiplies the values by the exponentials s, and gives them to use: two
 // neighbours of row i from column col0+col on.
 func (w *pagedWarps) part(s halfRows, use func(i, col int, v [2]ptx.RegF32)) {
@@ -235,21 +256,12 @@ func (w *pagedWarps) whole(tid ptx.RegU32, handed handedOver) {
 		w.fetch(w.warp, false)
 		w.fetch(w.warp, true)
 		k.For(ptx.I(0), w.hi, ptx.I(warps), func(first ptx.RegU32) {
-			b := first.Add(w.warp)
-			has := k.SetpLtU32(b, w.hi)
-			s, top := w.scores(b, has, 1)
-			before, now := w.exchange(top)
-			k.CpAsyncWaitGroup(1)
-			k.WarpSync(ptx.FullMask)
-			k.If(has, func() {
-				for i, row := range s.byRow() {
-					shift := t.rescale(k, before[i], now[i])
-					total := t.exponentials(k, row, now[i])
-					k.If(w.exists[i], func() {
-						k.StF32(w.own(handed.sums, 256).At(w.lane.Times(4)).Plus(128*i), total)
-						k.If(k.SetpEqU32(w.col0, ptx.I(0)), func() { k.StF32(w.own(handed.shifts, 64).Elem(w.g, ptx.F32).Plus(32*i), shift) })
-					})
-				}
+			w.turn(first.Add(w.warp), func(i int, shift, total ptx.RegF32) {
+				k.If(w.exists[i], func() {
+					k.StF32(w.own(handed.sums, 256).At(w.lane.Times(4)).Plus(128*i), total)
+					k.If(k.SetpEqU32(w.col0, ptx.I(0)), func() { k.StF32(w.own(handed.shifts, 64).Elem(w.g, ptx.F32).Plus(32*i), shift) })
+				})
+			}, func(s halfRows) {
 				k.If(k.SetpNeU32(careful, ptx.I(0)), func() {
 					w.rows.makeFinite(w.vs, p.QKV)
 					k.WarpSync(ptx.FullMask)
@@ -257,8 +269,6 @@ func (w *pagedWarps) whole(tid ptx.RegU32, handed handedOver) {
 				to := w.own(handed.parts, 64*p.partPitch()).Elem(k.MadLoU32(w.g, ptx.I(p.partPitch()), w.col0), ptx.F32)
 				w.part(s, func(i, col int, v [2]ptx.RegF32) { k.StV2F32(to.Plus(4*(8*i*p.partPitch()+col)), v) })
 			})
-			k.WarpSync(ptx.FullMask)
-			w.fetch(b.Plus(warps), true)
 			k.BarSync(0) // the parts are there
 			for of := range warps {
 				k.If(k.SetpLtU32(first.Plus(of), w.hi), func() {
@@ -343,28 +353,17 @@ func (w *pagedWarps) leaveParts(part *pagedPart) {
 	w.fetch(part.lo.Add(w.warp), false)
 	w.fetch(part.lo.Add(w.warp), true)
 	k.For(part.lo, w.hi, ptx.I(w.warps()), func(first ptx.RegU32) {
-		b := first.Add(w.warp)
-		has := k.SetpLtU32(b, w.hi)
-		s, top := w.scores(b, has, 1)
-		before, now := w.exchange(top)
-		k.CpAsyncWaitGroup(1)
-		k.WarpSync(ptx.FullMask)
-		k.If(has, func() {
-			record := make([]ptx.GlobalPtr, 2)
-			for i, row := range s.byRow() {
-				shift := w.t.rescale(k, before[i], now[i])
-				total := w.t.exponentials(k, row, now[i])
-				record[i] = part.record(b, w.g.Plus(8*i))
-				k.If(w.exists[i], func() {
-					k.StF32(record[i].Plus(4*w.HeadDim).Elem(w.lane.Mod(4), ptx.F32), total)
-					k.If(k.SetpEqU32(w.col0, ptx.I(0)), func() { k.StF32(record[i].Plus(4*(w.HeadDim+part.sums)), shift) })
-				})
-				record[i] = record[i].Elem(w.col0, ptx.F32)
-			}
+		b, record := first.Add(w.warp), make([]ptx.GlobalPtr, 2)
+		w.turn(b, func(i int, shift, total ptx.RegF32) {
+			record[i] = part.record(b, w.g.Plus(8*i))
+			k.If(w.exists[i], func() {
+				k.StF32(record[i].Plus(4*w.HeadDim).Elem(w.lane.Mod(4), ptx.F32), total)
+				k.If(k.SetpEqU32(w.col0, ptx.I(0)), func() { k.StF32(record[i].Plus(4*(w.HeadDim+part.sums)), shift) })
+			})
+			record[i] = record[i].Elem(w.col0, ptx.F32)
+		}, func(s halfRows) {
 			w.part(s, func(i, col int, v [2]ptx.RegF32) { k.StV2F32(record[i].Plus(4*col), v) })
 		})
-		k.WarpSync(ptx.FullMask)
-		w.fetch(b.Plus(w.warps()), true)
 		k.BarSync(0) // the largest scores have been read
 	})
 	k.CpAsyncWaitAll()
