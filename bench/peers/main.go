@@ -228,7 +228,16 @@ func (o *options) able(c bench.Case, threads int) []string {
 	if c.Spec.Type == bench.BF16W || c.Spec.Op == "seal" && c.Spec.Adapters > 1 {
 		return nil
 	}
-	return []string{"torch"}
+	list := []string{"torch"}
+	switch op := c.Spec.Op; { // see gpuwork.py
+	case op == "attention" && c.Spec.Type == bench.BF16:
+		list = append(list, "sdpa-flash", "sdpa-cudnn", "flash-attn")
+	case op == "seal", op == "step" && len(c.Spec.Targets) > 0:
+		list = append(list, "unsloth")
+	case op == "decode", op == "prompt":
+		list = append(list, "vllm")
+	}
+	return list
 }
 
 // enginesFor lists the libraries that can do the same work.
@@ -249,6 +258,12 @@ func enginesFor(c bench.Case, threads int) []string {
 	return []string{"torch"}
 }
 
+// optional tells whether a library may fail in a case, and then is left out of it: those of
+// gpuwork.py, beside which there is PyTorch.
+func (o *options) optional(engine string) bool {
+	return o.device != "cpu" && engine != "torch" && engine != "selkie"
+}
+
 // compare takes samples in turn: ours, then each peer's, round after round.
 func (s *session) compare(env *bench.Env, c bench.Case, workers map[string]*worker, threads int) (*row, error) {
 	ours, err := c.Start(env)
@@ -265,19 +280,29 @@ func (s *session) compare(env *bench.Env, c bench.Case, workers map[string]*work
 	for _, engine := range s.engines(c, threads) {
 		w := workers[engine]
 		if err := w.start(c.Spec); err != nil {
-			return nil, err
+			if !s.optional(engine) {
+				return nil, err
+			}
+			fmt.Fprintln(os.Stderr, "left out:", err)
+			continue
 		}
 		defer w.stop()
 		sides = append(sides, side{engine, func() (float64, error) { return w.sample(least) }})
 	}
 	r := &row{Case: c.Name, Threads: threads, Spec: c.Spec, Work: c.Work, Seconds: map[string][]float64{}}
 	slowest := 0.0
+	var able []side
 	for _, side := range sides { // the first time of each is not counted
 		t, err := side.sample()
+		if err != nil && s.optional(side.name) {
+			fmt.Fprintf(os.Stderr, "left out: %s: %v\n", c.Name, err)
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
 		slowest = max(slowest, t)
+		able = append(able, side)
 	}
 	rounds := s.rounds
 	if slowest > 1 {
@@ -287,7 +312,7 @@ func (s *session) compare(env *bench.Env, c bench.Case, workers map[string]*work
 		rounds = min(rounds, 2)
 	}
 	for range rounds {
-		for _, side := range sides {
+		for _, side := range able {
 			time.Sleep(30 * time.Millisecond) // until the other's threads sleep
 			t, err := side.sample()
 			if err != nil {

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,8 +24,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeWorker answers as worker.py does; a product with K = 13 fails.
+// fakeWorker answers as worker.py does; a product with K = 13 fails, and so do some engines.
 func fakeWorker() {
+	engine := os.Args[slices.Index(os.Args, "--engine")+1]
 	fmt.Println(`{"versions": {"fake": "1.0"}}`)
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		var r request
@@ -36,6 +39,8 @@ func fakeWorker() {
 			fmt.Println(`{"error": "ValueError: 13"}`)
 		case r.Do == "start" && r.Spec.K == 14:
 			return
+		case r.Do == "start" && engine == "flash-attn", r.Do == "sample" && engine == "sdpa-cudnn":
+			fmt.Println(`{"error": "RuntimeError: no"}`)
 		case r.Do == "sample":
 			fmt.Println(`{"seconds": 0.25}`)
 		default:
@@ -132,6 +137,59 @@ func TestGPUReport(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)
 		}
+	}
+}
+
+// Libraries for GPUs stand beside PyTorch, and one that fails is left out.
+func TestGPUEngines(t *testing.T) {
+	t.Setenv("SELKIE_FAKE_WORKER", "1")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{options: options{python: self, device: "cuda", peers: "torch,sdpa-flash,sdpa-cudnn,flash-attn,unsloth,vllm", rounds: 2}, weights: bench.NewWeights()}
+	cases, err := bench.Cases(sizes("cuda"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := map[string]bool{}
+	for _, c := range cases {
+		engines := s.engines(c, 1)
+		if len(engines) > 0 && engines[0] != "torch" {
+			t.Errorf("%s is measured with %v", c.Name, engines)
+		}
+		for _, e := range engines {
+			asked[e] = true
+		}
+	}
+	for e := range strings.SplitSeq(s.peers, ",") {
+		if !asked[e] {
+			t.Errorf("%s has no case", e)
+		}
+	}
+	cases, err = bench.Cases(sizes("cpu"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cases[slices.IndexFunc(cases, func(c bench.Case) bool { return c.Spec.Op == "attention" && c.Spec.Type == bench.BF16 })]
+	env, err := bench.NewEnv("cpu", 1, s.weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer env.Close()
+	workers := map[string]*worker{}
+	for _, e := range s.engines(c, 1) {
+		if workers[e], err = startWorker(s.options, e, 1); err != nil {
+			t.Fatal(err)
+		}
+		defer workers[e].close()
+	}
+	r, err := s.compare(env, c, workers, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Sorted(maps.Keys(r.Seconds)); !slices.Equal(got, []string{"sdpa-flash", "selkie", "torch"}) {
+		t.Errorf("%s has times of %v", c.Name, got)
 	}
 }
 

@@ -2,11 +2,12 @@ package cuda
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
@@ -24,6 +25,7 @@ type ordeal interface {
 	// covers reports whether a place of a kernel is run.
 	covers(place) bool
 	name() string
+	pins() *pinned
 }
 
 // place is where a mutant is: a kernel, and a line of its text. The zero place is none.
@@ -36,8 +38,8 @@ type place struct {
 var budgets = []int64{1 << 19, 1 << 22}
 
 // judge runs an ordeal on an emulated GPU of its own.
-func judge(o ordeal, s emu.Schedule, budget int64, m place, emit func(kernel.Any) *ptx.Module) error {
-	api := driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.H100, Schedule: s, Seed: 1, Checks: emu.AllChecks, Workers: 1, Budget: budget, Profile: m.Any == nil}})
+func judge(o prepared, s emu.Schedule, m place, emit func(kernel.Any) *ptx.Module) error {
+	api := driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.H100, Schedule: s, Seed: 1, Checks: emu.AllChecks, Workers: 1, Budget: o.budget, Profile: m.Any == nil || s == emu.RoundRobin}})
 	b, err := New(api, Options{Direct: true})
 	if err != nil {
 		return err
@@ -55,8 +57,30 @@ func judge(o ordeal, s emu.Schedule, budget int64, m place, emit func(kernel.Any
 	return err
 }
 
+// trace is what a kernel did.
+type trace struct {
+	coverage
+	traffic
+}
+
 // coverage is what ran of a kernel.
 type coverage map[ran]bool
+
+// traffic is what a kernel asked of the memories: accesses of warps, sectors of global
+// memory, passes through the banks of shared memory.
+type traffic struct{ requests, sectors, passes int64 }
+
+func (t *traffic) add(o traffic) {
+	t.requests += o.requests
+	t.sectors += o.sectors
+	t.passes += o.passes
+}
+
+// What a mutant changed though results are right.
+var (
+	errBits    = errors.New("other bits than without the mutant")
+	errTraffic = errors.New("other accesses of memory than without the mutant")
+)
 
 // ran says of a line of a kernel's text how it ran.
 type ran struct {
@@ -72,24 +96,26 @@ const (
 	parted                // by some threads of a warp and not by others
 )
 
-// ranSince tells what ran since it was last asked, by kernel.
-func ranSince(b *Backend) map[kernel.Any]coverage {
-	all := map[kernel.Any]coverage{}
+// ranSince tells what ran since it was last asked, by kernel; nil without a profile.
+func ranSince(b *Backend) map[kernel.Any]trace {
+	var all map[kernel.Any]trace
 	if p := b.api.(*driver.Emulated).Emulator().TakeProfile(); p != nil {
+		all = map[kernel.Any]trace{}
 		for _, l := range b.tuner.made {
-			c := coverage{}
+			c := trace{coverage: coverage{}}
 			for _, k := range p.Kernels {
 				if k.Kernel != l.Name() {
 					continue
 				}
 				for _, in := range k.Insts {
-					c[ran{in.Line, reached}] = true
+					c.coverage[ran{in.Line, reached}] = true
 					if in.Threads > 0 {
-						c[ran{in.Line, done}] = true
+						c.coverage[ran{in.Line, done}] = true
 					}
 					if in.Threads < 32*in.Warps {
-						c[ran{in.Line, parted}] = true
+						c.coverage[ran{in.Line, parted}] = true
 					}
+					c.add(traffic{in.Requests, in.Sectors, in.Wavefronts})
 				}
 			}
 			all[l.Any] = c
@@ -104,9 +130,17 @@ type suiteOrdeal struct {
 	of      string
 	aligned bool
 	limit   int
-	parts   int                             // of AttentionPaged, see Backend.pagedParts
-	ran     map[kernel.Any]map[int]coverage // by problem, filled by a run without a mutant; then of those problems that judge the kernel
-	uses    map[kernel.Any]int              // problems that launch it
+	parts   int                          // of AttentionPaged, see Backend.pagedParts
+	ran     map[kernel.Any]map[int]trace // by problem, filled by a run without a mutant; then of those problems that judge the kernel
+	uses    map[kernel.Any]int           // problems that launch it
+	bits    map[string][sha256.Size]byte // of results, by problem and array
+	pinned
+}
+
+// newSuiteOrdeal is a case that has not run yet.
+func newSuiteOrdeal(name string, aligned bool, limit, parts int) *suiteOrdeal {
+	return &suiteOrdeal{of: name, aligned: aligned, limit: limit, parts: parts,
+		ran: map[kernel.Any]map[int]trace{}, uses: map[kernel.Any]int{}, bits: map[string][sha256.Size]byte{}}
 }
 
 func (o *suiteOrdeal) name() string {
@@ -115,7 +149,7 @@ func (o *suiteOrdeal) name() string {
 
 func (o *suiteOrdeal) covers(m place) bool {
 	for _, c := range o.ran[m.Any] {
-		if c[ran{m.line, reached}] {
+		if c.coverage[ran{m.line, reached}] {
 			return true
 		}
 	}
@@ -124,29 +158,58 @@ func (o *suiteOrdeal) covers(m place) bool {
 
 func (o *suiteOrdeal) run(b *Backend, m place) error {
 	b.pagedParts = o.parts
-	last := 0
-	note := func(n int) {
-		for k, c := range ranSince(b) {
-			if o.ran[k] == nil {
-				o.ran[k] = map[int]coverage{}
+	opt := kerneltest.Options{Seed: 5, SpreadNaN: true, Aligned: o.aligned, Limit: o.limit, DTypes: []kernels.DType{kernels.F32, kernels.BF16}}
+	last := 0 // the problem that was tried
+	if m.Any == nil {
+		note := func() {
+			for k, c := range ranSince(b) {
+				if o.ran[k] == nil {
+					o.ran[k] = map[int]trace{}
+				}
+				o.ran[k][last] = c
+				o.count(k, c.traffic)
 			}
-			o.ran[k][last] = c
 		}
-		last = n
-	}
-	only := func(n int) bool { note(n); return true }
-	if m.Any != nil {
-		only = func(n int) bool { return o.ran[m.Any][n][ran{m.line, reached}] || o.of == errorsOf }
-	}
-	err := kerneltest.Try(o.of, b, kerneltest.Options{Seed: 5, SpreadNaN: true, Aligned: o.aligned, Limit: o.limit, Only: only,
-		DTypes: []kernels.DType{kernels.F32, kernels.BF16}})
-	if m.Any == nil && err == nil {
-		note(0)
+		opt.Only = func(n int) bool { note(); last = n; return true }
+		opt.Result = func(n int, array string, contents []byte) error {
+			o.bits[fmt.Sprint(n, array)] = sha256.Sum256(contents)
+			o.digest(contents)
+			return nil
+		}
+		if err := kerneltest.Try(o.of, b, opt); err != nil {
+			return err
+		}
+		note()
 		for k, list := range o.ran {
 			o.uses[k], o.ran[k] = len(list), telling(list)
 		}
+		return nil
 	}
-	return err
+	var other error
+	compare := func() {
+		if was, tried := o.ran[m.Any][last]; tried && other == nil {
+			if all := ranSince(b); all != nil && all[m.Any].traffic != was.traffic {
+				other = errTraffic
+			}
+		}
+		last = -1
+	}
+	opt.Only = func(n int) bool {
+		compare()
+		if other == nil && o.ran[m.Any][n].coverage[ran{m.line, reached}] {
+			last = n
+		}
+		return last == n
+	}
+	opt.Result = func(n int, array string, contents []byte) error {
+		if sha256.Sum256(contents) != o.bits[fmt.Sprint(n, array)] {
+			other = errBits
+		}
+		return other
+	}
+	err := kerneltest.Try(o.of, b, opt)
+	compare()
+	return cmp.Or(other, err)
 }
 
 // errorsOf is the case of data that ops must refuse.
@@ -157,16 +220,16 @@ const fewProblems, mostProblems = 8, 24
 
 // telling chooses problems that together run what all of them run of a kernel, as few as will do
 // or up to fewProblems.
-func telling(all map[int]coverage) map[int]coverage {
-	chosen, seen := map[int]coverage{}, coverage{}
+func telling(all map[int]trace) map[int]trace {
+	chosen, seen := map[int]trace{}, coverage{}
 	for len(chosen) < min(len(all), mostProblems) {
 		best, most := -1, -1
 		for _, n := range slices.Sorted(maps.Keys(all)) {
-			if chosen[n] != nil {
+			if _, ok := chosen[n]; ok {
 				continue
 			}
 			gain := 0
-			for r := range all[n] {
+			for r := range all[n].coverage {
 				if !seen[r] {
 					gain++
 				}
@@ -181,14 +244,14 @@ func telling(all map[int]coverage) map[int]coverage {
 		if most == 0 { // any other: one from the middle of those that are left
 			var left []int
 			for _, n := range slices.Sorted(maps.Keys(all)) {
-				if chosen[n] == nil {
+				if _, ok := chosen[n]; !ok {
 					left = append(left, n)
 				}
 			}
 			best = left[len(left)/2]
 		}
 		chosen[best] = all[best]
-		for r := range all[best] {
+		for r := range all[best].coverage {
 			seen[r] = true
 		}
 	}
@@ -201,13 +264,14 @@ type variantOrdeal struct {
 	of    TuneCase
 	odd   int
 	exact [][]byte // what ref says
-	bits  [][]byte // of the kernel without mutants, if other rows have them too
-	ran   map[kernel.Any]coverage
+	bits  [][]byte // of the kernel without mutants
+	ran   map[kernel.Any]trace
+	pinned
 }
 
-func (o *variantOrdeal) name() string { return fmt.Sprintf("%v, odd %d", o.of, o.odd) }
+func (o *variantOrdeal) name() string { return fmt.Sprintf("%v by %v, odd %d", o.of, o.engine, o.odd) }
 
-func (o *variantOrdeal) covers(m place) bool { return o.ran[m.Any][ran{m.line, reached}] }
+func (o *variantOrdeal) covers(m place) bool { return o.ran[m.Any].coverage[ran{m.line, reached}] }
 
 func (o *variantOrdeal) run(b *Backend, m place) error {
 	p, err := newProblem(b, o.of, o.odd)
@@ -225,29 +289,26 @@ func (o *variantOrdeal) run(b *Backend, m place) error {
 		if err := near(o.of, p.out[r].DType, got[r], want); err != nil {
 			return fmt.Errorf("result %d: %w", r, err)
 		}
-		if m.Any != nil && o.bits != nil && !bytes.Equal(got[r], o.bits[r]) {
-			return fmt.Errorf("result %d: other bits than other variants", r)
+		if m.Any != nil && !bytes.Equal(got[r], o.bits[r]) {
+			return fmt.Errorf("result %d: %w", r, errBits)
 		}
 	}
-	if m.Any == nil {
-		b.tuner.made = made
-		o.ran = ranSince(b)
-		if o.shared() {
-			o.bits = got
+	b.tuner.made = made
+	did := ranSince(b)
+	if m.Any != nil {
+		if did != nil && did[m.Any].traffic != o.ran[m.Any].traffic {
+			return errTraffic
 		}
+		return nil
+	}
+	o.ran, o.bits = did, got
+	for k, c := range did {
+		o.count(k, c.traffic)
+	}
+	for _, raw := range got {
+		o.digest(raw)
 	}
 	return nil
-}
-
-// shared reports whether other rows have the same bits.
-func (o *variantOrdeal) shared() bool {
-	n := 0
-	for _, v := range variants {
-		if v.op == o.op && v.engine == o.engine {
-			n++
-		}
-	}
-	return n > 1 && !(strings.HasPrefix(o.op, "attention") && o.engine == byFMA)
 }
 
 // filled is a case of a row of whose product every direction has a full tile and a part
@@ -305,25 +366,20 @@ func suiteOrdeals() (list []*suiteOrdeal) {
 			continue // other cases have their kernels
 		}
 		for _, aligned := range []bool{true, false} {
-			o := &suiteOrdeal{of: name, aligned: aligned, limit: 1 << 13, ran: map[kernel.Any]map[int]coverage{}, uses: map[kernel.Any]int{}}
+			limit := 1 << 13
 			switch name {
 			case "AttentionPaged":
-				split := *o
-				split.limit, split.parts = 1<<16, 2
-				split.ran, split.uses = map[kernel.Any]map[int]coverage{}, map[kernel.Any]int{}
-				list = append(list, &split)
-				o.limit = 1 << 16
-			case "KVStore", "Sample":
-				o.limit = 1 << 16 // caches have pages, vocabularies many words
+				limit = 1 << 19 // caches have pages
+				list = append(list, newSuiteOrdeal(name, aligned, limit, 2))
+			case "KVStore", "Sample", "GradNorm", "AdamW":
+				limit = 1 << 16 // vocabularies have many words
 			case "Attention", "AttentionBackward", "Fill", "Add", "SwiGLU", "SwiGLUBackward", "Linear", "LinearBackwardInput", "EmbeddingBackward":
-				o.limit = 1 << 15
-			case "GradNorm", "AdamW":
-				o.limit = 1 << 16
+				limit = 1 << 15
 			}
-			list = append(list, o)
+			list = append(list, newSuiteOrdeal(name, aligned, limit, 0))
 		}
 	}
-	return append(list, &suiteOrdeal{of: errorsOf, ran: map[kernel.Any]map[int]coverage{}, uses: map[kernel.Any]int{}})
+	return append(list, newSuiteOrdeal(errorsOf, false, 0, 0))
 }
 
 // variantOrdeals are the smallest row of each op and engine, with and without a split sum.

@@ -3,6 +3,7 @@ package cuda
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -32,12 +33,17 @@ type subject struct {
 	lines   []int // of the instructions in the kernel's text
 }
 
-// run is an ordeal under a schedule, with what it needs.
-type run struct {
+// prepared is an ordeal with what it needs, as a run without mutants showed.
+type prepared struct {
 	ordeal
+	budget int64
+	took   time.Duration
+}
+
+// run is an ordeal under a schedule.
+type run struct {
+	prepared
 	schedule emu.Schedule
-	budget   int64
-	took     time.Duration
 }
 
 // kind tells kernels apart that differ in their code, and not only in how often a loop is
@@ -75,36 +81,69 @@ func kind(k kernel.Any) string {
 	return fmt.Sprintf("%T%s f32 %t half %t", k, text, storages[true], storages[false])
 }
 
-// cached is kernel.Module, once for each kernel.
-func cached() func(kernel.Any) *ptx.Module {
-	var m sync.Map
-	return func(k kernel.Any) *ptx.Module {
-		if mod, ok := m.Load(k); ok {
-			return mod.(*ptx.Module)
-		}
-		mod := kernel.Module(k)
-		m.Store(k, mod)
-		return mod
+var modules sync.Map
+
+// emit is kernel.Module, once for each kernel.
+func emit(k kernel.Any) *ptx.Module {
+	if mod, ok := modules.Load(k); ok {
+		return mod.(*ptx.Module)
 	}
+	mod := kernel.Module(k)
+	modules.Store(k, mod)
+	return mod
 }
 
-// prepare runs an ordeal without mutants and returns the budget that it needs.
-func prepare(o ordeal, s emu.Schedule, emit func(kernel.Any) *ptx.Module) (budget int64, err error) {
-	for _, budget := range budgets {
-		err = judge(o, s, budget, place{}, emit)
+// prepare runs an ordeal without mutants.
+func prepare(o ordeal) (_ prepared, err error) {
+	if v, ok := o.(*variantOrdeal); ok {
+		p, err := newProblem(ref.New(), v.of, 0)
 		if err == nil {
-			return budget, nil
+			v.exact, err = p.results()
+		}
+		if err != nil {
+			return prepared{}, err
+		}
+	}
+	for _, budget := range budgets {
+		began := time.Now()
+		p := prepared{ordeal: o, budget: budget}
+		if err = judge(p, emu.RoundRobin, place{}, emit); err == nil {
+			p.took = time.Since(began)
+			return p, nil
 		}
 		if !strings.Contains(err.Error(), "budget") {
 			break
 		}
 	}
-	return 0, fmt.Errorf("%s without a mutant: %w", o.name(), err)
+	return prepared{}, fmt.Errorf("%s without a mutant: %w", o.name(), err)
 }
+
+// ordeals are all of them, prepared once.
+var ordeals = sync.OnceValues(func() ([]prepared, error) {
+	var list []ordeal
+	for _, o := range variantOrdeals() {
+		list = append(list, o)
+	}
+	for _, o := range suiteOrdeals() {
+		list = append(list, o)
+	}
+	all, failed := make([]prepared, len(list)), make([]error, len(list))
+	var wg sync.WaitGroup
+	slots := make(chan bool, runtime.GOMAXPROCS(0))
+	for i, o := range list {
+		wg.Go(func() {
+			slots <- true
+			all[i], failed[i] = prepare(o)
+			<-slots
+		})
+	}
+	wg.Wait()
+	return all, errors.Join(failed...)
+})
 
 // subjects are the kernels that the ordeals launch, one of each kind: the one that
 // judges see most of; and one of those that must refuse data.
-func subjects(t *testing.T, emit func(kernel.Any) *ptx.Module) []*subject {
+func subjects(list []prepared) []*subject {
 	byKernel := map[kernel.Any]*subject{}
 	var all []*subject
 	of := func(k kernel.Any, group string) *subject {
@@ -116,48 +155,13 @@ func subjects(t *testing.T, emit func(kernel.Any) *ptx.Module) []*subject {
 		}
 		return s
 	}
-	var list []ordeal
-	for _, o := range variantOrdeals() {
-		list = append(list, o)
-	}
-	for _, o := range suiteOrdeals() {
-		list = append(list, o)
-	}
-	budgets, took := make([]int64, len(list)), make([]time.Duration, len(list))
-	var wg sync.WaitGroup
-	slots := make(chan bool, runtime.GOMAXPROCS(0))
-	for i, o := range list {
-		wg.Go(func() {
-			slots <- true
-			defer func() { <-slots }()
-			var err error
-			began := time.Now()
-			defer func() { took[i] = time.Since(began) }()
-			if v, ok := o.(*variantOrdeal); ok {
-				var p *problem
-				if p, err = newProblem(ref.New(), v.of, 0); err == nil {
-					v.exact, err = p.results()
-				}
-			}
-			if err == nil {
-				budgets[i], err = prepare(o, emu.RoundRobin, emit)
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if t.Failed() {
-		t.FailNow()
-	}
-	for i, o := range list {
+	for _, p := range list {
 		add := func(k kernel.Any, group string, uses int) {
 			s := of(k, group)
 			s.uses += uses
-			s.ordeals = append(s.ordeals, &run{o, emu.RoundRobin, budgets[i], took[i]}, &run{o, emu.Adversarial, budgets[i], took[i]})
+			s.ordeals = append(s.ordeals, &run{p, emu.RoundRobin}, &run{p, emu.Adversarial})
 		}
-		switch o := o.(type) {
+		switch o := p.ordeal.(type) {
 		case *variantOrdeal:
 			for k := range o.ran {
 				add(k, o.op, 100)
@@ -171,7 +175,10 @@ func subjects(t *testing.T, emit func(kernel.Any) *ptx.Module) []*subject {
 	best := map[string]*subject{}
 	for _, s := range all {
 		key := kind(s.Any)
-		if slices.ContainsFunc(s.ordeals, func(r *run) bool { o, ok := r.ordeal.(*suiteOrdeal); return ok && o.of == errorsOf }) {
+		if slices.ContainsFunc(s.ordeals, func(r *run) bool {
+			o, ok := r.ordeal.(*suiteOrdeal)
+			return ok && o.of == errorsOf
+		}) {
 			key += " that refuses data"
 		}
 		if b := best[key]; b == nil || s.uses > b.uses || s.uses == b.uses && s.Name() < b.Name() {
@@ -190,13 +197,16 @@ func subjects(t *testing.T, emit func(kernel.Any) *ptx.Module) []*subject {
 
 // killed runs the ordeals that come to a mutant's place, with it in the kernel's place, and
 // says what noticed it.
-func (s *subject) killed(m *mutate.Mutant, emit func(kernel.Any) *ptx.Module) (by string) {
-	mutant, at := m.Module(), place{s.Any, s.lines[m.Index]}
+func (s *subject) killed(m *mutate.Mutant) (by string) {
+	return s.judged(m.Module(), place{s.Any, s.lines[m.Index]})
+}
+
+func (s *subject) judged(mutant *ptx.Module, at place) (by string) {
 	for _, r := range s.ordeals {
 		if !r.covers(at) {
 			continue
 		}
-		err := judge(r.ordeal, r.schedule, r.budget, at, func(k kernel.Any) *ptx.Module {
+		err := judge(r.prepared, r.schedule, at, func(k kernel.Any) *ptx.Module {
 			if k == s.Any {
 				return mutant
 			}
@@ -260,6 +270,12 @@ func linesOf(m *ptx.Module) []int {
 
 // noticed says in a few words what noticed a mutant.
 func noticed(err error) string {
+	switch {
+	case errors.Is(err, errBits):
+		return "other bits"
+	case errors.Is(err, errTraffic):
+		return "other accesses of memory"
+	}
 	text := err.Error()
 	if _, finding, ok := strings.Cut(text, "the sanitiser found:\n"); ok {
 		kind, _, _ := strings.Cut(finding, ":")
@@ -278,11 +294,16 @@ func TestMutants(t *testing.T) {
 		t.Skip("takes minutes: SELKIE_MUTANTS=200 tries so many")
 	}
 	sample := mutatetest.Sample(t, 200)
-	emit := cached()
+	list, err := ordeals()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var jobs []mutatetest.Job
+	all := subjects(list)
+	checkUnharmed(t, all, sample)
 	total, unreached := 0, 0
 	families := map[string][]*subject{} // that one piece of Go emits
-	for _, s := range subjects(t, emit) {
+	for _, s := range all {
 		name := fmt.Sprintf("%T %t", s.Any, strings.Contains(s.Name(), "mma"))
 		families[name] = append(families[name], s)
 	}
@@ -290,9 +311,9 @@ func TestMutants(t *testing.T) {
 		var modules [][]*mutate.Mutant
 		var weights []int
 		for _, s := range family {
-			all := mutate.All(emit(s.Any))
-			total += len(all)
-			modules, weights = append(modules, all), append(weights, s.uses)
+			mutants := mutate.All(emit(s.Any))
+			total += len(mutants)
+			modules, weights = append(modules, mutants), append(weights, s.uses)
 		}
 		chosen := mutate.Choose(modules, weights, func(i int, m *mutate.Mutant) bool { return family[i].reaches(m) })
 		for i, list := range chosen {
@@ -301,7 +322,7 @@ func TestMutants(t *testing.T) {
 				if !s.reaches(m.Mutant) {
 					unreached++
 				}
-				j := mutatetest.Job{Group: s.group, Kernel: s.Name(), Mutant: m.Mutant, Copy: m.Copy, For: m.For, Killed: func() string { return s.killed(m.Mutant, emit) }}
+				j := mutatetest.Job{Group: s.group, Kernel: s.Name(), Mutant: m.Mutant, Copy: m.Copy, For: m.For, Killed: func() string { return s.killed(m.Mutant) }}
 				if os.Getenv("SELKIE_PTXAS") != "" {
 					j.Assembled = func() string { return assembled(t, emit(s.Any), m.Module()) }
 				}
@@ -312,6 +333,28 @@ func TestMutants(t *testing.T) {
 	t.Logf("%d mutants chosen of %d, %d of them where no problem comes", len(jobs), total, unreached)
 	mutatetest.Run(t, mutatetest.List{File: "testdata/mutants.txt", Title: "Mutants of the GPU kernels, by scripts/mutate-kernels cuda", How: how,
 		Total: total, All: sample == 0, Journal: os.Getenv("SELKIE_MUTANTS_JOURNAL"), Loose: true}, mutatetest.First(jobs, sample))
+}
+
+// checkUnharmed fails if a kernel without a defect is noticed. Of a sample of mutants it asks
+// one kernel for 20 of them.
+func checkUnharmed(t *testing.T, all []*subject, sample int) {
+	step := 1
+	if sample > 0 {
+		step = max(1, 20*len(all)/sample)
+	}
+	var wg sync.WaitGroup
+	slots := make(chan bool, runtime.GOMAXPROCS(0))
+	for i := 0; i < len(all); i += step {
+		wg.Go(func() {
+			slots <- true
+			defer func() { <-slots }()
+			s := all[i]
+			if by := s.judged(kernel.Module(s.Any), place{s.Any, s.lines[0]}); by != "" {
+				t.Errorf("%s without a mutant: %s", s.Name(), by)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // how is what the list says of itself.

@@ -38,6 +38,12 @@ func (t *trial) check(p *problem) {
 			t.Errorf("%v: %v", p, err)
 			return
 		}
+		if t.opt.Result != nil {
+			if err := t.opt.Result(t.seen, a.name, got[a]); err != nil {
+				t.Errorf("%v: %s: %v", p, a.name, err)
+				return
+			}
+		}
 	}
 	if p.whole || p.units() < 2 {
 		return

@@ -41,6 +41,9 @@ type Options struct {
 	// Only, if set, is asked about every problem that is within the limit, by its number
 	// in the case, and leaves out those that it refuses.
 	Only func(n int) bool
+	// Result, if set, is given what the op wrote to an array in a problem, by its number,
+	// after it was found right. The suite reports its error like one of its own.
+	Result func(n int, array string, contents []byte) error
 	// Seed chooses the problems; 0 means 1.
 	Seed uint64
 }

@@ -93,6 +93,9 @@ type Report struct {
 	Norm   float64            `json:"norm,omitempty"`   // of the gradient, before clipping
 	Tokens int                `json:"tokens,omitempty"` // computed in this step
 	Eval   map[string]float64 `json:"eval,omitempty"`
+	// Numerics is the numerics id that this step and the following ones were computed under:
+	// in the first step, and where a run went on under another one.
+	Numerics string `json:"numerics,omitempty"`
 }
 
 // Matrices is the usual choice for weight decay: weight matrices other than the

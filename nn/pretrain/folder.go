@@ -3,6 +3,7 @@ package pretrain
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type folder struct {
 	dir, training string
 	lock          *flock.Flock
 	logFile       *os.File
+	numerics      string // of the device
+	logged        string // numerics that the log's last step was computed under, as far as it says
 	finished      bool
 }
 
@@ -60,7 +63,7 @@ func Begun(dir string) (bool, error) {
 // openFolder makes dir a run folder, or checks that it is one of the same
 // settings, and locks it.
 func openFolder(dir string, settings map[string]string, acceptNumerics bool) (_ *folder, err error) {
-	f := &folder{dir: dir, training: filepath.Join(dir, "training")}
+	f := &folder{dir: dir, training: filepath.Join(dir, "training"), numerics: settings[numericsKey]}
 	path := filepath.Join(f.training, "settings.json")
 	if _, err := Begun(dir); err != nil {
 		return nil, err
@@ -169,47 +172,55 @@ func (f *folder) resume(t *nn.Trainer) (steps int, err error) {
 		}
 	}
 	path := filepath.Join(f.training, "log.jsonl")
-	size, logged, err := cutLog(path, steps)
+	log, err := cutLog(path, steps)
 	if err != nil {
 		return 0, err
 	}
-	if logged != steps {
-		return 0, fmt.Errorf("%s ends at step %d, before the checkpoint of step %d: the folder is damaged", path, logged, steps)
+	if log.last != steps {
+		return 0, fmt.Errorf("%s ends at step %d, before the checkpoint of step %d: the folder is damaged", path, log.last, steps)
 	}
+	f.logged = log.numerics
 	if f.logFile, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o666); err != nil {
 		return 0, err
 	}
-	if err := f.logFile.Truncate(size); err != nil {
+	if err := f.logFile.Truncate(log.size); err != nil {
 		return 0, err
 	}
-	_, err = f.logFile.Seek(size, 0)
+	_, err = f.logFile.Seek(log.size, 0)
 	return steps, err
 }
 
-// cutLog returns where the lines of the first steps end, and the last step
-// among them. Half a line at the end is of a step that did not count.
-func cutLog(path string, steps int) (size int64, last int, err error) {
+// logged is what a log says of the first steps: where their lines end, the last of them, and
+// what numerics id it was computed under.
+type logged struct {
+	size     int64
+	last     int
+	numerics string
+}
+
+// cutLog reads the first steps' lines. Half a line at the end is of a step that did not count.
+func cutLog(path string, steps int) (l logged, err error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, 0, nil
+		return l, nil
 	}
 	if err != nil {
-		return 0, 0, err
+		return l, err
 	}
 	r := bufio.NewReader(bytes.NewReader(data))
 	for n := 1; ; n++ {
 		line, err := r.ReadBytes('\n')
 		if err != nil {
-			return size, last, nil
+			return l, nil
 		}
 		var report Report
 		if err := json.Unmarshal(line, &report); err != nil {
-			return 0, 0, fmt.Errorf("%s:%d: %w", path, n, err)
+			return l, fmt.Errorf("%s:%d: %w", path, n, err)
 		}
 		if report.Step > steps {
-			return size, last, nil
+			return l, nil
 		}
-		size, last = size+int64(len(line)), report.Step
+		l = logged{l.size + int64(len(line)), report.Step, cmp.Or(report.Numerics, l.numerics)}
 	}
 }
 
@@ -226,6 +237,9 @@ func escapeGlob(path string) string {
 
 // log appends a line and shows it.
 func (f *folder) log(r Report, show func(Report)) error {
+	if f.numerics != f.logged {
+		r.Numerics, f.logged = f.numerics, f.numerics
+	}
 	line, err := json.Marshal(r)
 	if err != nil {
 		return err

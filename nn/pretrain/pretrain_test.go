@@ -2,6 +2,7 @@ package pretrain_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -139,6 +140,52 @@ func TestStoppedRunsEndEqual(t *testing.T) {
 			}
 			same(dir, how)
 		}
+	}
+}
+
+// A run that goes on under another numerics id is asked for it, and its log says where.
+func TestLogSaysWhereNumericsChange(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c := config(dir)
+	c.Progress = func(r pretrain.Report) {
+		if r.Step == 5 {
+			cancel()
+		}
+	}
+	dev := open(t, 1)
+	if err := pretrain.Run(ctx, dev, c); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	other, err := tensor.Open("ref", tensor.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	c = config(dir)
+	if err := pretrain.Run(context.Background(), other, c); err == nil || !strings.Contains(err.Error(), "--accept-numerics") {
+		t.Fatalf("went on under another numerics id: %v", err)
+	}
+	c.AcceptNumerics = true
+	if err := pretrain.Run(context.Background(), other, c); err != nil {
+		t.Fatal(err)
+	}
+	want := map[int]string{1: dev.NumericsID(), 6: other.NumericsID()}
+	for line := range strings.Lines(read(t, dir, "training/log.jsonl")) {
+		var r pretrain.Report
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Numerics != "" && r.Numerics != want[r.Step] {
+			t.Errorf("step %d: numerics %q, want %q", r.Step, r.Numerics, want[r.Step])
+		}
+		if r.Numerics != "" {
+			delete(want, r.Step)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("the log lacks %v", want)
 	}
 }
 
