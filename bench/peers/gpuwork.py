@@ -19,7 +19,7 @@ NEEDS = {"sdpa-flash": "torch", "sdpa-cudnn": "torch", "flash-attn": "flash_attn
 def engine(name, threads, device):
     made = {"sdpa-flash": SDPA, "sdpa-cudnn": SDPA, "flash-attn": FlashAttention, "unsloth": Unsloth, "vllm": VLLM}[name]
     e = made(name, threads, device)
-    e.versions = {**e.versions, NEEDS[name]: importlib.metadata.version(NEEDS[name])}
+    e.versions = {NEEDS[name]: importlib.metadata.version(NEEDS[name]), **e.versions}
     return e
 
 

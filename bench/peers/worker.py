@@ -14,7 +14,7 @@ import time
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--engine", choices=["torch", "numpy", "llama.cpp"], required=True)
+    ap.add_argument("--engine", required=True, help="torch, numpy, llama.cpp, or one of gpuwork.py")
     ap.add_argument("--device", default="cpu", help="cpu or cuda")
     ap.add_argument("--threads", type=int, required=True)
     ap.add_argument("--llama", default="", help="folder of llama.cpp's programs")
@@ -36,9 +36,12 @@ def main():
     elif a.engine == "numpy":
         import numpywork
         engine = numpywork.Engine()
-    else:
+    elif a.engine == "llama.cpp":
         import llamawork
         engine = llamawork.Engine(a.llama, a.cache, a.threads)
+    else:
+        import gpuwork
+        engine = gpuwork.engine(a.engine, a.threads, a.device)
     answer(versions=engine.versions)
 
     once = None

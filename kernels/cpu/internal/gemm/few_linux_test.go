@@ -95,7 +95,7 @@ func (c fewCase) check(t *testing.T, rng *rand.Rand) {
 }
 
 func TestFewIsThePackedProduct(t *testing.T) {
-	eachLevel(t, func(t *testing.T) {
+	eachReading(t, func(t *testing.T) {
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 		rng := rand.New(rand.NewPCG(21, 21))
 		coin := func() bool { return rng.IntN(2) == 0 }

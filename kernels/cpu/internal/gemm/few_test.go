@@ -1,15 +1,24 @@
 package gemm
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
+// eachReading runs f at every level for processors that see streams and for others.
+func eachReading(t *testing.T, f func(t *testing.T)) {
+	defer func(was bool) { seesStreams = was }(seesStreams)
+	for _, seesStreams = range []bool{true, false} {
+		t.Run(fmt.Sprintf("sees streams %t", seesStreams), func(t *testing.T) { eachLevel(t, f) })
+	}
+}
+
 // Whatever rows are computed together, a row has the bits it has alone.
 func TestFewRowsAlone(t *testing.T) {
-	eachLevel(t, func(t *testing.T) {
+	eachReading(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(22, 22))
 		const most, n, k = fewRows + 8, 48, 160
 		a, w := normals(rng, most*k), normals(rng, n*k)
@@ -49,7 +58,7 @@ func TestFewIsChosen(t *testing.T) {
 // Columns have the bits that they have in a product of few columns, which no strands
 // are made of: with several strands, a last one that is longer, and columns left over.
 func TestStrandsAlone(t *testing.T) {
-	eachLevel(t, func(t *testing.T) {
+	eachReading(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(23, 23))
 		for _, kind := range []Kind{KindF32, KindBF16, KindF16} {
 			for _, s := range [][3]int{{1, 16 * 56, 256}, {8, 16*37 + 5, 200}, {19, 16*16 + 3, 161}, {fewRows, 16 * 31, 128}} {
