@@ -39,14 +39,18 @@ func (p *paging) on(c *call) kernels.PagedShape {
 // spoilFrom writes NaN to what a sequence's pages hold from a position on.
 func (p *paging) spoilFrom(seq, pos int) {
 	for ; pos < p.MaxPages*kernels.PageSize; pos++ {
-		page := int(p.table[seq*p.MaxPages+pos/kernels.PageSize])
-		for h := range 2 * p.KVHeads { // of keys, then of values
-			at := (((page*p.Layers+p.Layer)*2*p.KVHeads+h)*kernels.PageSize + pos%kernels.PageSize) * p.HeadDim
+		for h := range 2 * p.KVHeads {
 			for i := range p.HeadDim {
-				p.cache.set(at+i, math.NaN())
+				p.cache.set(p.element(seq, pos, h)+i, math.NaN())
 			}
 		}
 	}
+}
+
+// element is the first one that the cache holds of a position for a head: of keys, then of values.
+func (p *paging) element(seq, pos, head int) int {
+	page := int(p.table[seq*p.MaxPages+pos/kernels.PageSize])
+	return (((page*p.Layers+p.Layer)*2*p.KVHeads+head)*kernels.PageSize + pos%kernels.PageSize) * p.HeadDim
 }
 
 func testKVStore(t *trial) {
@@ -76,7 +80,7 @@ func testKVStore(t *trial) {
 }
 
 func testAttentionPaged(t *trial) {
-	for i, h := range []heads{{4, 2, 8}, {1, 1, 8}, {7, 1, 64}, {3, 3, 24}, {6, 2, 128}, {2, 2, 80}} {
+	for i, h := range []heads{{4, 2, 8}, {1, 1, 8}, {7, 1, 64}, {3, 3, 24}, {6, 2, 128}, {2, 2, 80}, {16, 1, 16}, {12, 1, 128}} {
 		t.combos(3, i == 0, func(dt []kernels.DType) {
 			p := t.paging(h, dt[2], 2, 3)
 			p.cache = t.floats("cache", dt[2], p.cache.len(), 1)
@@ -88,12 +92,22 @@ func testAttentionPaged(t *trial) {
 			o := t.output("o", dt[0], rows*h.q*h.dim).per(h.q * h.dim)
 			q := t.floats("q", dt[1], rows*h.q*h.dim, 1).per(h.q * h.dim)
 			rowSeq, rowPos := t.ints("rowseq", seqs...).per(1), t.ints("rowpos", positions...).per(1)
-			t.check(&problem{op: "AttentionPaged", shape: fmt.Sprintf("%d rows, %d/%d heads of %d", rows, h.q, h.kv, h.dim), rows: rows,
-				arrays: []*array{o, q, p.cache, p.pageTable, rowSeq, rowPos},
-				call: func(c *call) {
-					c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: p.on(c), O: c.at(o), Q: c.at(q), RowSeq: c.at(rowSeq), RowPos: c.at(rowPos),
-						Rows: c.rows, Heads: h.q, Scale: 0.3})
-				}})
+			try := func() {
+				t.check(&problem{op: "AttentionPaged", shape: fmt.Sprintf("%d rows, %d/%d heads of %d", rows, h.q, h.kv, h.dim), rows: rows,
+					arrays: []*array{o, q, p.cache, p.pageTable, rowSeq, rowPos},
+					call: func(c *call) {
+						c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: p.on(c), O: c.at(o), Q: c.at(q), RowSeq: c.at(rowSeq), RowPos: c.at(rowPos),
+							Rows: c.rows, Heads: h.q, Scale: 0.3})
+					}})
+			}
+			try()
+			if dt[0] == dt[1] && dt[1] == dt[2] { // values that reach the rows from 64 on, and one more
+				for h := range h.kv {
+					infinite(p.cache, p.element(0, 64, h+p.KVHeads), p.HeadDim)
+				}
+				p.cache.set(p.element(1, 127, p.KVHeads)+p.HeadDim-1, math.Inf(1))
+				try()
+			}
 		})
 	}
 }

@@ -12,9 +12,10 @@ import (
 // the op and the offending value, guards hold, and the backend works on.
 func testErrors(t *trial) {
 	f32 := func(name string, n int) *array { return t.floats(name, kernels.F32, n, 1) }
-	x, y, w := f32("x", 12), f32("y", 12).as(sum), f32("w", 12)
-	h, lp := f32("h", 12).as(sum), f32("logprob", 3).as(sum)
-	cache := f32("cache", 2*2*kernels.PageSize*2).as(sum)
+	const headDim = 8 // as other cases have it: backends may have kernels of their own for others
+	x, y, w := f32("x", 6*headDim), f32("y", 6*headDim).as(sum), f32("w", 6*headDim)
+	h, lp := f32("h", 6*headDim).as(sum), f32("logprob", 3).as(sum)
+	cache := f32("cache", 2*2*kernels.PageSize*headDim).as(sum)
 	wide, wideOut := t.floats("wide", kernels.BF16, 2*128, 1), f32("wideOut", 2*128).as(sum)
 	type bad struct {
 		op, names string
@@ -33,14 +34,11 @@ func testErrors(t *trial) {
 			c.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: c.at(y), DY: c.at(x), IDs: c.table("ids", 0, id, 5), Starts: c.table("starts", 0, 3),
 				NSeq: 1, Rows: 3, Dim: 2, Vocab: 6})
 		})
-		for op, do := range map[string]func(c *call, a kernels.RopeArgs){
-			"Rope":         func(c *call, a kernels.RopeArgs) { c.Rope(a) },
-			"RopeBackward": func(c *call, a kernels.RopeArgs) { c.RopeBackward(a) },
-		} {
-			add(op, id, func(c *call) {
-				do(c, kernels.RopeArgs{Y: c.at(y), X: c.at(x), Positions: c.table("positions", 0, id, 5), Cos: c.at(w), Sin: c.at(w), Rows: 3, Heads: 1, HeadDim: 4, MaxPos: 6})
-			})
+		rope := func(c *call) kernels.RopeArgs {
+			return kernels.RopeArgs{Y: c.at(y), X: c.at(x), Positions: c.table("positions", 0, id, 5), Cos: c.at(w), Sin: c.at(w), Rows: 3, Heads: 1, HeadDim: 4, MaxPos: 6}
 		}
+		add("Rope", id, func(c *call) { c.Rope(rope(c)) })
+		add("RopeBackward", id, func(c *call) { c.RopeBackward(rope(c)) })
 		if id > 0 {
 			add("CrossEntropy", id, func(c *call) {
 				a := kernels.CrossEntropyArgs{LogProb: c.at(lp), DX: c.at(y), X: c.at(x), W: c.at(w), Targets: c.table("targets", 0, id, 5),
@@ -53,7 +51,7 @@ func testErrors(t *trial) {
 	for _, starts := range [][]int32{{0, 4, 9}, {0, 2, 1}, {-3, 0, 2}} {
 		add("Attention", "", func(c *call) {
 			c.Attention(kernels.AttentionArgs{O: c.at(y), Q: c.at(x), K: c.at(x), V: c.at(w), Starts: c.table("starts", starts...),
-				NSeq: 2, Rows: 6, Heads: 1, KVHeads: 1, HeadDim: 2, Scale: 1})
+				NSeq: 2, Rows: 6, Heads: 1, KVHeads: 1, HeadDim: headDim, Scale: 1})
 		})
 		add("LinearBackwardWeight", "", func(c *call) {
 			c.LinearBackwardWeight(kernels.LinearBackwardWeightArgs{DW: c.at(y), DY: c.at(x), X: c.at(w), Starts: c.table("starts", starts...), NSeq: 2, Rows: 6, In: 2, Out: 2})
@@ -73,7 +71,7 @@ func testErrors(t *trial) {
 			names = "5003" // the second page is none
 		}
 		shape := func(c *call) kernels.PagedShape {
-			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 5003), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: 2}
+			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 5003), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: headDim}
 		}
 		add("KVStore", names, func(c *call) {
 			c.KVStore(kernels.KVStoreArgs{PagedShape: shape(c), K: c.at(x), V: c.at(w), RowSeq: c.table("rowseq", row[0]), RowPos: c.table("rowpos", row[1]), Rows: 1})
@@ -123,7 +121,7 @@ func testErrors(t *trial) {
 	for _, of := range []struct {
 		q, o *array
 		dim  int
-	}{{x, y, 2}, {wide, wideOut, 128}} {
+	}{{x, y, headDim}, {wide, wideOut, 128}} {
 		add("Attention", first, func(c *call) {
 			c.Attention(kernels.AttentionArgs{O: c.at(of.o), Q: c.at(of.q), K: c.at(of.q), V: c.at(of.q), Starts: c.table("starts", starts...),
 				NSeq: 2, Rows: 2, Heads: 1, KVHeads: 1, HeadDim: of.dim, Scale: 1})
@@ -156,7 +154,7 @@ func testErrors(t *trial) {
 	})
 	for _, rows := range [][2][]int32{{{first, second}, {0, 0}}, {{0, 0}, {first, second}}} {
 		shape := func(c *call) kernels.PagedShape {
-			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 7), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: 2}
+			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 7), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: headDim}
 		}
 		add("KVStore", first, func(c *call) {
 			c.KVStore(kernels.KVStoreArgs{PagedShape: shape(c), K: c.at(x), V: c.at(w), RowSeq: c.table("rowseq", rows[0]...), RowPos: c.table("rowpos", rows[1]...), Rows: 2})

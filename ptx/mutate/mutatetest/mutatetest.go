@@ -173,12 +173,12 @@ hand:
 			continue
 		}
 		n++
-		r.standsFor += max(1, jobs[i].For)
 		if id := jobs[i].id(); r.note(jobs[i], v) == "" && !was.has(id) && !l.All {
 			t.Errorf("survived: %s", id)
 		}
 	}
-	t.Logf("%d of %d mutants run, %d killed, %d no defects by the assembler, %d survived", n, l.Total, r.dead, len(r.none), len(r.survivors))
+	t.Logf("%d of %d mutants run, %d killed, %d no defects by the assembler, %d survived; with those like them %.1f %% killed",
+		n, l.Total, r.dead, len(r.none), len(r.survivors), r.share())
 	if defects := n - len(r.none); 100*r.dead < 95*defects && (l.All || !l.Loose) { // of a sample of a loose list, the list decides
 		t.Errorf("%d of %d mutants killed, expected at least 95 %%", r.dead, defects)
 	}
@@ -212,7 +212,8 @@ type count struct{ killed, survived, none int }
 
 type result struct {
 	dead      int
-	standsFor int
+	standsFor int // the defects among those tried, with those like them
+	deadFor   int // those of them that are killed
 	order     []string
 	groups    map[string]*count
 	by        map[string]int // killed by what
@@ -220,12 +221,19 @@ type result struct {
 	none      []string // no mutants, each with the reason
 }
 
+// share is how many in a hundred would be killed of all the defects that those tried stand for,
+// if the others are killed where the tried ones of their kind are.
+func (r *result) share() float64 { return 100 * float64(r.deadFor) / float64(max(1, r.standsFor)) }
+
 func (r *result) note(j Job, verdict string) string {
 	c := r.groups[j.Group]
 	if c == nil {
 		c = new(count)
 		r.groups[j.Group] = c
 		r.order = append(r.order, j.Group)
+	}
+	if !noMutant(verdict) {
+		r.standsFor += max(1, j.For)
 	}
 	if verdict == "" {
 		c.survived++
@@ -238,6 +246,7 @@ func (r *result) note(j Job, verdict string) string {
 		return verdict
 	}
 	r.dead++
+	r.deadFor += max(1, j.For)
 	c.killed++
 	how, rest, _ := strings.Cut(verdict, ": ")
 	if how == "finding" {
@@ -260,7 +269,8 @@ func (r *result) text(l List, n, chosen int, was arguments) string {
 		b.WriteString("# " + line)
 	}
 	if l.How != "" {
-		fmt.Fprintf(&b, "#\n# There are %d mutants; %d of them were chosen, %d tried, which stand for %d.\n#\n", l.Total, chosen, n, r.standsFor)
+		fmt.Fprintf(&b, "#\n# There are %d mutants; %d of them were chosen, %d tried. These stand for %d, of which %.1f %% would be killed\n", l.Total, chosen, n, r.standsFor, r.share())
+		b.WriteString("# if the others are killed where the tried ones of their kind are.\n#\n")
 		slices.Sort(r.order)
 	}
 	widest := 0
