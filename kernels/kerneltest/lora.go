@@ -90,6 +90,9 @@ func testLoRA(t *trial) {
 			if i == 3 && dt[0] == kernels.F32 {
 				t.sprinkle(x)
 			}
+			if i == 5 {
+				behindRows(x, b.in)
+			}
 			t.check(&problem{op: "LoRA", shape: b.name, rows: b.rows, starts: b.starts, arrays: []*array{y, h, x, wa, wb},
 				call: func(c *call) {
 					table, n := b.table(c)

@@ -6,7 +6,7 @@
 //	model.safetensors, config.json     the model, once finished; or, of an adapter,
 //	adapter_model.safetensors, adapter_config.json
 //	training/settings.json             what the run was started with
-//	training/log.jsonl                 a line per step and per evaluation
+//	training/log.jsonl                 a line per step and per evaluation, and under which numerics id
 //	training/checkpoint-N.safetensors  everything after N steps, until finished
 //	training/finished                  says that it is
 //
