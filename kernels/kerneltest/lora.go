@@ -22,7 +22,7 @@ type loraBatch struct {
 // first batch, and gives sequence s the adapter use[s]; −1 means the sequence has no segment.
 func (t *trial) loraBatch(in, out int, lengths, ranks, use []int) *loraBatch {
 	b := &loraBatch{starts: startsOf(lengths...), in: in, out: out,
-		name: fmt.Sprintf("sequences %v, adapters %v of ranks %v, %d→%d", lengths, use, ranks, in, out)}
+		name: fmt.Sprintf("%d sequences %v, adapters %v of ranks %v, %d→%d", len(lengths), lengths, use, ranks, in, out)}
 	b.rows = last(b.starts)
 	b.maxRank = 1
 	type place struct{ a, b int }
@@ -73,6 +73,11 @@ func (t *trial) loraBatches() []*loraBatch {
 		t.loraBatch(40, 70, []int{50, 1, 13, 2, 24, 12}, []int{128, 0, 256, 7}, []int{0, 1, 2, 1, 3, 0}),
 		t.loraBatch(96, 72, []int{65, 11, 12, 13, 1, 1, 30}, []int{16, 31, 49}, []int{0, 1, 2, 0, 2, 2, 1}),
 	}
+	var lengths, use []int // more segments than a warp has lanes
+	for i := range 45 {
+		lengths, use = append(lengths, []int{2, 1, 3, 0}[i%4]), append(use, []int{0, 1, -1, 2, 1}[i%5])
+	}
+	all = append(all, t.loraBatch(6, 5, lengths, []int{2, 4, 1}, use))
 	if t.opt.Heavy {
 		all = append(all, t.loraBatch(896, 1152, []int{70, 1, 65}, []int{64, 16}, []int{0, 1, 0}))
 	}
