@@ -59,7 +59,7 @@ func testErrors(t *trial) {
 	}
 	for _, s := range []kernels.Segment{
 		{RowStart: -1, RowEnd: 2, Rank: 1}, {RowStart: 0, RowEnd: 9, Rank: 1}, {RowStart: 2, RowEnd: 1, Rank: 1},
-		{RowStart: 0, RowEnd: 3, Rank: 5}, {RowStart: 0, RowEnd: 3, Rank: -1}, {RowStart: 0, RowEnd: 3, Rank: 1, AOffset: -2}, {RowStart: 0, RowEnd: 3, Rank: 1, BOffset: -2}} {
+		{RowStart: 0, RowEnd: 3, Rank: 5}, {RowStart: 0, RowEnd: 3, Rank: 1<<16 + 1}, {RowStart: 0, RowEnd: 3, Rank: -1}, {RowStart: 0, RowEnd: 3, Rank: 1, AOffset: -2}, {RowStart: 0, RowEnd: 3, Rank: 1, BOffset: -2}} {
 		add("LoRA", "", func(c *call) {
 			c.LoRA(kernels.LoRAArgs{Y: c.at(y), H: c.at(h), X: c.at(x), A: c.at(w), B: c.at(w), Segments: c.table("segments", segmentInts([]kernels.Segment{s})...),
 				NSeg: 1, Rows: 6, In: 2, Out: 2, MaxRank: 2})
