@@ -367,5 +367,6 @@ the place; their order is that of hashes: a run that was interrupted has tried t
 its journal.
 Each is judged by the conformance suite's problems that come to its place (of a case as many as run all of the kernel
 that the case runs, at least 8 and at most 24, and the bad data), and by cases that fill the tile, at aligned and odd
-addresses, under the round-robin and the adversarial schedule.
+addresses, under the round-robin and the adversarial schedule. Results must be right and have the bits that they have
+without the mutant, and the kernel must ask the memories for as much (see TestPins).
 `
