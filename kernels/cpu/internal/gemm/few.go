@@ -4,8 +4,6 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/klauspost/cpuid/v2"
-
 	"github.com/selkie-ml/selkie/kernels/cpu/internal/vec"
 )
 
@@ -238,7 +236,7 @@ func bytesAt(p unsafe.Pointer, at, n int) []byte { return unsafe.Slice((*byte)(u
 // reads ahead in them better than it is asked: in rows of b of a page, beyond which it does
 // not look. Intel's do (Emerald Rapids); AMD's Zen 4 reads 1.1 to 1.4 times as fast if it is
 // asked, long rows too. BenchmarkFew shows either.
-var seesStreams = cpuid.CPU.VendorID == cpuid.Intel
+var seesStreams = vec.Intel()
 
 // longRow is that page.
 const longRow = 4096

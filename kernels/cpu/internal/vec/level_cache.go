@@ -10,3 +10,6 @@ func CacheL2() int {
 	}
 	return 512 << 10
 }
+
+// Intel tells whether the processor is one of Intel's.
+func Intel() bool { return cpuid.CPU.VendorID == cpuid.Intel }
