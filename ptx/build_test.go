@@ -114,7 +114,7 @@ func TestMisusePanics(t *testing.T) {
 // TestTypesDoNotCompile: snippets inside func(k *ptx.Builder), with values of all sorts.
 func TestTypesDoNotCompile(t *testing.T) {
 	if testing.Short() {
-		t.Skip("type-checks package ptx from source")
+		t.Skip("-short is set: this type-checks package ptx from source")
 	}
 	const head = `package p
 import "github.com/selkie-ml/selkie/ptx"

@@ -1,13 +1,11 @@
 """What others have for GPUs alone, where it is installed: one engine each, of the cases that it can do."""
-import contextlib
 import importlib.metadata
-import json
-import os
 import shutil
 import tempfile
 import time
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import models
 import torchwork
@@ -17,8 +15,13 @@ NEEDS = {"sdpa-flash": "torch", "sdpa-cudnn": "torch", "flash-attn": "flash_attn
 
 
 def engine(name, threads, device):
-    made = {"sdpa-flash": SDPA, "sdpa-cudnn": SDPA, "flash-attn": FlashAttention, "unsloth": Unsloth, "vllm": VLLM}[name]
-    e = made(name, threads, device)
+    e = {
+        "sdpa-flash": lambda: SDPA("FLASH_ATTENTION", threads, device),
+        "sdpa-cudnn": lambda: SDPA("CUDNN_ATTENTION", threads, device),
+        "flash-attn": lambda: FlashAttention(threads, device),
+        "unsloth": lambda: Unsloth(threads, device),
+        "vllm": VLLM,
+    }[name]()
     e.versions = {NEEDS[name]: importlib.metadata.version(NEEDS[name]), **e.versions}
     return e
 
@@ -26,13 +29,11 @@ def engine(name, threads, device):
 class SDPA(torchwork.Engine):
     """PyTorch's attention by the kernels named, instead of those that it chooses."""
 
-    def __init__(self, name, threads, device):
+    def __init__(self, kernels, threads, device):
         super().__init__(threads, device)
-        from torch.nn.attention import SDPBackend
-        self.backend = {"sdpa-flash": SDPBackend.FLASH_ATTENTION, "sdpa-cudnn": SDPBackend.CUDNN_ATTENTION}[name]
+        self.backend = getattr(SDPBackend, kernels)
 
     def attention(self, spec, dtype):
-        from torch.nn.attention import sdpa_kernel
         once = super().attention(spec, dtype)
 
         def chosen():
@@ -42,8 +43,7 @@ class SDPA(torchwork.Engine):
 
 
 class FlashAttention(torchwork.Engine):
-    def __init__(self, name, threads, device):
-        super().__init__(threads, device)
+    """Attention by the package flash-attn, whose arrays have rows before heads."""
 
     def attention(self, spec, dtype):
         from flash_attn import flash_attn_func
@@ -63,10 +63,11 @@ class FlashAttention(torchwork.Engine):
 class Unsloth(torchwork.Engine):
     """Steps of LoRA adapters: a model of random weights is written to a folder first, as Unsloth loads models."""
 
-    def __init__(self, name, threads, device):
+    def __init__(self, threads, device):
         import unsloth  # noqa: F401  it wants to come before transformers
         super().__init__(threads, device)
         self.folder = tempfile.mkdtemp()
+        self.models.adapted = self.adapted
 
     def adapted(self, spec, dtype):
         from unsloth import FastLanguageModel
@@ -75,10 +76,6 @@ class Unsloth(torchwork.Engine):
         return FastLanguageModel.get_peft_model(net, r=spec["rank"], lora_alpha=2 * spec["rank"], lora_dropout=0.0, bias="none",
                                                 target_modules=spec["targets"], use_gradient_checkpointing=False)
 
-    def start(self, spec):
-        self.models.adapted = self.adapted
-        return super().start(spec)
-
     def stop(self):
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -86,7 +83,7 @@ class Unsloth(torchwork.Engine):
 class VLLM:
     """Prompts and greedy decoding, on weights that vLLM draws itself."""
 
-    def __init__(self, name, threads, device):
+    def __init__(self):
         self.versions = {}
         self.key = self.llm = None
 
@@ -95,12 +92,8 @@ class VLLM:
         key = spec["model"], spec["type"], spec["batch"], spec["seq"] + spec.get("new", 1)
         if key != self.key:
             self.llm = None
-            with contextlib.ExitStack() as stack:
-                folder = stack.enter_context(tempfile.TemporaryDirectory())
-                sizes = {"tie_word_embeddings": True, **models.SHAPES[spec["model"]]}
-                with open(os.path.join(folder, "config.json"), "w") as f:
-                    json.dump({"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "max_position_embeddings": 32768,
-                               "rms_norm_eps": 1e-6, "hidden_act": "silu", **sizes}, f)
+            with tempfile.TemporaryDirectory() as folder:
+                models.config(spec["model"]).save_pretrained(folder)
                 # Less than half of the memory: Selkie's weights lie beside.
                 self.llm = LLM(model=folder, load_format="dummy", skip_tokenizer_init=True, dtype={"f32": "float32", "bf16": "bfloat16"}[spec["type"]],
                                max_model_len=key[3], gpu_memory_utilization=0.4, enable_prefix_caching=False)

@@ -10,6 +10,15 @@ SHAPES = {
 }
 
 
+def config(shape):
+    from transformers import Qwen2Config
+    sizes = {"tie_word_embeddings": True, **SHAPES[shape]}
+    theta = sizes.pop("rope_theta")
+    return Qwen2Config(max_position_embeddings=32768, rms_norm_eps=1e-6, architectures=["Qwen2ForCausalLM"],
+                       rope_parameters={"rope_type": "default", "rope_theta": theta},
+                       bos_token_id=None, eos_token_id=None, pad_token_id=None, **sizes)
+
+
 class Models:
     """Keeps the last base model, and one adapter on it at a time."""
 
@@ -17,14 +26,10 @@ class Models:
         self.key = self.model = self.peft = None
 
     def fresh(self, shape, dtype):
-        from transformers import Qwen2Config, Qwen2ForCausalLM
-        sizes = {"tie_word_embeddings": True, **SHAPES[shape]}
-        theta = sizes.pop("rope_theta")
-        config = Qwen2Config(max_position_embeddings=32768, rms_norm_eps=1e-6,
-                             rope_parameters={"rope_type": "default", "rope_theta": theta},
-                             bos_token_id=None, eos_token_id=None, pad_token_id=None, **sizes)
-        config._attn_implementation = "sdpa"
-        return Qwen2ForCausalLM(config).to(dtype)
+        from transformers import Qwen2ForCausalLM
+        sizes = config(shape)
+        sizes._attn_implementation = "sdpa"
+        return Qwen2ForCausalLM(sizes).to(dtype)
 
     def base(self, shape, dtype):
         self.release()

@@ -350,7 +350,7 @@ func TestFromTextToText(t *testing.T) {
 // Training that is interrupted ends with 130 and goes on to the same bytes.
 func TestInterrupt(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no interrupt to send")
+		t.Skip("Windows has no interrupt to send")
 	}
 	dir := t.TempDir()
 	model := filepath.Join(dir, "mini")
@@ -414,7 +414,7 @@ func interrupt(t *testing.T, log string, args []string) {
 // Work that keeps nothing says so when it is interrupted, and leaves no file.
 func TestInterruptedWorkThatStartsOver(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no interrupt to send")
+		t.Skip("Windows has no interrupt to send")
 	}
 	dir := t.TempDir()
 	model, out, profile := filepath.Join(dir, "mini"), filepath.Join(dir, "verdicts.jsonl"), filepath.Join(dir, "profile")

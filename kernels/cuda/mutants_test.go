@@ -128,18 +128,23 @@ var ordeals = sync.OnceValues(func() ([]prepared, error) {
 		list = append(list, o)
 	}
 	all, failed := make([]prepared, len(list)), make([]error, len(list))
+	onAllCores(len(list), func(i int) { all[i], failed[i] = prepare(list[i]) })
+	return all, errors.Join(failed...)
+})
+
+// onAllCores does n things, as many at once as there are cores.
+func onAllCores(n int, do func(i int)) {
 	var wg sync.WaitGroup
 	slots := make(chan bool, runtime.GOMAXPROCS(0))
-	for i, o := range list {
+	for i := range n {
 		wg.Go(func() {
 			slots <- true
-			all[i], failed[i] = prepare(o)
+			do(i)
 			<-slots
 		})
 	}
 	wg.Wait()
-	return all, errors.Join(failed...)
-})
+}
 
 // subjects are the kernels that the ordeals launch, one of each kind: the one that
 // judges see most of; and one of those that must refuse data.
@@ -342,19 +347,12 @@ func checkUnharmed(t *testing.T, all []*subject, sample int) {
 	if sample > 0 {
 		step = max(1, 20*len(all)/sample)
 	}
-	var wg sync.WaitGroup
-	slots := make(chan bool, runtime.GOMAXPROCS(0))
-	for i := 0; i < len(all); i += step {
-		wg.Go(func() {
-			slots <- true
-			defer func() { <-slots }()
-			s := all[i]
-			if by := s.judged(kernel.Module(s.Any), place{s.Any, s.lines[0]}); by != "" {
-				t.Errorf("%s without a mutant: %s", s.Name(), by)
-			}
-		})
-	}
-	wg.Wait()
+	onAllCores((len(all)+step-1)/step, func(i int) {
+		s := all[i*step]
+		if by := s.judged(emit(s.Any), place{s.Any, s.lines[0]}); by != "" {
+			t.Errorf("%s without a mutant: %s", s.Name(), by)
+		}
+	})
 }
 
 // how is what the list says of itself.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
+	"github.com/selkie-ml/selkie/kernels/cuda/kernel"
 	"github.com/selkie-ml/selkie/ptx/emu"
 )
 
@@ -30,7 +31,7 @@ func (p *pinned) digest(result []byte) {
 	p.results.Write(result)
 }
 
-func (p *pinned) count(k interface{ Name() string }, t traffic) {
+func (p *pinned) count(k kernel.Any, t traffic) {
 	if p.asked == nil {
 		p.asked = map[string]traffic{}
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/selkie-ml/selkie/ptx/emu"
 )
 
-var update = flag.Bool("update", false, "write variants.md anew")
+var update = flag.Bool("update", false, "write variants.md or testdata/pins.txt anew")
 
 // reported is a kernel of the report: how it is used, and what the emulator counted.
 type reported struct {

@@ -95,6 +95,21 @@ func (t *trial) sprinkle(a *array) *array {
 	return a
 }
 
+// infinite makes n elements of an array infinite, of both signs.
+func (a *array) infinite(from, n int) {
+	for i := range n {
+		a.set(from+i, math.Inf(1-2*(i%2)))
+	}
+}
+
+// behindRows makes the first of the cols elements infinite in every second row: who reads a
+// row beyond its end spoils it, even where he multiplies by zero.
+func (a *array) behindRows(cols int) {
+	for i := cols; i < a.len(); i += 2 * cols {
+		a.set(i, math.Inf(1))
+	}
+}
+
 func (a *array) set(i int, v float64) { putBits(a.dt, a.data, i, encode(a.dt, v)) }
 
 // untouched is a NaN that arithmetic does not make (as an i32, a senseless index).

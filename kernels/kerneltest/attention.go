@@ -85,20 +85,13 @@ func testAttention(t *trial) {
 				try(lse, sharp, 60)
 			}
 			if last(starts) > 1 { // what is not finite reaches the rows after it in its sequence, and no others
-				infinite(v, t.rng.IntN(last(starts))*v.row, v.row)
+				v.infinite(t.rng.IntN(last(starts))*v.row, v.row)
 				try(lse, q, 1)
 				v.set(v.row*(last(starts)-1), math.NaN())
 				k.set(k.row*t.rng.IntN(last(starts)), math.NaN())
 				try(lse, q, 1)
 			}
 		})
-	}
-}
-
-// infinite makes n elements of an array infinite, of both signs.
-func infinite(a *array, from, n int) {
-	for i := range n {
-		a.set(from+i, math.Inf(1-2*(i%2)))
 	}
 }
 

@@ -103,7 +103,7 @@ func testAttentionPaged(t *trial) {
 			try()
 			if dt[0] == dt[1] && dt[1] == dt[2] { // values that reach the rows from 64 on, and one more
 				for h := range h.kv {
-					infinite(p.cache, p.element(0, 64, h+p.KVHeads), p.HeadDim)
+					p.cache.infinite(p.element(0, 64, h+p.KVHeads), p.HeadDim)
 				}
 				p.cache.set(p.element(1, 127, p.KVHeads)+p.HeadDim-1, math.Inf(1))
 				try()
@@ -150,20 +150,23 @@ func testPagedEqualsPrefill(t *trial) {
 				t.Errorf("%v: %v", prefill, err)
 				return
 			}
-			for name, chunk := range map[string]func() int{
-				"at once":         func() int { return rows },
-				"in chunks":       func() int { return t.between(1, 50) },
-				"token by token":  func() int { return 1 },
-				"page after page": func() int { return kernels.PageSize },
+			for _, way := range []struct {
+				name  string
+				chunk func() int
+			}{
+				{"at once", func() int { return rows }},
+				{"in chunks", func() int { return t.between(1, 50) }},
+				{"token by token", func() int { return 1 }},
+				{"page after page", func() int { return kernels.PageSize }},
 			} {
-				got, err := t.pagedRun(s.heads, dt, starts, q, k, v, chunk)
+				got, err := t.pagedRun(s.heads, dt, starts, q, k, v, way.chunk)
 				if err == nil {
 					if i := differ(dt, got, want[o]); i >= 0 {
 						err = fmt.Errorf("o[%d] (row %d) is %s, from Attention it is %s", i, i/o.row, at(dt, got, i), at(dt, want[o], i))
 					}
 				}
 				if err != nil {
-					t.Errorf("AttentionPaged %s, sequences %v, %d/%d heads of %d, %v: %v", name, s.lengths, s.q, s.kv, s.dim, dt, err)
+					t.Errorf("AttentionPaged %s, sequences %v, %d/%d heads of %d, %v: %v", way.name, s.lengths, s.q, s.kv, s.dim, dt, err)
 				}
 			}
 		}

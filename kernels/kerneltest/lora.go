@@ -22,7 +22,7 @@ type loraBatch struct {
 // first batch, and gives sequence s the adapter use[s]; −1 means the sequence has no segment.
 func (t *trial) loraBatch(in, out int, lengths, ranks, use []int) *loraBatch {
 	b := &loraBatch{starts: startsOf(lengths...), in: in, out: out,
-		name: fmt.Sprintf("%d sequences %v, adapters %v of ranks %v, %d→%d", len(lengths), lengths, use, ranks, in, out)}
+		name: fmt.Sprintf("sequences %v, adapters %v of ranks %v, %d→%d", lengths, use, ranks, in, out)}
 	b.rows = last(b.starts)
 	b.maxRank = 1
 	type place struct{ a, b int }
@@ -96,7 +96,7 @@ func testLoRA(t *trial) {
 				t.sprinkle(x)
 			}
 			if i == 5 {
-				behindRows(x, b.in)
+				x.behindRows(b.in)
 			}
 			t.check(&problem{op: "LoRA", shape: b.name, rows: b.rows, starts: b.starts, arrays: []*array{y, h, x, wa, wb},
 				call: func(c *call) {

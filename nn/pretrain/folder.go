@@ -190,16 +190,16 @@ func (f *folder) resume(t *nn.Trainer) (steps int, err error) {
 	return steps, err
 }
 
-// logged is what a log says of the first steps: where their lines end, the last of them, and
+// logStart is what a log says of the first steps: where their lines end, the last of them, and
 // what numerics id it was computed under.
-type logged struct {
+type logStart struct {
 	size     int64
 	last     int
 	numerics string
 }
 
 // cutLog reads the first steps' lines. Half a line at the end is of a step that did not count.
-func cutLog(path string, steps int) (l logged, err error) {
+func cutLog(path string, steps int) (l logStart, err error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
@@ -220,7 +220,7 @@ func cutLog(path string, steps int) (l logged, err error) {
 		if report.Step > steps {
 			return l, nil
 		}
-		l = logged{l.size + int64(len(line)), report.Step, cmp.Or(report.Numerics, l.numerics)}
+		l = logStart{l.size + int64(len(line)), report.Step, cmp.Or(report.Numerics, l.numerics)}
 	}
 }
 

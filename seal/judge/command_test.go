@@ -12,7 +12,7 @@ import (
 
 func TestCommand(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil {
-		t.Skip("no sh here")
+		t.Skip("there is no sh to run commands with")
 	}
 	answers := []Answer{{"q \"1\"", "a", "a"}, {"q2", "b\n", "<x>"}}
 	for line, want := range map[string]string{

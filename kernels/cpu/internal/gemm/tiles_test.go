@@ -44,7 +44,7 @@ func TestAssemblyKnowsTheFields(t *testing.T) {
 // kind, they have the bits that they have a few at a time, b read in place.
 func TestTilesOfManyRows(t *testing.T) {
 	if !slices.Contains(vec.Levels(), vec.AMX.String()) {
-		t.Skip("no tiles here")
+		t.Skip("this processor has no tile registers (AMX)")
 	}
 	defer vec.ForceLevel(vec.AMX.String())()
 	rng := rand.New(rand.NewPCG(41, 41))

@@ -66,7 +66,7 @@ func tileCases() []tileCase {
 func TestDisassemblerAgreesOnTiles(t *testing.T) {
 	objdump, err := exec.LookPath("objdump")
 	if err != nil {
-		t.Skip("no objdump here")
+		t.Skip("there is no objdump to compare with")
 	}
 	cases := tileCases()
 	var all []byte

@@ -82,7 +82,7 @@ var spaces = regexp.MustCompile(`\s+`)
 func TestDisassemblerAgrees(t *testing.T) {
 	objdump, err := exec.LookPath("objdump")
 	if err != nil {
-		t.Skip("no objdump here")
+		t.Skip("there is no objdump to compare with")
 	}
 	cases := append(dotCases("VDPBF16PS"), dotCases("VCVTNE2PS2BF16")...)
 	var all []byte
