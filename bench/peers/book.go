@@ -82,6 +82,19 @@ type bookLine struct {
 	Row  *row  `json:"row,omitempty"`
 }
 
+// todaysBook opens the book of a day that was measured on this processor, or a new one: the
+// second processor's of a day has a 2 behind its name, and so on.
+func todaysBook(base, cpu string) (*book, error) {
+	path := base + ".jsonl"
+	for n := 2; ; n++ {
+		b, err := openBook(path)
+		if err != nil || b.Host.CPU == "" || b.Host.CPU == cpu {
+			return b, err
+		}
+		path = fmt.Sprintf("%s-%d.jsonl", base, n)
+	}
+}
+
 func openBook(path string) (*book, error) {
 	b := &book{path: path, Host: host{Versions: map[string]string{}}}
 	data, err := os.ReadFile(path)

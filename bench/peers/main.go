@@ -65,10 +65,11 @@ func run() error {
 		o.threads = o.threads[:1] // which do not matter there
 	}
 	base := filepath.Join(o.results, time.Now().Format(time.DateOnly)+"-"+kind)
-	book, err := openBook(base + ".jsonl")
+	book, err := todaysBook(base, cpuName())
 	if err != nil {
 		return err
 	}
+	base = strings.TrimSuffix(book.path, ".jsonl")
 	s := &session{options: o, book: book, weights: bench.NewWeights()}
 	for _, p := range parts {
 		if len(chosen) > 0 && !slices.Contains(chosen, p.name) {

@@ -259,6 +259,11 @@ func TestBook(t *testing.T) {
 	if err != nil || len(again.rows) != 2 || report(again) != report(b) {
 		t.Fatalf("%d rows, %v", len(again.rows), err)
 	}
+	for cpu, want := range map[string]string{"some processor": path, "another": filepath.Join(filepath.Dir(path), "day-2.jsonl")} {
+		if b, err := todaysBook(strings.TrimSuffix(path, ".jsonl"), cpu); err != nil || b.path != want {
+			t.Errorf("of %s: %s, %v, expected %s", cpu, b.path, err, want)
+		}
+	}
 	text := report(again)
 	for _, want := range []string{"some processor", "| f32 products of a training batch |", "met: 2.00 ×", "| products/f32/train/a | 2 s | 5 GB/s | 50 % | 4 s | 2.00 |"} {
 		if !strings.Contains(text, want) {
