@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/selkie-ml/selkie/kernels"
@@ -12,17 +13,21 @@ import (
 // the op and the offending value, guards hold, and the backend works on.
 func testErrors(t *trial) {
 	f32 := func(name string, n int) *array { return t.floats(name, kernels.F32, n, 1) }
-	const headDim = 8 // as other cases have it: backends may have kernels of their own for others
-	x, y, w := f32("x", 6*headDim), f32("y", 6*headDim).as(sum), f32("w", 6*headDim)
+	const headDim = 8   // as other cases have it: backends may have kernels of their own for others
+	const wideHead = 64 // 3 rows of it are more than 6 of headDim
+	x, y, w := f32("x", 3*wideHead), f32("y", 3*wideHead).as(sum), f32("w", 3*wideHead)
 	h, lp := f32("h", 6*headDim).as(sum), f32("logprob", 3).as(sum)
 	cache := f32("cache", 2*2*kernels.PageSize*headDim).as(sum)
 	wide, wideOut := t.floats("wide", kernels.BF16, 2*128, 1), f32("wideOut", 2*128).as(sum)
 	type bad struct {
 		op, names string
 		call      func(c *call)
+		more      []*array // that other calls do not need
 	}
 	var list []bad
-	add := func(op string, names any, call func(c *call)) { list = append(list, bad{op, fmt.Sprint(names), call}) }
+	add := func(op string, names any, call func(c *call), more ...*array) {
+		list = append(list, bad{op, fmt.Sprint(names), call, more})
+	}
 	for _, id := range []int32{-1, 6, math.MaxInt32, math.MinInt32} {
 		add("Gather", id, func(c *call) {
 			c.Gather(kernels.GatherArgs{Dst: c.at(y), Src: c.at(w), Index: c.table("index", 0, 5, id), Rows: 3, Cols: 2, SrcRows: 6})
@@ -34,11 +39,13 @@ func testErrors(t *trial) {
 			c.EmbeddingBackward(kernels.EmbeddingBackwardArgs{DTable: c.at(y), DY: c.at(x), IDs: c.table("ids", 0, id, 5), Starts: c.table("starts", 0, 3),
 				NSeq: 1, Rows: 3, Dim: 2, Vocab: 6})
 		})
-		rope := func(c *call) kernels.RopeArgs {
-			return kernels.RopeArgs{Y: c.at(y), X: c.at(x), Positions: c.table("positions", 0, id, 5), Cos: c.at(w), Sin: c.at(w), Rows: 3, Heads: 1, HeadDim: 4, MaxPos: 6}
+		for _, dim := range []int{4, wideHead} {
+			rope := func(c *call) kernels.RopeArgs {
+				return kernels.RopeArgs{Y: c.at(y), X: c.at(x), Positions: c.table("positions", 0, id, 5), Cos: c.at(w), Sin: c.at(w), Rows: 3, Heads: 1, HeadDim: dim, MaxPos: 6}
+			}
+			add("Rope", id, func(c *call) { c.Rope(rope(c)) })
+			add("RopeBackward", id, func(c *call) { c.RopeBackward(rope(c)) })
 		}
-		add("Rope", id, func(c *call) { c.Rope(rope(c)) })
-		add("RopeBackward", id, func(c *call) { c.RopeBackward(rope(c)) })
 		if id > 0 {
 			add("CrossEntropy", id, func(c *call) {
 				a := kernels.CrossEntropyArgs{LogProb: c.at(lp), DX: c.at(y), X: c.at(x), W: c.at(w), Targets: c.table("targets", 0, id, 5),
@@ -57,13 +64,19 @@ func testErrors(t *trial) {
 			c.LinearBackwardWeight(kernels.LinearBackwardWeightArgs{DW: c.at(y), DY: c.at(x), X: c.at(w), Starts: c.table("starts", starts...), NSeq: 2, Rows: 6, In: 2, Out: 2})
 		})
 	}
-	for _, s := range []kernels.Segment{
-		{RowStart: -1, RowEnd: 2, Rank: 1}, {RowStart: 0, RowEnd: 9, Rank: 1}, {RowStart: 2, RowEnd: 1, Rank: 1},
-		{RowStart: 0, RowEnd: 3, Rank: 5}, {RowStart: 0, RowEnd: 3, Rank: 1<<16 + 1}, {RowStart: 0, RowEnd: 3, Rank: -1}, {RowStart: 0, RowEnd: 3, Rank: 1, AOffset: -2}, {RowStart: 0, RowEnd: 3, Rank: 1, BOffset: -2}} {
-		add("LoRA", "", func(c *call) {
-			c.LoRA(kernels.LoRAArgs{Y: c.at(y), H: c.at(h), X: c.at(x), A: c.at(w), B: c.at(w), Segments: c.table("segments", segmentInts([]kernels.Segment{s})...),
-				NSeg: 1, Rows: 6, In: 2, Out: 2, MaxRank: 2})
-		})
+	lora := func(c *call, segs []kernels.Segment) {
+		c.LoRA(kernels.LoRAArgs{Y: c.at(y), H: c.at(h), X: c.at(x), A: c.at(w), B: c.at(w), Segments: c.table("segments", segmentInts(segs)...),
+			NSeg: len(segs), Rows: 6, In: 2, Out: 2, MaxRank: 2})
+	}
+	loraBackward := func(c *call, segs []kernels.Segment) {
+		a := kernels.LoRABackwardArgs{DX: c.at(y), DA: c.at(h), DB: c.at(cache), DY: c.at(x), X: c.at(w), H: c.at(x), A: c.at(w), B: c.at(w),
+			Segments: c.table("segments", segmentInts(segs)...), NSeg: len(segs), Rows: 6, In: 2, Out: 2, MaxRank: 2}
+		a.Scratch = c.scratch(c.LoRABackwardScratch(a))
+		c.LoRABackward(a)
+	}
+	for _, segs := range badSegments() {
+		add("LoRA", "", func(c *call) { lora(c, segs) })
+		add("LoRABackward", "", func(c *call) { loraBackward(c, segs) })
 	}
 	for _, row := range [][2]int32{{1, 0}, {0, -1}, {0, 2 * kernels.PageSize}, {0, kernels.PageSize}} {
 		names := ""
@@ -76,10 +89,22 @@ func testErrors(t *trial) {
 		add("KVStore", names, func(c *call) {
 			c.KVStore(kernels.KVStoreArgs{PagedShape: shape(c), K: c.at(x), V: c.at(w), RowSeq: c.table("rowseq", row[0]), RowPos: c.table("rowpos", row[1]), Rows: 1})
 		})
-		add("AttentionPaged", names, func(c *call) {
-			c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: shape(c), O: c.at(y), Q: c.at(x), RowSeq: c.table("rowseq", row[0]), RowPos: c.table("rowpos", row[1]),
-				Rows: 1, Heads: 1, Scale: 1})
-		})
+	}
+	// Caches of one page; kernels differ by storage and by the size of heads.
+	wideCache, wideCacheF32 := t.floats("wideCache", kernels.BF16, 2*kernels.PageSize*128, 1), f32("wideCacheF32", 2*kernels.PageSize*128)
+	wideF32, wideOutHalf := f32("wideF32", 128), t.floats("wideOutHalf", kernels.BF16, 128, 1).as(sum)
+	for _, of := range []struct {
+		o, q, cache *array
+		dim         int
+	}{{y, x, cache, headDim}, {wideOut, wideF32, wideCacheF32, 128}, {wideOutHalf, wide, wideCache, 128}, {wideOutHalf, wide, wideCache, 16}} {
+		for _, row := range badPagedRows() {
+			add("AttentionPaged", row.names, func(c *call) {
+				c.AttentionPaged(kernels.AttentionPagedArgs{
+					PagedShape: kernels.PagedShape{Cache: c.at(of.cache), PageTable: c.table("pagetable", row.pages...), Pages: 1, Layers: 1,
+						MaxPages: len(row.pages), NSeq: 1, KVHeads: 1, HeadDim: of.dim},
+					O: c.at(of.o), Q: c.at(of.q), RowSeq: c.table("rowseq", row.seq), RowPos: c.table("rowpos", row.pos), Rows: 1, Heads: 1, Scale: 1})
+			}, wideCache, wideCacheF32, wideF32, wideOutHalf)
+		}
 	}
 	tooFar := kernels.Param{Group: 5, Count: 3}.AppendTo(nil)
 	add("GradNorm", "", func(c *call) {
@@ -110,14 +135,17 @@ func testErrors(t *trial) {
 	add("RopeBackward", first, func(c *call) {
 		c.RopeBackward(kernels.RopeArgs{Y: c.at(y), X: c.at(x), Positions: c.table("positions", 0, first, second), Cos: c.at(w), Sin: c.at(w), Rows: 3, Heads: 1, HeadDim: 4, MaxPos: 6})
 	})
-	crossEntropy := func(c *call, targets, starts []int32) {
-		a := kernels.CrossEntropyArgs{LogProb: c.at(lp), DX: c.at(y), DW: c.at(h), X: c.at(x), W: c.at(w), Targets: c.table("targets", targets...),
+	crossEntropy := func(c *call, dx *array, targets, starts []int32) {
+		a := kernels.CrossEntropyArgs{LogProb: c.at(lp), DX: c.at(dx), DW: c.at(h), X: c.at(x), W: c.at(w), Targets: c.table("targets", targets...),
 			Weights: c.at(x), Starts: c.table("starts", starts...), NSeq: len(starts) - 1, Rows: 3, Dim: 2, Vocab: 6}
 		a.Scratch = c.scratch(c.CrossEntropyScratch(a))
 		c.CrossEntropy(a)
 	}
-	add("CrossEntropy", first, func(c *call) { crossEntropy(c, []int32{0, first, second}, []int32{0, 3}) })
-	add("CrossEntropy", first, func(c *call) { crossEntropy(c, []int32{0, 1, 2}, starts) })
+	add("CrossEntropy", first, func(c *call) { crossEntropy(c, y, []int32{0, first, second}, []int32{0, 3}) })
+	for _, dx := range []*array{y, nil} {
+		add("CrossEntropy", first, func(c *call) { crossEntropy(c, dx, []int32{0, 1, 2}, starts) })
+	}
+	add("CrossEntropy", 6, func(c *call) { crossEntropy(c, y, []int32{0, 6, 5}, []int32{0, 3}) })
 	for _, of := range []struct {
 		q, o *array
 		dim  int
@@ -142,16 +170,9 @@ func testErrors(t *trial) {
 	add("RMSNormBackward", first, func(c *call) {
 		c.RMSNormBackward(kernels.RMSNormBackwardArgs{DX: c.at(y), DW: c.at(h), DY: c.at(x), X: c.at(w), W: c.at(x), Starts: c.table("starts", starts...), NSeq: 2, Rows: 6, Dim: 2, Eps: 1})
 	})
-	segments := segmentInts([]kernels.Segment{{RowStart: 0, RowEnd: 3, Rank: first}, {RowStart: 3, RowEnd: 6, Rank: second}})
-	add("LoRA", first, func(c *call) {
-		c.LoRA(kernels.LoRAArgs{Y: c.at(y), H: c.at(h), X: c.at(x), A: c.at(w), B: c.at(w), Segments: c.table("segments", segments...), NSeg: 2, Rows: 6, In: 2, Out: 2, MaxRank: 2})
-	})
-	add("LoRABackward", first, func(c *call) {
-		a := kernels.LoRABackwardArgs{DX: c.at(y), DA: c.at(h), DB: c.at(cache), DY: c.at(x), X: c.at(w), H: c.at(x), A: c.at(w), B: c.at(w),
-			Segments: c.table("segments", segments...), NSeg: 2, Rows: 6, In: 2, Out: 2, MaxRank: 2}
-		a.Scratch = c.scratch(c.LoRABackwardScratch(a))
-		c.LoRABackward(a)
-	})
+	segments := []kernels.Segment{{RowStart: 0, RowEnd: 3, Rank: first}, {RowStart: 3, RowEnd: 6, Rank: second}}
+	add("LoRA", first, func(c *call) { lora(c, segments) })
+	add("LoRABackward", first, func(c *call) { loraBackward(c, segments) })
 	for _, rows := range [][2][]int32{{{first, second}, {0, 0}}, {{0, 0}, {first, second}}} {
 		shape := func(c *call) kernels.PagedShape {
 			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 7), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: headDim}
@@ -182,12 +203,12 @@ func testErrors(t *trial) {
 		c.Sample(kernels.SampleArgs{IDs: c.table("ids", 0, 0, 0), Logits: c.at(x), Settings: c.at(unset), Draws: c.table("draws", make([]int32, 3*kernels.DrawColumns)...), Rows: 3, Vocab: 4})
 	})
 
-	arrays := []*array{x, y, w, h, lp, cache, wide, wideOut, unset}
+	arrays := slices.Clip([]*array{x, y, w, h, lp, cache, wide, wideOut, unset})
 	for i, b := range list {
 		for _, later := range []bool{false, true} { // than something else that is refused
 			t.problems++
-			c := t.stage(t.dev, &problem{op: b.op, rows: 0, whole: true, arrays: arrays}, 0, 0, nil, false)
-			refused := bad{"Gather", "5003", func(c *call) {
+			c := t.stage(t.dev, &problem{op: b.op, rows: 0, whole: true, arrays: append(arrays, b.more...)}, 0, 0, nil, false)
+			refused := bad{op: "Gather", names: "5003", call: func(c *call) {
 				c.Gather(kernels.GatherArgs{Dst: c.at(y), Src: c.at(w), Index: c.table("index", 0, 0, 5003), Rows: 3, Cols: 1, SrcRows: 6})
 			}}
 			one, other := b, refused
@@ -223,4 +244,49 @@ func testErrors(t *trial) {
 	dst := t.output("dst", kernels.F32, 5).per(1)
 	t.check(&problem{op: "Add", shape: "after errors", rows: 5, arrays: []*array{n, dst},
 		call: func(c *call) { c.Add(kernels.AddArgs{Dst: c.at(dst), A: c.at(n), B: c.at(n), N: c.rows}) }})
+}
+
+// badSegments are tables of segments for 6 rows, ranks up to 2 and matrices of 2 columns
+// and rows, one of which must be refused.
+func badSegments() (tables [][]kernels.Segment) {
+	for _, s := range []kernels.Segment{
+		{RowStart: -1, RowEnd: 2, Rank: 1}, {RowStart: 0, RowEnd: 9, Rank: 1}, {RowStart: 2, RowEnd: 1, Rank: 1},
+		{RowStart: 0, RowEnd: 3, Rank: 5}, {RowStart: 0, RowEnd: 3, Rank: 1<<16 + 1}, {RowStart: 0, RowEnd: 3, Rank: -1},
+		{RowStart: 0, RowEnd: 3, Rank: 1, AOffset: -2}, {RowStart: 0, RowEnd: 3, Rank: 1, BOffset: -2}} {
+		tables = append(tables, []kernels.Segment{s})
+	}
+	// A segment that begins before the end of another, with none but empty ones between:
+	// a warp looks at 32 at a time, and these are its first and last, or of two turns.
+	for _, at := range [][2]int{{0, 31}, {20, 32}} {
+		segs := slices.Repeat([]kernels.Segment{{Rank: 1, Scale: 1}}, at[1]+1)
+		segs[at[0]].RowEnd = 3
+		segs[at[1]].RowStart, segs[at[1]].RowEnd = 1, 4
+		tables = append(tables, segs)
+	}
+	return tables
+}
+
+// pagedRow is a row of a batch and the pages of its sequence.
+type pagedRow struct {
+	pages    []int32
+	seq, pos int32
+	names    string
+}
+
+// badPagedRows are rows that attention over a cache of one page and one sequence must refuse.
+func badPagedRows() []pagedRow {
+	two := []int32{0, 5003}
+	// A block's threads share the pages that a row sees: as many as there are threads, or
+	// several times as many.
+	const long = 160
+	otherWarp := make([]int32, long+1)
+	otherWarp[33] = 5003 // the first warp does not look at it
+	laterTurn := make([]int32, long+1)
+	laterTurn[100], laterTurn[long] = 5003, 977 // the latter lies behind all that the row sees
+	return []pagedRow{
+		{two, 1, 0, ""}, {two, 4001, 0, "4001"},
+		{two, 0, -1, ""}, {two, 0, 2 * kernels.PageSize, ""}, {two, 0, 60_007, "60007"},
+		{two, 0, kernels.PageSize, "5003"}, {[]int32{0, 1}, 0, kernels.PageSize, ""},
+		{otherWarp, 0, 33 * kernels.PageSize, "5003"}, {laterTurn, 0, long*kernels.PageSize - 1, "5003"},
+	}
 }
