@@ -19,6 +19,7 @@ type array struct {
 	slack float64 // absolute error allowed beyond the op's tolerance
 
 	sparse bool // the op comes to few of its elements: it does not count for Options.Limit
+	lead   int  // elements before the first that the op is given, see besideIf
 }
 
 // beyond16 is a size at which indices do not fit into 16 bits.
@@ -40,6 +41,19 @@ func (a *array) as(r role) *array { a.role = r; return a }
 
 // sparseIf says that the op comes to few elements, or not.
 func (a *array) sparseIf(sparse bool) *array { a.sparse = sparse; return a }
+
+// besideIf puts an element before the array's own, or not: where arrays lie aligned, this one
+// does not. The problem's call gives the op what lies lead elements further on; an array of rows
+// becomes one that cannot be cut.
+func (a *array) besideIf(beside bool) {
+	if !beside {
+		return
+	}
+	data := make([]byte, a.dt.Size()+len(a.data))
+	putBits(a.dt, data, 0, untouched(a.dt))
+	copy(data[a.dt.Size():], a.data)
+	a.data, a.row, a.lead = data, 0, 1
+}
 
 // largest returns the largest finite absolute value.
 func (a *array) largest() float64 {
@@ -105,7 +119,7 @@ func (a *array) infinite(from, n int) {
 // behindRows makes the first of the cols elements infinite in every second row: who reads a
 // row beyond its end spoils it, even where he multiplies by zero.
 func (a *array) behindRows(cols int) {
-	for i := cols; i < a.len(); i += 2 * cols {
+	for i := a.lead + cols; i < a.len(); i += 2 * cols {
 		a.set(i, math.Inf(1))
 	}
 }

@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/selkie-ml/selkie/kernels"
 )
@@ -18,36 +19,57 @@ func linearShapes(t *trial) [][3]int {
 }
 
 func testLinear(t *trial) {
-	for i, s := range linearShapes(t) {
-		rows, in, out := s[0], s[1], s[2]
-		t.combos(4, i == 0, func(dt []kernels.DType) {
-			y := t.output("y", dt[0], rows*out).per(out)
-			x := t.floats("x", dt[1], rows*in, 1).per(in)
-			w := t.floats("w", dt[2], out*in, 1/math.Sqrt(float64(in)))
-			bias := t.floats("bias", dt[3], out, 1)
-			try := func(bias *array) {
-				t.check(&problem{op: "Linear", shape: fmt.Sprintf("%d×%d→%d", rows, in, out), rows: rows, arrays: []*array{y, x, w, bias},
-					call: func(c *call) {
-						c.Linear(kernels.LinearArgs{Y: c.at(y), X: c.at(x), W: c.at(w), Bias: c.at(bias), Rows: c.rows, In: in, Out: out})
-					}})
-			}
-			try(bias)
-			if dt[3] == dt[2] {
-				x.behindRows(in)
-				w.behindRows(in)
-				try(nil)
-			}
-			if i == 0 && dt[3] == dt[0] {
-				t.sprinkle(x)
-				t.sprinkle(w)
-				try(bias)
-			}
-		})
+	shapes := append(linearShapes(t),
+		[3]int{2, 1100, 24}, // more terms than warps that share a sum take at a time
+		[3]int{1, 3, 1101},  // many tiles of columns to one of rows
+		[3]int{33, 79, 5},   // a row ends just short of a vector, behind its first tile
+	)
+	for i, s := range shapes {
+		t.combos(4, i == 0, func(dt []kernels.DType) { t.linear(s, dt, i == 0, "") })
+	}
+	// One operand by vectors and the other by elements, of sums that go round the warps; 24 columns
+	// are vectors of halves, 20 are not.
+	t.combos(4, false, func(dt []kernels.DType) {
+		t.linear([3]int{2, 616, 24}, dt, false, "w")
+		t.linear([3]int{2, 616, 20}, dt, false, "x")
+	})
+	if slices.Contains(t.opt.DTypes, kernels.F32) && slices.Contains(t.opt.DTypes, kernels.BF16) { // which luck may not mix
+		t.linear([3]int{2, 616, 20}, []kernels.DType{kernels.BF16, kernels.F32, kernels.BF16, kernels.F32}, false, "x")
+	}
+}
+
+// linear tries a shape with storages of y, x, w and the bias, with NaN and infinities if odd is
+// set. The array named beside does not lie as others do.
+func (t *trial) linear(shape [3]int, dt []kernels.DType, odd bool, beside string) {
+	rows, in, out := shape[0], shape[1], shape[2]
+	y := t.output("y", dt[0], rows*out).per(out)
+	x := t.floats("x", dt[1], rows*in, 1).per(in)
+	w := t.floats("w", dt[2], out*in, 1/math.Sqrt(float64(in)))
+	bias := t.floats("bias", dt[3], out, 1)
+	x.besideIf(beside == "x")
+	w.besideIf(beside == "w")
+	try := func(bias *array) {
+		t.check(&problem{op: "Linear", shape: fmt.Sprintf("%d×%d→%d", rows, in, out), rows: rows, whole: beside == "x", arrays: []*array{y, x, w, bias},
+			call: func(c *call) {
+				c.Linear(kernels.LinearArgs{Y: c.at(y), X: c.at(x).At(x.lead), W: c.at(w).At(w.lead), Bias: c.at(bias), Rows: c.rows, In: in, Out: out})
+			}})
+	}
+	try(bias)
+	if dt[3] == dt[2] {
+		x.behindRows(in)
+		w.behindRows(in)
+		try(nil)
+	}
+	if odd && dt[3] == dt[0] {
+		t.sprinkle(x)
+		t.sprinkle(w)
+		try(bias)
 	}
 }
 
 func testLinearBackwardInput(t *trial) {
-	for i, s := range linearShapes(t) {
+	shapes := append(linearShapes(t), [3]int{3, 24, 172}) // more terms than two chunks of a sum, and a part of a tile behind them
+	for i, s := range shapes {
 		rows, in, out := s[0], s[1], s[2]
 		t.combos(2, true, func(dt []kernels.DType) {
 			for _, accumulate := range []bool{false, true} {
@@ -55,6 +77,8 @@ func testLinearBackwardInput(t *trial) {
 				if accumulate {
 					dx = t.floats("dx", kernels.F32, rows*in, 1).per(in).as(sum)
 				}
+				beside := accumulate && out == 172 // elements of dx, vectors of dy and w
+				dx.besideIf(beside)
 				dy := t.floats("dy", dt[1], rows*out, 1).per(out)
 				w := t.floats("w", dt[0], out*in, 1/math.Sqrt(float64(out)))
 				if i == 0 && accumulate {
@@ -64,9 +88,9 @@ func testLinearBackwardInput(t *trial) {
 					dy.behindRows(out)
 				}
 				t.check(&problem{op: "LinearBackwardInput", shape: fmt.Sprintf("%d×%d→%d, accumulate %t", rows, in, out, accumulate),
-					rows: rows, arrays: []*array{dx, dy, w},
+					rows: rows, whole: beside, arrays: []*array{dx, dy, w},
 					call: func(c *call) {
-						c.LinearBackwardInput(kernels.LinearBackwardInputArgs{DX: c.at(dx), DY: c.at(dy), W: c.at(w),
+						c.LinearBackwardInput(kernels.LinearBackwardInputArgs{DX: c.at(dx).At(dx.lead), DY: c.at(dy), W: c.at(w),
 							Rows: c.rows, In: in, Out: out, Accumulate: accumulate})
 					}})
 			}
@@ -75,9 +99,9 @@ func testLinearBackwardInput(t *trial) {
 }
 
 func testLinearBackwardWeight(t *trial) {
-	lists := batches
+	lists := append([][]int{{33, 8, 6, 16}}, batches...) // sequences that end with a warp's share of rows, and within one
 	if t.opt.Heavy {
-		lists = append(lists[:len(lists):len(lists)], []int{200, 1, 120})
+		lists = append(lists, []int{200, 1, 120})
 	}
 	for i, lengths := range lists {
 		for _, s := range [][2]int{{1, 1}, {33, 17}, {130, 67}} {
@@ -100,7 +124,7 @@ func testLinearBackwardWeight(t *trial) {
 				try(dw, dbias)
 				try(dw, nil)
 				try(nil, dbias)
-				if i == 4 {
+				if i == 5 {
 					t.sprinkle(x)
 					t.sprinkle(dy)
 					try(dw, dbias)

@@ -77,7 +77,10 @@ func (t *trial) loraBatches() []*loraBatch {
 	for i := range 45 {
 		lengths, use = append(lengths, []int{2, 1, 3, 0}[i%4]), append(use, []int{0, 1, -1, 2, 1}[i%5])
 	}
-	all = append(all, t.loraBatch(6, 5, lengths, []int{2, 4, 1}, use))
+	all = append(all, t.loraBatch(6, 5, lengths, []int{2, 4, 1}, use),
+		t.loraBatch(71, 23, []int{33, 1}, []int{5, 6}, []int{0, 1}), // more rows than a tile, a second chunk short of a vector
+		t.loraBatch(5, 37, []int{10}, []int{71}, []int{0}),          // a rank of two chunks
+		t.loraBatch(12, 64, []int{3, 2}, []int{3, 6}, []int{0, 1}))  // rows that vectors fit, ranks that they do not
 	if t.opt.Heavy {
 		all = append(all, t.loraBatch(896, 1152, []int{70, 1, 65}, []int{64, 16}, []int{0, 1, 0}))
 	}
