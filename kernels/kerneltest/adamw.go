@@ -23,15 +23,39 @@ func (t *trial) paramTable(groups, counts []int) (table *array, elements int) {
 func paramShapes(t *trial) [][2][]int {
 	shapes := [][2][]int{
 		{{0, 1, 0}, {5, 7, 3}}, {{}, {}}, {{0}, {1}}, {{1, -1, 1, 0, 2}, {64, 10, 0, 33, 1}}, {{0, 1}, {4096, 4097}}, {{0, 0}, {9001, 4095}}}
+	// More runs than a block has threads, most of them empty. Who looks for one in steps, and
+	// then between two steps, finds the last step shorter than the others.
+	var groups, counts []int
+	for i := range 2040 {
+		n := 0
+		if i < 40 || i%97 == 0 || i > 2000 {
+			n = 1 + i%3
+		}
+		groups, counts = append(groups, i%3), append(counts, n)
+	}
+	shapes = append(shapes, [2][]int{groups, counts})
 	if t.opt.Heavy {
 		shapes = append(shapes, [2][]int{{0, 1, 0}, {200_000, 100_003, 30_000}})
 	}
 	return shapes
 }
 
+// runs tells of groups and counts, and whether they are too many to be cut into calls at random.
+func runs(s [2][]int) (shape string, many bool) {
+	if len(s[0]) > 100 {
+		return fmt.Sprintf("%d runs", len(s[0])), true
+	}
+	return fmt.Sprintf("groups %v, runs %v", s[0], s[1]), false
+}
+
 func testGradNorm(t *trial) {
-	for i, s := range paramShapes(t) {
+	shapes := append(paramShapes(t), [2][]int{{1}, {33 * 4096}}) // a run of more sums than a warp has lanes
+	for i, s := range shapes {
+		shape, many := runs(s)
 		for _, scale := range []float64{1, 1e-4, 1e4} {
+			if i > 5 && scale != 1 {
+				break // large ones once
+			}
 			table, n := t.paramTable(s[0], s[1])
 			sums := t.floats("sumsquares", kernels.F32, 3, 1).as(sum)
 			for g := range 3 {
@@ -41,7 +65,7 @@ func testGradNorm(t *trial) {
 			if i == 3 {
 				t.sprinkle(grad)
 			}
-			t.check(&problem{op: "GradNorm", shape: fmt.Sprintf("groups %v, runs %v", s[0], s[1]), rows: len(s[0]), arrays: []*array{sums, grad, table},
+			t.check(&problem{op: "GradNorm", shape: shape, rows: len(s[0]), whole: many, arrays: []*array{sums, grad, table},
 				call: func(c *call) {
 					c.GradNorm(kernels.GradNormArgs{SumSquares: c.at(sums), Grad: c.at(grad), Table: c.at(table), NParam: c.rows, Groups: 3})
 				}})
@@ -51,6 +75,7 @@ func testGradNorm(t *trial) {
 
 func testAdamW(t *trial) {
 	for _, s := range paramShapes(t) {
+		shape, many := runs(s)
 		for _, sumSquares := range [][3]float64{{4, 0, 1e6}, {math.Inf(1), 100, math.NaN()}} {
 			table, n := t.paramTable(s[0], s[1])
 			p := t.floats("p", kernels.F32, n, 1).as(sum)
@@ -76,7 +101,7 @@ func testAdamW(t *trial) {
 					settings.set(g*kernels.AdamColumns+column, x)
 				}
 			}
-			t.check(&problem{op: "AdamW", shape: fmt.Sprintf("groups %v, runs %v", s[0], s[1]), rows: len(s[0]),
+			t.check(&problem{op: "AdamW", shape: shape, rows: len(s[0]), whole: many,
 				arrays: []*array{p, grad, m, v, sums, settings, table},
 				call: func(c *call) {
 					c.AdamW(kernels.AdamWArgs{P: c.at(p), Grad: c.at(grad), M: c.at(m), V: c.at(v), SumSquares: c.at(sums), Settings: c.at(settings),

@@ -11,8 +11,9 @@ import (
 const manyCuts = 2000
 
 func testAdd(t *trial) {
-	for _, n := range []int{7, 0, 1, 64, 1003, 2100} {
-		t.combos(3, n == 7, func(dt []kernels.DType) {
+	// Of the last, threads have a full turn, whose loop is unrolled, and two of what is left.
+	for _, n := range []int{7, 0, 1, 64, 1003, 3077} {
+		t.combos(3, n == 7 || n > manyCuts, func(dt []kernels.DType) {
 			a := t.sprinkle(t.floats("a", dt[1], n, 1)).per(1)
 			b := t.sprinkle(t.floats("b", dt[2], n, 1)).per(1)
 			dst := t.output("dst", dt[0], n).per(1)

@@ -7,7 +7,7 @@ import (
 )
 
 func testGather(t *trial) {
-	for _, s := range [][3]int{{5, 7, 3}, {0, 4, 1}, {1, 1, 1}, {33, 65, 100}, {3, 1000, 2}, {4, 1, beyond16}} {
+	for _, s := range [][3]int{{5, 7, 3}, {0, 4, 1}, {1, 1, 1}, {4, 6, 5}, {33, 65, 100}, {3, 1000, 2}, {4, 1, beyond16}} {
 		rows, cols, srcRows := s[0], s[1], s[2]
 		t.combos(2, true, func(dt []kernels.DType) {
 			dst := t.output("dst", dt[0], rows*cols).per(cols)
