@@ -73,8 +73,8 @@ func testCrossEntropy(t *trial) {
 					}})
 			}
 			try(dx, dw, weights)
-			if rows*s.vocab > 100_000 || rows > 500 {
-				return
+			if i > 5 {
+				return // they are large, and the others tell the rest
 			}
 			try(dx, nil, weights)
 			try(nil, dw, weights)
