@@ -79,36 +79,91 @@ func testKVStore(t *trial) {
 	}
 }
 
+// attend is the problem of rows that attend to what the cache holds.
+func (p *paging) attend(t *trial, o, q kernels.DType, seqs, positions []int32, scale float32) *problem {
+	rows, width := len(seqs), p.q*p.dim
+	out, in := t.output("o", o, rows*width).per(width), t.floats("q", q, rows*width, 1).per(width)
+	rowSeq, rowPos := t.ints("rowseq", seqs...).per(1), t.ints("rowpos", positions...).per(1)
+	return &problem{op: "AttentionPaged", shape: fmt.Sprintf("%d rows, up to %d pages, %d/%d heads of %d", rows, p.MaxPages, p.q, p.kv, p.dim), rows: rows,
+		arrays: []*array{out, in, p.cache, p.pageTable, rowSeq, rowPos},
+		call: func(c *call) {
+			c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: p.on(c), O: c.at(out), Q: c.at(in), RowSeq: c.at(rowSeq), RowPos: c.at(rowPos),
+				Rows: c.rows, Heads: p.q, Scale: scale})
+		}}
+}
+
 func testAttentionPaged(t *trial) {
-	for i, h := range []heads{{4, 2, 8}, {1, 1, 8}, {7, 1, 64}, {3, 3, 24}, {6, 2, 128}, {2, 2, 80}, {16, 1, 16}, {12, 1, 128}} {
-		t.combos(3, i == 0, func(dt []kernels.DType) {
-			p := t.paging(h, dt[2], 2, 3)
-			p.cache = t.floats("cache", dt[2], p.cache.len(), 1)
+	// A tensor core's tile has 16 rows in two halves: KV heads have fewer heads than 8, more, and 16.
+	for i, h := range []heads{{8, 2, 8}, {1, 1, 8}, {7, 1, 64}, {3, 3, 24}, {6, 2, 128}, {2, 2, 80}, {16, 1, 16}, {9, 3, 16}, {12, 1, 16}, {16, 1, 128}} {
+		try := func(o, q, cache kernels.DType) {
+			p := t.paging(h, cache, 2, 3)
+			p.cache = t.floats("cache", cache, p.cache.len(), 1)
 			p.spoilFrom(0, 131)
 			p.spoilFrom(1, 129)
-			seqs := []int32{0, 1, -1, 0, 1, 1, -1, 0}
-			positions := []int32{0, 63, -7, 64, 127, 128, 1 << 20, 130}
-			rows := len(seqs)
-			o := t.output("o", dt[0], rows*h.q*h.dim).per(h.q * h.dim)
-			q := t.floats("q", dt[1], rows*h.q*h.dim, 1).per(h.q * h.dim)
-			rowSeq, rowPos := t.ints("rowseq", seqs...).per(1), t.ints("rowpos", positions...).per(1)
-			try := func() {
-				t.check(&problem{op: "AttentionPaged", shape: fmt.Sprintf("%d rows, %d/%d heads of %d", rows, h.q, h.kv, h.dim), rows: rows,
-					arrays: []*array{o, q, p.cache, p.pageTable, rowSeq, rowPos},
-					call: func(c *call) {
-						c.AttentionPaged(kernels.AttentionPagedArgs{PagedShape: p.on(c), O: c.at(o), Q: c.at(q), RowSeq: c.at(rowSeq), RowPos: c.at(rowPos),
-							Rows: c.rows, Heads: h.q, Scale: 0.3})
-					}})
-			}
-			try()
-			if dt[0] == dt[1] && dt[1] == dt[2] { // values that reach the rows from 64 on, and one more
+			rows := p.attend(t, o, q, []int32{0, 1, -1, 0, 1, 1, -1, 0}, []int32{0, 63, -7, 64, 127, 128, 1 << 20, 130}, 0.3)
+			t.check(rows)
+			if q == cache { // values that reach the rows from 64 on, and one more
 				for h := range h.kv {
 					p.cache.infinite(p.element(0, 64, h+p.KVHeads), p.HeadDim)
 				}
 				p.cache.set(p.element(1, 127, p.KVHeads)+p.HeadDim-1, math.Inf(1))
-				try()
+				t.check(rows)
 			}
-		})
+		}
+		if h.dim == 16 { // for tensor cores, which want Q and the cache alike
+			t.combos(2, true, func(dt []kernels.DType) { try(dt[0], dt[1], dt[1]) })
+		} else {
+			t.combos(3, i == 0, func(dt []kernels.DType) { try(dt[0], dt[1], dt[2]) })
+		}
+	}
+	testLongCaches(t)
+}
+
+// testLongCaches has more blocks of keys than kernels hold at once: halves of a sequence have
+// three, so that one is fetched during work on others, and up to 18 are summed where 16 go
+// together. Tables name few pages again and again.
+func testLongCaches(t *trial) {
+	var ends []int32 // in the third block and in the sixth
+	for i := range int32(16) {
+		block := 2 + (i+1)/2%2*3
+		ends = append(ends, block*kernels.PageSize+i/2*8+(3*i+i/8*2)%8) // an even and an odd one of each 8 keys, each of 16 once
+	}
+	long := []int32{520, 799, 970, 1100} // of 9, 13, 16 and 18 blocks
+	for _, s := range []struct {
+		heads
+		pages, maxPages int // different ones, and all
+		positions       []int32
+	}{
+		{heads{8, 1, 8}, 7, 7, ends}, {heads{12, 1, 16}, 7, 7, ends}, {heads{12, 1, 128}, 7, 7, ends}, {heads{6, 3, 128}, 3, 7, []int32{340, 447}},
+		{heads{20, 1, 8}, 13, 18, long}, {heads{20, 1, 16}, 13, 18, long}, {heads{2, 1, 128}, 13, 18, long},
+	} {
+		for _, dt := range t.opt.DTypes {
+			if s.dim == 128 && dt == kernels.F32 {
+				continue // much work for what heads of 8 show too
+			}
+			p := t.paging(s.heads, dt, 1, s.pages)
+			p.cache = t.floats("cache", dt, p.cache.len(), 1)
+			loud, repeated := s.pages-1, s.pages
+			if s.maxPages > 16 {
+				repeated-- // block 15 alone has the last page
+			}
+			table := make([]int32, s.maxPages)
+			for b := range table {
+				table[b] = p.table[b%repeated]
+			}
+			if s.maxPages > 16 {
+				table[15] = p.table[loud]
+				for h := range s.kv { // and scores larger than any before
+					for i := range kernels.PageSize * s.dim {
+						at := p.element(0, loud*kernels.PageSize, h) + i
+						p.cache.set(at, 2*decode(dt, getBits(dt, p.cache.data, at)))
+					}
+				}
+			}
+			p.table, p.MaxPages, p.pageTable = table, s.maxPages, t.ints("pagetable", table...)
+			scale := float32(0.8 / math.Sqrt(float64(s.dim))) // so that every block has its part of the result
+			t.check(p.attend(t, dt, dt, make([]int32, len(s.positions)), s.positions, scale))
+		}
 	}
 }
 
