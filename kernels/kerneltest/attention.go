@@ -10,32 +10,35 @@ import (
 // heads is the shape of an attention.
 type heads struct{ q, kv, dim int }
 
-// attentionShapes are sequences and heads; tail is a number of rows at the end
+// attentionShape is sequences and heads; tail is a number of rows at the end
 // that belong to no sequence and must be left alone.
 type attentionShape struct {
 	lengths []int
 	heads
-	tail int
+	tail     int
+	wide     bool // O is tried in f32 beside halves as well
+	infinite int  // the row of V that becomes infinite; 0: any
+	halves   bool // for tensor cores only: they compute it quickly on an emulator, too
 }
 
 func attentionShapes(t *trial) []attentionShape {
 	shapes := []attentionShape{
-		{[]int{3, 1, 4}, heads{4, 2, 8}, 2},
-		{nil, heads{1, 1, 8}, 0},
-		{[]int{0}, heads{1, 1, 8}, 0},
-		{[]int{1}, heads{1, 1, 128}, 0},
-		{[]int{0, 5, 0, 0, 2}, heads{3, 3, 24}, 1},
-		{[]int{1, 63, 64, 65, 129}, heads{4, 1, 16}, 0},
-		{[]int{130, 7}, heads{7, 1, 64}, 3},
-		{[]int{70, 2}, heads{2, 2, 80}, 0},
-		{[]int{33, 66}, heads{4, 2, 32}, 1},
-		{[]int{17, 33}, heads{2, 2, 128}, 0},
-		{[]int{9, 20}, heads{6, 2, 40}, 0},
-		{[]int{3, 4}, heads{2, 1, 128}, 0},
-		{[]int{1, 4}, heads{2, 1, 64}, 0},
+		{lengths: []int{3, 1, 4}, heads: heads{4, 2, 8}, tail: 2},
+		{heads: heads{1, 1, 8}},
+		{lengths: []int{0}, heads: heads{1, 1, 8}},
+		{lengths: []int{1}, heads: heads{1, 1, 128}},
+		{lengths: []int{0, 5, 0, 0, 2}, heads: heads{3, 3, 24}, tail: 1},
+		{lengths: []int{1, 63, 64, 65, 129}, heads: heads{4, 1, 16}},
+		{lengths: []int{130, 7}, heads: heads{7, 1, 64}, tail: 3},
+		{lengths: []int{70, 2}, heads: heads{2, 2, 80}},
+		{lengths: []int{33, 66}, heads: heads{4, 2, 32}, tail: 1},
+		{lengths: []int{17, 33}, heads: heads{2, 2, 128}},
+		{lengths: []int{9, 20}, heads: heads{6, 2, 40}},
+		{lengths: []int{3, 4}, heads: heads{2, 1, 128}},
+		{lengths: []int{1, 4}, heads: heads{2, 1, 64}},
 	}
 	if t.opt.Heavy {
-		shapes = append(shapes, attentionShape{[]int{130, 1, 100}, heads{14, 2, 64}, 0}, attentionShape{[]int{400}, heads{2, 1, 32}, 0})
+		shapes = append(shapes, attentionShape{lengths: []int{130, 1, 100}, heads: heads{14, 2, 64}}, attentionShape{lengths: []int{400}, heads: heads{2, 1, 32}})
 	}
 	return shapes
 }
@@ -47,6 +50,21 @@ func (s attentionShape) String() string {
 func (s attentionShape) starts() (starts []int32, rows int) {
 	starts = startsOf(s.lengths...)
 	return starts, last(starts) + s.tail
+}
+
+// storages calls f with storages of O, Q, and K and V.
+func (s attentionShape) storages(t *trial, all bool, f func(dt []kernels.DType)) {
+	if !s.halves {
+		t.combos(3, all, f)
+	}
+	for _, d := range t.opt.DTypes {
+		if s.halves && d.Size() == 2 {
+			f([]kernels.DType{d, d, d})
+		}
+		if s.wide && d.Size() == 2 {
+			f([]kernels.DType{kernels.F32, d, d})
+		}
+	}
 }
 
 func (s attentionShape) scale() float32 { return float32(1 / math.Sqrt(float64(s.dim))) }
@@ -63,12 +81,12 @@ func (s attentionShape) spoilTail(arrays ...*array) {
 func testAttention(t *trial) {
 	for i, s := range attentionShapes(t) {
 		starts, rows := s.starts()
-		t.combos(3, i == 0, func(dt []kernels.DType) {
-			o := t.output("o", dt[0], rows*s.q*s.dim).per(s.q * s.dim)
-			lse := t.output("lse", kernels.F32, rows*s.q).per(s.q)
-			q := t.floats("q", dt[1], rows*s.q*s.dim, 2).per(s.q * s.dim)
-			k := t.floats("k", dt[2], rows*s.kv*s.dim, 1).per(s.kv * s.dim)
-			v := t.floats("v", dt[2], rows*s.kv*s.dim, 1).per(s.kv * s.dim)
+		s.storages(t, i == 0, func(dt []kernels.DType) {
+			o := t.output("o", dt[0], rows*s.q*s.dim).per(s.q * s.dim).sparseIf(s.halves)
+			lse := t.output("lse", kernels.F32, rows*s.q).per(s.q).sparseIf(s.halves)
+			q := t.floats("q", dt[1], rows*s.q*s.dim, 2).per(s.q * s.dim).sparseIf(s.halves)
+			k := t.floats("k", dt[2], rows*s.kv*s.dim, 1).per(s.kv * s.dim).sparseIf(s.halves)
+			v := t.floats("v", dt[2], rows*s.kv*s.dim, 1).per(s.kv * s.dim).sparseIf(s.halves)
 			s.spoilTail(q, k, v)
 			try := func(lse, q *array, size float64) {
 				t.check(&problem{op: "Attention", shape: s.String(), rows: rows, starts: starts, loose: size, arrays: []*array{o, lse, q, k, v},
@@ -78,17 +96,26 @@ func testAttention(t *trial) {
 					}})
 			}
 			try(lse, q, 1)
+			if s.halves {
+				return
+			}
 			if dt[0] == dt[1] && dt[1] == dt[2] {
 				try(nil, q, 1)
 				sharp := t.floats("q", dt[1], q.len(), 60).per(q.row) // one key wins, and which one changes
 				s.spoilTail(sharp)
 				try(lse, sharp, 60)
 			}
-			if last(starts) > 1 { // what is not finite reaches the rows after it in its sequence, and no others
-				v.infinite(t.rng.IntN(last(starts))*v.row, v.row)
+			if n := last(starts); n > 1 { // what is not finite reaches the rows after it in its sequence, and no others
+				v.set(v.row*n-1, math.Inf(-1)) // one value, which only one of the threads that share a row has
 				try(lse, q, 1)
-				v.set(v.row*(last(starts)-1), math.NaN())
-				k.set(k.row*t.rng.IntN(last(starts)), math.NaN())
+				row := s.infinite
+				if row == 0 {
+					row = t.rng.IntN(n)
+				}
+				v.infinite(row*v.row, v.row) // the last one of both rows is negative: no Inf−Inf
+				try(lse, q, 1)
+				v.set(v.row*(n-1), math.NaN())
+				k.set(k.row*t.rng.IntN(n), math.NaN())
 				try(lse, q, 1)
 			}
 		})
@@ -97,6 +124,9 @@ func testAttention(t *trial) {
 
 func testAttentionBackward(t *trial) {
 	for i, s := range attentionShapes(t) {
+		if s.halves {
+			continue
+		}
 		starts, rows := s.starts()
 		t.combos(2, i == 0, func(dt []kernels.DType) {
 			q := t.floats("q", dt[0], rows*s.q*s.dim, 1.5).per(s.q * s.dim)

@@ -7,7 +7,11 @@ import (
 	"github.com/selkie-ml/selkie/kernels"
 )
 
+// sampleKinds are kinds of logits; steps has settings of its own.
+var sampleKinds = []string{"normal", "ties", "equal", "masked", "wide", "broken", "steps"}
+
 func testSample(t *trial) {
+	sampleProblem(t, 2*len(sampleKinds), 1000, "all") // row by row
 	for _, vocab := range []int{1, 2, 5, 63, 100, 1000, 4097} {
 		for _, kind := range []string{"normal", "ties", "equal", "masked", "wide", "broken"} {
 			sampleProblem(t, 0, vocab, kind)
@@ -20,17 +24,24 @@ func testSample(t *trial) {
 	}
 	sampleProblem(t, 3, 151_936, "normal")
 	sampleProblem(t, 2, 151_936, "ties")
+	// More words than a warp reads at once, and more than it takes to find the word drawn.
+	sampleProblem(t, 4, 8_000, "ties")
+	sampleProblem(t, 1, 60_000, "late")
 }
 
 func sampleProblem(t *trial, rows, vocab int, kind string) {
-	scale := 2.0
-	if kind == "wide" {
-		scale = 60
+	kindOf := func(row int) string {
+		if kind == "all" {
+			return sampleKinds[row%len(sampleKinds)]
+		}
+		return kind
 	}
-	logits := t.floats("logits", kernels.F32, rows*vocab, scale).per(vocab)
+	logits := t.floats("logits", kernels.F32, rows*vocab, 2).per(vocab)
 	z := func(i int) float64 { return decode(kernels.F32, getBits(kernels.F32, logits.data, i)) }
 	for i := range logits.len() {
-		switch kind {
+		switch kindOf(i / vocab) {
+		case "wide":
+			logits.set(i, 30*z(i))
 		case "ties":
 			logits.set(i, math.Round(z(i)))
 		case "equal":
@@ -54,15 +65,31 @@ func sampleProblem(t *trial, rows, vocab int, kind string) {
 			case 3:
 				logits.set(i, math.Copysign(0, float64(t.rng.IntN(2))-0.5))
 			}
+		case "steps": // most words are equal and come second, by a single float where the temperature is low
+			if logits.set(i, 5); t.rng.IntN(4) > 0 {
+				logits.set(i, 5-[]float64{0x1p-21, 1}[i/vocab%2])
+			}
+		case "late": // a kernel of 2048 words at a time cannot draw from the first ones of a part of the row
+			if i%vocab%3840 < 2048 {
+				logits.set(i, math.Inf(-1))
+			}
 		}
 	}
 	settings := t.floats("settings", kernels.F32, rows*kernels.SampleColumns, 1).per(kernels.SampleColumns)
 	var draws []int32
 	for i := range rows {
 		pick := func(v ...float64) float64 { return v[t.rng.IntN(len(v))] }
-		settings.set(i*kernels.SampleColumns+kernels.SampleTemperature, pick(0, 0.3, 0.7, 1, 1, 2.5, 1e-6, 100))
-		settings.set(i*kernels.SampleColumns+kernels.SampleTopP, pick(1, 1, 2, 0.95, 0.9, 0.5, 0.1, 0.999, 1e-6))
-		settings.set(i*kernels.SampleColumns+kernels.SampleTopK, pick(0, 0, 0, 1, 2, 5, 50, float64(vocab-1), float64(vocab), float64(vocab+1)))
+		temperature, topP := pick(0, 0.3, 0.7, 1, 1, 2.5, 1e-6, 100), pick(1, 1, 2, 0.95, 0.9, 0.5, 0.1, 0.999, 1e-6)
+		topK := pick(0, 0, 0, 1, 2, 5, 50, float64(vocab-1), float64(vocab), float64(vocab+1))
+		switch kindOf(i) {
+		case "steps": // top-p cuts among the words that come second
+			temperature, topP, topK = []float64{1e-6, 1}[i%2], pick(0.95, 0.9, 0.999), pick(0, 0, float64(vocab-1))
+		case "late":
+			temperature, topP, topK = 1, 1, 0
+		}
+		settings.set(i*kernels.SampleColumns+kernels.SampleTemperature, temperature)
+		settings.set(i*kernels.SampleColumns+kernels.SampleTopP, topP)
+		settings.set(i*kernels.SampleColumns+kernels.SampleTopK, topK)
 		draws = append(draws, int32(t.rng.Uint32()), int32(t.rng.Uint32()), int32(t.rng.Uint32()))
 	}
 	ids := t.output("ids", kernels.I32, rows).per(1)
