@@ -36,6 +36,11 @@ func attentionShapes(t *trial) []attentionShape {
 		{lengths: []int{9, 20}, heads: heads{6, 2, 40}},
 		{lengths: []int{3, 4}, heads: heads{2, 1, 128}},
 		{lengths: []int{1, 4}, heads: heads{2, 1, 64}},
+		// Keys of a second block and rows of a lane's second eight see what is infinite; a tile without rows.
+		{lengths: []int{66, 0}, heads: heads{1, 1, 128}, wide: true, infinite: 60},
+		// Rows that end with a tile, with a warp's part of it, and in a lane's second eight.
+		{lengths: []int{32, 16, 12}, heads: heads{1, 1, 64}},
+		{lengths: []int{450}, heads: heads{1, 1, 128}, halves: true}, // the last tile sees many blocks of keys
 	}
 	if t.opt.Heavy {
 		shapes = append(shapes, attentionShape{lengths: []int{130, 1, 100}, heads: heads{14, 2, 64}}, attentionShape{lengths: []int{400}, heads: heads{2, 1, 32}})
