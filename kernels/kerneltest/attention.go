@@ -16,8 +16,8 @@ type attentionShape struct {
 	lengths []int
 	heads
 	tail     int
-	wide     bool // O is tried in f32 beside halves as well
-	infinite int  // the row of V that becomes infinite; 0: any
+	wide     bool // O is tried in f32 beside halves as well, and no other mixture
+	infinite int  // the row of V that becomes infinite, after a single value of the last one; 0: any, and no such value
 	halves   bool // for tensor cores only: they compute it quickly on an emulator, too
 }
 
@@ -59,11 +59,12 @@ func (s attentionShape) starts() (starts []int32, rows int) {
 
 // storages calls f with storages of O, Q, and K and V.
 func (s attentionShape) storages(t *trial, all bool, f func(dt []kernels.DType)) {
-	if !s.halves {
+	if !s.halves && !s.wide {
 		t.combos(3, all, f)
+		return
 	}
 	for _, d := range t.opt.DTypes {
-		if s.halves && d.Size() == 2 {
+		if s.wide || d.Size() == 2 {
 			f([]kernels.DType{d, d, d})
 		}
 		if s.wide && d.Size() == 2 {
@@ -111,13 +112,13 @@ func testAttention(t *trial) {
 				try(lse, sharp, 60)
 			}
 			if n := last(starts); n > 1 { // what is not finite reaches the rows after it in its sequence, and no others
-				v.set(v.row*n-1, math.Inf(-1)) // one value, which only one of the threads that share a row has
-				try(lse, q, 1)
-				row := s.infinite
-				if row == 0 {
-					row = t.rng.IntN(n)
+				row := t.rng.IntN(n)
+				if s.infinite > 0 { // one value, which only one of the threads that share a row has
+					v.set(v.row*n-1, math.Inf(-1))
+					try(lse, q, 1)
+					row = s.infinite // in which it is negative, too: no Inf−Inf
 				}
-				v.infinite(row*v.row, v.row) // the last one of both rows is negative: no Inf−Inf
+				v.infinite(row*v.row, v.row)
 				try(lse, q, 1)
 				v.set(v.row*(n-1), math.NaN())
 				k.set(k.row*t.rng.IntN(n), math.NaN())
