@@ -16,7 +16,7 @@ import (
 func TestAttentionSplit(t *testing.T) {
 	limits := map[string]int{"AttentionPaged": 1 << 19, "PagedEqualsPrefill": 1 << 16} // the former's caches are large
 	for i, schedule := range []emu.Schedule{emu.Adversarial, emu.RoundRobin, emu.Random} {
-		parts := []int{5, 2, 3}[i] // of up to 3 and 5 pages
+		parts := []int{5, 2, 3}[i]
 		names := []string{"AttentionPaged", "PagedEqualsPrefill"}
 		if schedule != emu.Adversarial {
 			names = names[:1] // the other takes its time

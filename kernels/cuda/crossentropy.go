@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/selkie-ml/selkie/kernels"
@@ -13,16 +14,18 @@ type lossPlan struct {
 	backward bool
 	both     bool // the gradient also in f32
 	stride   int  // elements from a row to the next
+	columns  int  // most columns of the statistics at once
 	blocks   int  // statistics of a row in a chunk
 	width    int  // most columns of the gradient at once
 	before, list, wanted, hit, top,
 	rows, work, full, bytes int64 // work: statistics, or gradient
 }
 
-func planLoss(a kernels.CrossEntropyArgs) (p lossPlan) {
+func (b *Backend) planLoss(a kernels.CrossEntropyArgs) (p lossPlan) {
 	if a.Rows == 0 {
 		return p
 	}
+	p.columns = cmp.Or(b.lossStats, kernel.LossStats)
 	p.x, p.g = kernels.F32, kernels.F32
 	if a.X.DType == kernels.BF16 && a.W.DType == kernels.BF16 {
 		p.x, p.g = kernels.BF16, kernels.BF16
@@ -39,7 +42,7 @@ func planLoss(a kernels.CrossEntropyArgs) (p lossPlan) {
 	p.before, p.list, p.wanted, p.hit, p.top = take(4*(rows+1)), take(4*rows), take(4*rows), take(4*rows), take(8*rows)
 	p.rows = take(rows * int64(p.stride*p.x.Size()))
 	p.work = p.bytes
-	p.blocks = kernel.LossBlocks(min(kernel.LossStats, a.Vocab))
+	p.blocks = kernel.LossBlocks(min(p.columns, a.Vocab))
 	take(8 * rows * int64(p.blocks))
 	if !p.backward {
 		return p
@@ -51,7 +54,7 @@ func planLoss(a kernels.CrossEntropyArgs) (p lossPlan) {
 		column += rows * int64(kernels.F32.Size())
 	}
 	const step = kernel.ChunkMMA // of which ChunkF32 is a part: chunks of sums do not depend on the width
-	p.width = min(max(int(kernel.LossBytes/column)/step, 1), kernel.CeilDiv(a.Vocab, step)) * step
+	p.width = min(max(int(cmp.Or(b.lossBytes, kernel.LossBytes)/column)/step, 1), kernel.CeilDiv(a.Vocab, step)) * step
 	take(rows * int64(p.width*p.g.Size()))
 	if p.both {
 		p.full = take(rows * int64(p.width*kernels.F32.Size()))
@@ -62,7 +65,7 @@ func planLoss(a kernels.CrossEntropyArgs) (p lossPlan) {
 
 // CrossEntropyScratch implements kernels.Backend: the rows with targets, and statistics or gradients
 // of a chunk of the vocabulary.
-func (b *Backend) CrossEntropyScratch(a kernels.CrossEntropyArgs) int64 { return planLoss(a).bytes }
+func (b *Backend) CrossEntropyScratch(a kernels.CrossEntropyArgs) int64 { return b.planLoss(a).bytes }
 
 // CrossEntropy implements kernels.Backend.
 func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
@@ -70,7 +73,7 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 	if a.Rows == 0 {
 		return
 	}
-	p := planLoss(a)
+	p := b.planLoss(a)
 	part := func(at int64, dt kernels.DType) kernels.Buffer {
 		buf := a.Scratch
 		buf.Offset += at
@@ -98,8 +101,8 @@ func (b *Backend) CrossEntropy(a kernels.CrossEntropyArgs) {
 		b.launch(op, k, k.Launch(a.Rows, cols), append(args, others...)...)
 		return k.Blocks(cols)
 	}
-	for v0 := 0; v0 < a.Vocab; v0 += kernel.LossStats {
-		cols := min(kernel.LossStats, a.Vocab-v0)
+	for v0 := 0; v0 < a.Vocab; v0 += p.columns {
+		cols := min(p.columns, a.Vocab-v0)
 		used := logits(false, v0, cols, ptr(stats), ptr(hit), num(p.blocks))
 		k := kernel.LossMerge{First: v0 == 0, Last: v0+cols == a.Vocab}
 		b.launch(op, k, k.Launch(a.Rows), ptr(top), ptr(stats), num(used), num(p.blocks), ptr(before), num(a.Rows), ptr(list), ptr(hit), ptr(a.LogProb))

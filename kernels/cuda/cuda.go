@@ -44,6 +44,9 @@ type Backend struct {
 
 	pagedParts int // of attention over a KV cache, for tests; 0: as few rows and long caches call for
 
+	lossStats int   // columns of a chunk of the loss's statistics, for tests; 0: kernel.LossStats
+	lossBytes int64 // of a chunk of its gradient; 0: kernel.LossBytes
+
 	faults faultRecord
 	err    error // first failure since the last Sync
 	lost   error // the failure that ended the use of the GPU, until Close

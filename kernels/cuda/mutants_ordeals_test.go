@@ -2,12 +2,13 @@ package cuda
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/selkie-ml/selkie/kernels"
 	"github.com/selkie-ml/selkie/kernels/cuda/driver"
@@ -66,13 +67,16 @@ type trace struct {
 // coverage is what ran of a kernel.
 type coverage map[ran]bool
 
-// traffic is what a kernel asked of the memories: accesses of warps, sectors of global
-// memory, passes through the banks of shared memory.
-type traffic struct{ requests, sectors, passes int64 }
+// traffic is what a kernel asked of the memories: accesses of warps, bytes of their threads,
+// sectors of global memory, those that are not asked for again, passes through the banks of
+// shared memory.
+type traffic struct{ requests, bytes, sectors, distinct, passes int64 }
 
 func (t *traffic) add(o traffic) {
 	t.requests += o.requests
+	t.bytes += o.bytes
 	t.sectors += o.sectors
+	t.distinct += o.distinct
 	t.passes += o.passes
 }
 
@@ -94,6 +98,7 @@ const (
 	reached ranHow = iota // by a warp
 	done                  // by a thread that its guard let
 	parted                // by some threads of a warp and not by others
+	often                 // by more warps, or by one more often: by 4, and those behind it by 16, 64 …
 )
 
 // ranSince tells what ran since it was last asked, by kernel; nil without a profile.
@@ -107,15 +112,19 @@ func ranSince(b *Backend) map[kernel.Any]trace {
 				if k.Kernel != l.Name() {
 					continue
 				}
+				c.add(traffic{distinct: k.DRAMBytes / 32})
 				for _, in := range k.Insts {
 					c.coverage[ran{in.Line, reached}] = true
+					for n, how := in.Warps/4, often; n > 0; n, how = n/4, how+1 {
+						c.coverage[ran{in.Line, how}] = true
+					}
 					if in.Threads > 0 {
 						c.coverage[ran{in.Line, done}] = true
 					}
 					if in.Threads < 32*in.Warps {
 						c.coverage[ran{in.Line, parted}] = true
 					}
-					c.add(traffic{in.Requests, in.Sectors, in.Wavefronts})
+					c.add(traffic{requests: in.Requests, bytes: in.Bytes, sectors: in.Sectors, passes: in.Wavefronts})
 				}
 			}
 			all[l.Any] = c
@@ -131,6 +140,7 @@ type suiteOrdeal struct {
 	aligned bool
 	limit   int
 	parts   int                          // of AttentionPaged, see Backend.pagedParts
+	chunks  bool                         // of CrossEntropy, small ones
 	ran     map[kernel.Any]map[int]trace // by problem, filled by a run without a mutant; then of those problems that judge the kernel
 	uses    map[kernel.Any]int           // problems that launch it
 	bits    map[string][sha256.Size]byte // of results, by problem and array
@@ -144,7 +154,11 @@ func newSuiteOrdeal(name string, aligned bool, limit, parts int) *suiteOrdeal {
 }
 
 func (o *suiteOrdeal) name() string {
-	return fmt.Sprintf("%s, aligned %t, up to %d elements, %d parts", o.of, o.aligned, o.limit, o.parts)
+	name := fmt.Sprintf("%s, aligned %t, up to %d elements, %d parts", o.of, o.aligned, o.limit, o.parts)
+	if o.chunks {
+		name += ", small chunks"
+	}
+	return name
 }
 
 func (o *suiteOrdeal) covers(m place) bool {
@@ -158,6 +172,9 @@ func (o *suiteOrdeal) covers(m place) bool {
 
 func (o *suiteOrdeal) run(b *Backend, m place) error {
 	b.pagedParts = o.parts
+	if o.chunks {
+		b.lossStats, b.lossBytes = 256, 1
+	}
 	opt := kerneltest.Options{Seed: 5, SpreadNaN: true, Aligned: o.aligned, Limit: o.limit, DTypes: []kernels.DType{kernels.F32, kernels.BF16}}
 	last := 0 // the problem that was tried
 	if m.Any == nil {
@@ -208,16 +225,18 @@ func (o *suiteOrdeal) run(b *Backend, m place) error {
 		}
 		return other
 	}
-	err := kerneltest.Try(o.of, b, opt)
+	if err := kerneltest.Try(o.of, b, opt); err != nil {
+		return err
+	}
 	compare()
-	return cmp.Or(other, err)
+	return other
 }
 
 // errorsOf is the case of data that ops must refuse.
 const errorsOf = "Errors"
 
 // mostProblems and fewProblems of a case judge a kernel.
-const fewProblems, mostProblems = 8, 24
+const fewProblems, mostProblems = 12, 24
 
 // telling chooses problems that together run what all of them run of a kernel, as few as will do
 // or up to fewProblems.
@@ -239,17 +258,19 @@ func telling(all map[int]trace) map[int]trace {
 				best, most = n, gain
 			}
 		}
-		if most == 0 && len(chosen) >= fewProblems {
-			break
-		}
-		if most == 0 { // any other: one from the middle of those that are left
+		if most == 0 { // any others, here and there
 			var left []int
 			for _, n := range slices.Sorted(maps.Keys(all)) {
 				if _, ok := chosen[n]; !ok {
 					left = append(left, n)
 				}
 			}
-			best = left[len(left)/2]
+			more := min(fewProblems-len(chosen), len(left))
+			for i := range more {
+				n := left[(2*i+1)*len(left)/(2*more)]
+				chosen[n] = all[n]
+			}
+			break
 		}
 		chosen[best] = all[best]
 		for r := range all[best].coverage {
@@ -275,7 +296,7 @@ func (o *variantOrdeal) name() string { return fmt.Sprintf("%v by %v, odd %d", o
 func (o *variantOrdeal) covers(m place) bool { return o.ran[m.Any].coverage[ran{m.line, reached}] }
 
 func (o *variantOrdeal) run(b *Backend, m place) error {
-	p, err := newProblem(b, o.of, o.odd)
+	p, err := newProblem(b, o.of, o.offset())
 	if err != nil {
 		return err
 	}
@@ -312,28 +333,90 @@ func (o *variantOrdeal) run(b *Backend, m place) error {
 	return nil
 }
 
+// vector is how many elements of a row are copied at once at most.
+func (v variant) vector() int {
+	if v.engine == byMMA {
+		return 8
+	}
+	return 4
+}
+
+func (v variant) loss() bool { return strings.HasPrefix(v.op, "loss") }
+
+// fillings are the numbers of a row's cases, see filled: of a loss as many as there are
+// tiles of a sum's terms in flight and elements of a vector in which the sum may end.
+func (v variant) fillings() []int {
+	switch {
+	case v.tile.BM == 0:
+		return []int{0, 1}
+	case v.loss():
+		var list []int
+		for i := range 2 + v.tile.Stages*v.vector() {
+			list = append(list, i)
+		}
+		return list
+	case strings.HasPrefix(v.op, "linear"):
+		return []int{0, 1, 2, 3, 4, 5, 6, 12, 16, 20}
+	}
+	return []int{0, 1, 2, 3, 4, 5, 12, 16}
+}
+
+// offset is how many elements behind an aligned address arrays begin. At 12 and 20 vectors
+// of 4 floats fit and those of 8 halves do not.
+func (o *variantOrdeal) offset() int {
+	if o.loss() {
+		return min(o.odd, 1)
+	}
+	return o.odd
+}
+
 // filled is a case of a row of whose product every direction has a full tile and a part
-// of one, and more steps than stages.
+// of one, and more steps than stages; where warps share a sum, more chunks than warps.
 func (v variant) filled(c TuneCase, odd int) TuneCase {
 	t := v.tile
-	if t.BM == 0 {
-		return c // heads: the case has two blocks of rows
+	if t.BM == 0 { // heads: the case has two blocks of rows
+		if v.op == "attention" && v.engine == byMMA && odd == 0 {
+			c.Parts = 1 // two blocks of keys and a part of one
+		}
+		return c
 	}
-	depth := max(2*kernel.ChunkF32+40, (t.Stages+2)*t.BK+8)
+	chunk := kernel.ChunkF32
 	if v.engine == byMMA {
-		depth = max(2*kernel.ChunkMMA+40, (t.Stages+2)*t.BK+8)
+		chunk = kernel.ChunkMMA
+	}
+	m, n, rows := t.BM+5, t.BN+8+3*odd, 2*t.BM+13
+	depth := max(2*chunk+40, (t.Stages+2)*t.BK+8)
+	shared := v.split > 0 && v.op != "lora_gradient" // whose rows are shared, see below
+	if shared {
+		depth = (v.split+1)*chunk + 40
 	}
 	depth += odd
-	m, n, rows := t.BM+5, t.BN+8+3*odd, 2*t.BM+13
-	switch { // sums that end in the first tile, the second and so on, at every element of a vector
+	switch {
+	case odd == 1 && shared: // that ends with a tile
+		depth = (v.split+1)*chunk + t.BK
 	case odd == 1 && v.split == 0: // more rows of tiles than go together, see kernel.Linear
 		m, depth = 9*t.BM+3, depth/2|1
+	case v.loss() && odd > 1:
+		i := odd - 2
+		m = t.BM + 1 + 5*odd%32
+		depth = i/v.vector()*t.BK + i%v.vector() + 1
+		if v.op == "loss_logits" {
+			n = 2 + 13*i // from so few columns on that a row has no logit above 0
+		}
 	case odd == 2:
-		depth = t.BK + 6
+		n, depth = t.BN+8, t.BK+6
 	case odd == 3:
 		depth = 2*t.BK + 7
 	case odd == 4:
 		depth = 6
+	case odd == 5: // narrow, and a sum that ends in the first tile that is fetched while others are multiplied
+		n, depth = 3, (t.Stages-1)*t.BK+6
+	case odd == 6, odd == 20:
+		depth = 0
+	case odd == 12:
+		depth |= 1
+	case odd == 16:
+		depth = t.BK + 8
 	}
 	if c.ragged {
 		rows *= 2 // a part has a fourth
@@ -355,8 +438,62 @@ func (v variant) filled(c TuneCase, odd int) TuneCase {
 		c.Parts, c.Rows, c.Rank, c.In, c.Out = 2, rows, 72+odd, n, n+odd
 	case "lora_gradient":
 		c.Parts, c.Rows, c.Rank, c.In, c.Out = 2, 2*depth+3, m, n, n
+		switch odd {
+		case 1: // the last round of the warps is full
+			c.Rows = 2 * v.split * chunk
+		case 5: // two chunks of each adapter, the second short
+			c.Rows = 2*chunk + 19
+		}
 	}
 	return c
+}
+
+// overlap are runs of parameters that lie on each other, more items than have room: what
+// other backends take, and this one refuses.
+type overlap struct {
+	ran map[kernel.Any]trace
+	pinned
+}
+
+func (o *overlap) name() string { return "runs on each other" }
+
+func (o *overlap) covers(m place) bool { return o.ran[m.Any].coverage[ran{m.line, reached}] }
+
+func (o *overlap) run(b *Backend, m place) error {
+	const n = kernel.RunBlock + 1 // two runs of two items each, where three have room
+	var own []kernels.Mem
+	zeros := func(dt kernels.DType, raw []byte) kernels.Buffer {
+		mem, err := b.Alloc(int64(len(raw)))
+		if err != nil {
+			panic(err)
+		}
+		own = append(own, mem)
+		buf := kernels.Buffer{Mem: mem, DType: dt}
+		b.CopyIn(buf, raw)
+		return buf
+	}
+	var table []byte
+	for _, word := range []int32{0, 0, n, 0, 0, 0, n, 0} {
+		table = binary.LittleEndian.AppendUint32(table, uint32(word))
+	}
+	b.GradNorm(kernels.GradNormArgs{SumSquares: zeros(kernels.F32, make([]byte, 4)), Grad: zeros(kernels.F32, make([]byte, 4*n)),
+		Table: zeros(kernels.I32, table), NParam: 2, Groups: 1})
+	if err := b.Sync(); err == nil || !strings.Contains(err.Error(), "table row 1: group 0,") {
+		return fmt.Errorf("the second of two equal runs should be refused: %v", err)
+	}
+	for _, mem := range own {
+		b.Free(mem)
+	}
+	did := ranSince(b)
+	if m.Any == nil {
+		o.ran, o.pinned = did, pinned{}
+		for k, c := range did {
+			o.count(k, c.traffic)
+		}
+	} else if did != nil && did[m.Any].traffic != o.ran[m.Any].traffic {
+		return errTraffic
+	}
+	return nil
 }
 
 // suites are the ordeals of the conformance suite.
@@ -372,15 +509,30 @@ func suiteOrdeals() (list []*suiteOrdeal) {
 			case "AttentionPaged":
 				limit = 1 << 19 // caches have pages
 				list = append(list, newSuiteOrdeal(name, aligned, limit, 2))
-			case "KVStore", "Sample", "GradNorm", "AdamW":
+			case "KVStore", "Sample", "AdamW":
 				limit = 1 << 16 // pages here too, vocabularies have many words, groups many parameters
-			case "Attention", "AttentionBackward", "Fill", "Add", "SwiGLU", "SwiGLUBackward", "Linear", "LinearBackwardInput", "EmbeddingBackward":
+			case "GradNorm":
+				limit = 1 << 18 // more items than are added at once
+			case "CrossEntropy":
+				limit = 14 << 10
+				list = append(list, newSuiteOrdeal(name, aligned, limit, 0))
+				list[len(list)-1].chunks = true
+			case "RMSNormBackward":
+				limit = 1 << 14
+			case "Attention":
+				limit = 34 << 10
+			case "AttentionBackward", "Fill", "Add", "SwiGLU", "SwiGLUBackward", "Linear", "LinearBackwardInput", "EmbeddingBackward":
 				limit = 1 << 15
 			}
 			list = append(list, newSuiteOrdeal(name, aligned, limit, 0))
 		}
 	}
-	return append(list, newSuiteOrdeal(errorsOf, false, 0, 0))
+	for _, aligned := range []bool{true, false} {
+		for parts := range 3 {
+			list = append(list, newSuiteOrdeal(errorsOf, aligned, 0, parts))
+		}
+	}
+	return list
 }
 
 // variantOrdeals are the smallest row of each op and engine, with and without a split sum.
@@ -403,12 +555,11 @@ func variantOrdeals() (list []*variantOrdeal) {
 			if c.DType == kernels.F16 {
 				continue
 			}
-			for odd := range 5 {
-				if odd > 1 && v.tile.BM == 0 {
-					break
-				}
-				c.ragged = c.lora() && odd == 0
-				list = append(list, &variantOrdeal{variant: v, of: v.filled(c, odd), odd: odd})
+			for _, odd := range v.fillings() {
+				c.ragged = c.lora() && (odd == 0 || odd == 1 && v.op != "lora_gradient")
+				of := v.filled(c, odd)
+				of.low = v.loss() && odd > 0 && of.In > 1 // else rows are no different
+				list = append(list, &variantOrdeal{variant: v, of: of, odd: odd})
 			}
 		}
 	}

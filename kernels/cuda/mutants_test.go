@@ -127,6 +127,7 @@ var ordeals = sync.OnceValues(func() ([]prepared, error) {
 	for _, o := range suiteOrdeals() {
 		list = append(list, o)
 	}
+	list = append(list, new(overlap))
 	all, failed := make([]prepared, len(list)), make([]error, len(list))
 	onAllCores(len(list), func(i int) { all[i], failed[i] = prepare(list[i]) })
 	return all, errors.Join(failed...)
@@ -174,6 +175,10 @@ func subjects(list []prepared) []*subject {
 		case *suiteOrdeal:
 			for k, n := range o.uses {
 				add(k, o.of, n)
+			}
+		case *overlap:
+			for k := range o.ran {
+				add(k, "GradNorm", 1)
 			}
 		}
 	}

@@ -61,9 +61,10 @@ func pins(id string, list []prepared) []byte {
 			fmt.Fprintf(&b, "%.8x %s\n", r.Sum(nil), p.name())
 		}
 	}
-	b.WriteString("# Accesses by warps, sectors of 32 bytes of global memory, passes through the banks of shared memory.\n")
+	b.WriteString("# Accesses by warps, their threads' bytes, sectors of 32 bytes of global memory, distinct ones, passes through the banks of shared memory.\n")
 	for _, k := range slices.Sorted(maps.Keys(all)) {
-		fmt.Fprintf(&b, "%s %d %d %d\n", k, all[k].requests, all[k].sectors, all[k].passes)
+		t := all[k]
+		fmt.Fprintf(&b, "%s %d %d %d %d %d\n", k, t.requests, t.bytes, t.sectors, t.distinct, t.passes)
 	}
 	return b.Bytes()
 }

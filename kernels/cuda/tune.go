@@ -24,6 +24,7 @@ type TuneCase struct {
 	Heads, KVHeads, HeadDim int // of attention
 
 	ragged bool // LoRA's segments are unlike each other, see segments
+	low    bool // some rows of the loss have logits far below zero, see low
 }
 
 func (c TuneCase) weights() kernels.DType {

@@ -64,10 +64,11 @@ func (p ParamItems) Emit(k *ptx.Builder) {
 	sum := k.VarU32(ptx.I(0)) // of the rows before this turn's
 	k.For(ptx.I(0), nparam, ptx.I(itemThreads), func(first ptx.RegU32) {
 		i := first.Add(tid)
-		n := k.VarU32(ptx.I(0))
+		n, group := k.VarU32(ptx.I(0)), k.VarU32(ptx.I(0))
 		inTable := k.SetpLtU32(i, nparam)
 		k.If(inTable, func() {
 			r := loadTableRow(k, table, i)
+			ptx.Set(k, group, r.group)
 			ignored := k.SetpLtS32(r.group, ptx.I(0))
 			within := k.SetpGeS32(r.offset, ptx.I(0)).And(k.SetpGeS32(r.count, ptx.I(0))).And(k.SetpLeU32(r.offset.Add(r.count), elements))
 			good := k.SetpLtU32(r.group, groups).And(within)
@@ -77,7 +78,7 @@ func (p ParamItems) Emit(k *ptx.Builder) {
 		mine, all := blockScan(k, n, itemThreads/32, warps)
 		mine = k.AddU32(sum, mine)
 		full := k.SetpGtU32(mine.Add(n), items)
-		refuse.report(full, i, items)
+		refuse.report(full, i, group)
 		k.If(inTable, func() { k.StU32(before.Elem(i, ptx.U32), k.MinU32(mine, items)) })
 		k.AddU32To(sum, sum, all)
 	})

@@ -111,7 +111,7 @@ func (p Attention) Emit(k *ptx.Builder) {
 		t = splitTile(k, p.O, p.Q, p.KV, p.HeadDim, p.threads(), scratch)
 		part = newPagedPart(k, t, p.HeadDim, pagedSums(false))
 		if p.Step == PagedTops {
-			part.clearFlag(k.ParamGlobal("flags"))
+			part.beginTops(k.ParamGlobal("flags"))
 		}
 	}
 	tid := k.TidX()
@@ -141,10 +141,12 @@ func (p Attention) Emit(k *ptx.Builder) {
 		k.BarSync(0)
 		return s
 	}
-	// each gives row by row the masked scores, and their largest.
+	// each gives row by row the scores, masked where the step needs it, and their largest.
 	each := func(b, left ptx.RegU32, s [][]ptx.RegF32, use func(i int, s []ptx.RegF32, top ptx.RegF32)) {
 		k.If(active, func() {
-			t.mask(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), func(c int) int { return 16 * c })
+			if p.Step != PagedTops {
+				t.mask(k, left, s, limits, b.Times(kernels.KeyBlock).Add(tx), func(c int) int { return 16 * c })
+			}
 			for i := range s {
 				use(i, s[i], largestOf(k, s[i], 16))
 			}

@@ -111,7 +111,7 @@ func (p AttentionPagedMMA) Emit(k *ptx.Builder) {
 		w.aim(splitTile)
 		part := newPagedPart(k, w.t, p.HeadDim, pagedSums(true))
 		w.hi = part.hi
-		part.clearFlag(k.ParamGlobal("flags"))
+		part.beginTops(k.ParamGlobal("flags"))
 		w.findTops(part)
 	case PagedParts:
 		w.aim(splitTile)
@@ -160,7 +160,9 @@ func (w *pagedWarps) scores(b ptx.RegU32, has ptx.RegPred, underWay int) (s half
 	k.If(has, func() {
 		byRow := s.byRow()
 		s.addProduct(k, w.QKV, w.queries, w.atK, [][2]int{{0, 0}}, w.HeadDim)
-		w.t.mask(k, w.t.left(b), byRow, []ptx.RegU32{w.t.pos, w.t.pos}, b.Times(kernels.KeyBlock).Add(w.col0), halfColumn)
+		if w.Step != PagedTops {
+			w.t.mask(k, w.t.left(b), byRow, []ptx.RegU32{w.t.pos, w.t.pos}, b.Times(kernels.KeyBlock).Add(w.col0), halfColumn)
+		}
 		for i := range top {
 			k.MovF32To(top[i], largestOf(k, byRow[i], 4))
 		}

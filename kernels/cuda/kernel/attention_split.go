@@ -82,17 +82,18 @@ type pagedPart struct {
 	tops, records ptx.GlobalPtr
 	parts, part   ptx.RegU32
 	lo, hi        ptx.RegU32 // blocks of keys
+	blocks        ptx.RegU32 // of the sequence
 }
 
 // newPagedPart declares the parameters tops, records and parts behind those of
 // cachedTile. Blocks whose part has no keys return.
 func newPagedPart(k *ptx.Builder, t *attentionTile, dim, sums int) *pagedPart {
 	p := &pagedPart{k: k, t: t, dim: dim, sums: sums, tops: k.ParamGlobal("tops"), records: k.ParamGlobal("records"), parts: k.ParamU32("parts"), part: t.part}
-	blocks := t.blocks()
-	each := k.DivU32(blocks.Plus(-1), p.parts).Plus(1)
+	p.blocks = t.blocks()
+	each := k.DivU32(p.blocks.Plus(-1), p.parts).Plus(1)
 	p.lo = p.part.Mul(each)
-	p.hi = k.MinU32(p.lo.Add(each), blocks)
-	k.Return(k.SetpGeU32(p.lo, blocks))
+	p.hi = k.MinU32(p.lo.Add(each), p.blocks)
+	k.Return(k.SetpGeU32(p.lo, p.blocks))
 	return p
 }
 
@@ -110,10 +111,12 @@ func (p *pagedPart) before(row, lane ptx.RegU32, width int) ptx.RegF32 {
 	return ptx.WarpReduce(k, top, width, func(a, b ptx.RegF32) ptx.RegF32 { return k.MaxF32(a, b) })
 }
 
-// clearFlag makes the tile one that is finite.
-func (p *pagedPart) clearFlag(flags ptx.GlobalPtr) {
+// beginTops makes the tile one that is finite. Blocks whose part is the last return: nobody
+// asks for its largest scores. Of the parts before it rows see all keys.
+func (p *pagedPart) beginTops(flags ptx.GlobalPtr) {
 	k := p.k
 	k.If(k.SetpEqU32(p.part.Or(k.TidX()), ptx.I(0)), func() { k.StU32(flags.Elem(p.t.number, ptx.U32), ptx.I(0)) })
+	k.Return(k.SetpEqU32(p.hi, p.blocks))
 }
 
 // record is that of a row of the tile and a block of keys.

@@ -49,6 +49,7 @@ func (p LossMerge) Emit(k *ptx.Builder) {
 	sum = ptx.WarpReduce(k, sum, 32, func(a, b ptx.RegF32) ptx.RegF32 { return k.AddF32(a, b) })
 	if !p.First {
 		sum = k.FmaRnF32(old[1], exp(k.SubF32(old[0], most)), sum)
+		k.WarpSync(ptx.FullMask) // all lanes have read what is overwritten
 	}
 	k.If(k.SetpEqU32(lane, ptx.I(0)), func() {
 		if p.Last {
