@@ -174,6 +174,9 @@ func subjects(list []prepared) []*subject {
 			}
 		case *suiteOrdeal:
 			for k, n := range o.uses {
+				if o.of == errorsOf {
+					n = 1 // most of what it launches a kernel with is much the same
+				}
 				add(k, o.of, n)
 			}
 		case *overlap:
@@ -369,7 +372,8 @@ group is tried, two of more than fifteen, in the kernel that most problems launc
 the place; their order is that of hashes: a run that was interrupted has tried the first of that order, and goes on from
 its journal.
 Each is judged by the conformance suite's problems that come to its place (of a case as many as run all of the kernel
-that the case runs, at least 8 and at most 24, and the bad data), and by cases that fill the tile, at aligned and odd
-addresses, under the round-robin and the adversarial schedule. Results must be right and have the bits that they have
-without the mutant, and the kernel must ask the memories for as much (see TestPins).
+that the case runs, as often, at least 12 and at most 24, and the bad data), and by cases that fill the tile, at aligned
+and odd addresses, under the round-robin and the adversarial schedule. Results must be right and have the bits that they
+have without the mutant, and the kernel must ask the memories for as much: accesses of warps, bytes of their threads,
+sectors of global memory and distinct ones, passes through the banks of shared memory (see TestPins).
 `

@@ -16,11 +16,7 @@ func (t *trial) check(p *problem) {
 	if !t.within(p) {
 		return
 	}
-	if t.opt.Only != nil { // where arrays lie does not depend on which problems were left out
-		rng := t.rng
-		t.rng = philox.NewStream(philox.ID{Seed: t.opt.Seed, Purpose: philox.PurposeTest, Item: fmt.Sprint(p.op, t.seen)})
-		defer func() { t.rng = rng }()
-	}
+	defer t.placed(p.op)()
 	want, err := t.solve(t.ref, p, !p.exact, false)
 	if err != nil {
 		t.Fatalf("%v: ref: %v", p, err)
@@ -56,6 +52,17 @@ func (t *trial) check(p *problem) {
 	}
 }
 
+// placed lets where the arrays of a problem lie not depend on which problems were left out,
+// until what it returns is called.
+func (t *trial) placed(op string) (end func()) {
+	if t.opt.Only == nil {
+		return func() {}
+	}
+	rng := t.rng
+	t.rng = philox.NewStream(philox.ID{Seed: t.opt.Seed, Purpose: philox.PurposeTest, Item: fmt.Sprint(op, t.seen)})
+	return func() { t.rng = rng }
+}
+
 // within counts a problem and reports whether it is small enough to try.
 func (t *trial) within(p *problem) bool {
 	n := 0
@@ -68,6 +75,11 @@ func (t *trial) within(p *problem) bool {
 		t.skipped++
 		return false
 	}
+	return t.wanted()
+}
+
+// wanted counts a problem and reports whether it is to be tried.
+func (t *trial) wanted() bool {
 	t.seen++
 	if t.opt.Only != nil && !t.opt.Only(t.seen) {
 		return false

@@ -96,7 +96,7 @@ func testErrors(t *trial) {
 	for _, of := range []struct {
 		o, q, cache *array
 		dim         int
-	}{{y, x, cache, headDim}, {wideOut, wideF32, wideCacheF32, 128}, {wideOutHalf, wide, wideCache, 128}, {wideOutHalf, wide, wideCache, 16}} {
+	}{{y, x, cache, headDim}, {wideOut, wideF32, wideCacheF32, 128}, {wideOutHalf, wide, wideCache, headDim}, {wideOutHalf, wide, wideCache, 128}, {wideOutHalf, wide, wideCache, 16}} {
 		for _, row := range badPagedRows() {
 			add("AttentionPaged", row.names, func(c *call) {
 				c.AttentionPaged(kernels.AttentionPagedArgs{
@@ -106,14 +106,17 @@ func testErrors(t *trial) {
 			}, wideCache, wideCacheF32, wideF32, wideOutHalf)
 		}
 	}
-	tooFar := kernels.Param{Group: 5, Count: 3}.AppendTo(nil)
-	add("GradNorm", "", func(c *call) {
-		c.GradNorm(kernels.GradNormArgs{SumSquares: c.at(y), Grad: c.at(x), Table: c.table("table", tooFar...), NParam: 1, Groups: 1})
-	})
-	add("AdamW", "", func(c *call) {
-		c.AdamW(kernels.AdamWArgs{P: c.at(y), Grad: c.at(h), M: c.at(lp), V: c.at(cache), SumSquares: c.at(x), Settings: c.at(w),
-			Table: c.table("table", tooFar...), NParam: 1, Groups: 1})
-	})
+	// A group, and places, that there are not.
+	for _, run := range []kernels.Param{{Group: 5, Count: 3}, {Offset: 1 << 20, Count: 2}, {Offset: -1, Count: 3}, {Offset: 3, Count: -1}} {
+		table := run.AppendTo(nil)
+		add("GradNorm", "", func(c *call) {
+			c.GradNorm(kernels.GradNormArgs{SumSquares: c.at(y), Grad: c.at(x), Table: c.table("table", table...), NParam: 1, Groups: 1})
+		})
+		add("AdamW", "", func(c *call) {
+			c.AdamW(kernels.AdamWArgs{P: c.at(y), Grad: c.at(h), M: c.at(lp), V: c.at(cache), SumSquares: c.at(x), Settings: c.at(w),
+				Table: c.table("table", table...), NParam: 1, Groups: 1})
+		})
+	}
 
 	// Of several bad rows the first is named.
 	const first, second = 4001, 977
@@ -206,7 +209,10 @@ func testErrors(t *trial) {
 	arrays := slices.Clip([]*array{x, y, w, h, lp, cache, wide, wideOut, unset})
 	for i, b := range list {
 		for _, later := range []bool{false, true} { // than something else that is refused
-			t.problems++
+			if !t.wanted() {
+				continue
+			}
+			end := t.placed(b.op)
 			c := t.stage(t.dev, &problem{op: b.op, rows: 0, whole: true, arrays: append(arrays, b.more...)}, 0, 0, nil, false)
 			refused := bad{op: "Gather", names: "5003", call: func(c *call) {
 				c.Gather(kernels.GatherArgs{Dst: c.at(y), Src: c.at(w), Index: c.table("index", 0, 0, 5003), Rows: 3, Cols: 1, SrcRows: 6})
@@ -238,6 +244,7 @@ func testErrors(t *trial) {
 				}
 			}
 			c.free(nil)
+			end()
 		}
 	}
 	n := t.floats("a", kernels.F32, 5, 1).per(1)
@@ -280,13 +287,13 @@ func badPagedRows() []pagedRow {
 	// several times as many.
 	const long = 160
 	otherWarp := make([]int32, long+1)
-	otherWarp[33] = 5003 // the first warp does not look at it
+	otherWarp[127] = 5003 // the last thread of the last warp looks at it, where there are four
 	laterTurn := make([]int32, long+1)
 	laterTurn[100], laterTurn[long] = 5003, 977 // the latter lies behind all that the row sees
 	return []pagedRow{
 		{two, 1, 0, ""}, {two, 4001, 0, "4001"},
 		{two, 0, -1, ""}, {two, 0, 2 * kernels.PageSize, ""}, {two, 0, 60_007, "60007"},
 		{two, 0, kernels.PageSize, "5003"}, {[]int32{0, 1}, 0, kernels.PageSize, ""},
-		{otherWarp, 0, 33 * kernels.PageSize, "5003"}, {laterTurn, 0, long*kernels.PageSize - 1, "5003"},
+		{otherWarp, 0, 127 * kernels.PageSize, "5003"}, {laterTurn, 0, long*kernels.PageSize - 1, "5003"},
 	}
 }

@@ -79,7 +79,7 @@ func sampleProblem(t *trial, rows, vocab int, kind string) {
 	var draws []int32
 	for i := range rows {
 		pick := func(v ...float64) float64 { return v[t.rng.IntN(len(v))] }
-		temperature, topP := pick(0, 0.3, 0.7, 1, 1, 2.5, 1e-6, 100), pick(1, 1, 2, 0.95, 0.9, 0.5, 0.1, 0.999, 1e-6)
+		temperature, topP := pick(0, 0.3, 0.7, 1, 1, 2.5, 1e-6, 100, math.MaxFloat32), pick(1, 1, 2, 0.95, 0.9, 0.5, 0.1, 0.999, 1e-6)
 		topK := pick(0, 0, 0, 1, 2, 5, 50, float64(vocab-1), float64(vocab), float64(vocab+1))
 		switch kindOf(i) {
 		case "steps": // top-p cuts among the words that come second
