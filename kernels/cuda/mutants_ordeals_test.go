@@ -300,7 +300,7 @@ func (o *variantOrdeal) covers(m place) bool { return o.ran[m.Any].coverage[ran{
 
 func (o *variantOrdeal) run(b *Backend, m place) error {
 	if o.op == "loss_input" && o.odd%2 == 1 {
-		b.lossBytes = 1 // the gradient goes on where another chunk's part ended
+		b.lossBytes = 1 // the gradient goes on where the first chunk's part ended
 	}
 	p, err := newProblem(b, o.of, o.offset())
 	if err != nil {
@@ -433,7 +433,10 @@ func (v variant) filled(c TuneCase, odd int) TuneCase {
 	case "linear_backward_input":
 		c.Rows, c.In, c.Out = m, n, depth
 	case "loss_input":
-		c.Rows, c.In = m, n
+		c.Rows, c.In, c.Out = m, n, depth
+		if odd%2 == 1 {
+			c.Out += kernel.ChunkMMA // a chunk of the gradient, and then the rest, see run
+		}
 	case "linear_backward_weight":
 		c.Out, c.In, c.Rows, c.Parts = m, n, depth+70, 2
 	case "loss_weight":
