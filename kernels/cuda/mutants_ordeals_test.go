@@ -471,7 +471,7 @@ func (o *overlap) covers(m place) bool { return o.ran[m.Any].coverage[ran{m.line
 func (o *overlap) run(b *Backend, m place) error {
 	const n = kernel.RunBlock + 1 // two runs of two items each, where three have room
 	var own []kernels.Mem
-	zeros := func(dt kernels.DType, raw []byte) kernels.Buffer {
+	put := func(dt kernels.DType, raw []byte) kernels.Buffer {
 		mem, err := b.Alloc(int64(len(raw)))
 		if err != nil {
 			panic(err)
@@ -485,8 +485,8 @@ func (o *overlap) run(b *Backend, m place) error {
 	for _, word := range []int32{0, 0, n, 0, 0, 0, n, 0} {
 		table = binary.LittleEndian.AppendUint32(table, uint32(word))
 	}
-	b.GradNorm(kernels.GradNormArgs{SumSquares: zeros(kernels.F32, make([]byte, 4)), Grad: zeros(kernels.F32, make([]byte, 4*n)),
-		Table: zeros(kernels.I32, table), NParam: 2, Groups: 1})
+	b.GradNorm(kernels.GradNormArgs{SumSquares: put(kernels.F32, make([]byte, 4)), Grad: put(kernels.F32, make([]byte, 4*n)),
+		Table: put(kernels.I32, table), NParam: 2, Groups: 1})
 	if err := b.Sync(); err == nil || !strings.Contains(err.Error(), "table row 1: group 0,") {
 		return fmt.Errorf("the second of two equal runs should be refused: %v", err)
 	}
