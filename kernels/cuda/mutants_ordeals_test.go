@@ -3,7 +3,6 @@ package cuda
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -470,29 +469,16 @@ func (o *overlap) covers(m place) bool { return o.ran[m.Any].coverage[ran{m.line
 
 func (o *overlap) run(b *Backend, m place) error {
 	const n = kernel.RunBlock + 1 // two runs of two items each, where three have room
-	var own []kernels.Mem
-	put := func(dt kernels.DType, raw []byte) kernels.Buffer {
-		mem, err := b.Alloc(int64(len(raw)))
-		if err != nil {
-			panic(err)
-		}
-		own = append(own, mem)
-		buf := kernels.Buffer{Mem: mem, DType: dt}
-		b.CopyIn(buf, raw)
-		return buf
+	p := &problem{b: b}
+	a := kernels.GradNormArgs{SumSquares: p.random(kernels.F32, 1), Grad: p.random(kernels.F32, n), Table: p.ints(0, 0, n, 0, 0, 0, n, 0), NParam: 2, Groups: 1}
+	if p.failed != nil {
+		return p.failed
 	}
-	var table []byte
-	for _, word := range []int32{0, 0, n, 0, 0, 0, n, 0} {
-		table = binary.LittleEndian.AppendUint32(table, uint32(word))
-	}
-	b.GradNorm(kernels.GradNormArgs{SumSquares: put(kernels.F32, make([]byte, 4)), Grad: put(kernels.F32, make([]byte, 4*n)),
-		Table: put(kernels.I32, table), NParam: 2, Groups: 1})
+	b.GradNorm(a)
 	if err := b.Sync(); err == nil || !strings.Contains(err.Error(), "table row 1: group 0,") {
 		return fmt.Errorf("the second of two equal runs should be refused: %v", err)
 	}
-	for _, mem := range own {
-		b.Free(mem)
-	}
+	p.close()
 	did := ranSince(b)
 	if m.Any == nil {
 		o.ran, o.pinned = did, pinned{}
