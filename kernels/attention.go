@@ -18,6 +18,8 @@ const (
 //	O[i, h, :] = Σ_j exp(s[j] − LSE[i, h])·V[j, h', :]
 //	LSE[i, h]  = log Σ_j exp(s[j])
 //
+// An Inf or NaN in V spoils what sees it, and nothing else: an Inf whose weight is 0 in
+// float32 makes Inf or NaN, as the backend likes.
 // Q [Rows, Heads, HeadDim], K and V [Rows, KVHeads, HeadDim], O like Q: f.
 // LSE [Rows, Heads] f32, may be nil.
 type AttentionArgs struct {

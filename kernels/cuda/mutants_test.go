@@ -211,8 +211,16 @@ func subjects(list []prepared) []*subject {
 // killed runs the ordeals that come to a mutant's place, with it in the kernel's place, and
 // says what noticed it.
 func (s *subject) killed(m *mutate.Mutant) (by string) {
-	return s.judged(m.Module(), place{s.Any, s.lines[m.Index]})
+	at, mod := s.place(m), m.Module()
+	if by := s.judged(mod, at); by != "" {
+		return by
+	}
+	at.rest = true
+	return s.judged(mod, at)
 }
+
+// place is where a mutant is.
+func (s *subject) place(m *mutate.Mutant) place { return place{Any: s.Any, line: s.lines[m.Index]} }
 
 func (s *subject) judged(mutant *ptx.Module, at place) (by string) {
 	for _, r := range s.ordeals {
@@ -234,8 +242,10 @@ func (s *subject) judged(mutant *ptx.Module, at place) (by string) {
 
 // reaches reports whether an ordeal comes to the place of a mutant.
 func (s *subject) reaches(m *mutate.Mutant) bool {
-	at := place{s.Any, s.lines[m.Index]}
-	return slices.ContainsFunc(s.ordeals, func(r *run) bool { return r.covers(at) })
+	at := s.place(m)
+	rest := at
+	rest.rest = true
+	return slices.ContainsFunc(s.ordeals, func(r *run) bool { return r.covers(at) || r.covers(rest) })
 }
 
 // assembled is what the assembler says of a mutant.
@@ -357,7 +367,7 @@ func checkUnharmed(t *testing.T, all []*subject, sample int) {
 	}
 	onAllCores((len(all)+step-1)/step, func(i int) {
 		s := all[i*step]
-		if by := s.judged(emit(s.Any), place{s.Any, s.lines[0]}); by != "" {
+		if by := s.judged(emit(s.Any), place{Any: s.Any, line: s.lines[0]}); by != "" {
 			t.Errorf("%s without a mutant: %s", s.Name(), by)
 		}
 	})
@@ -373,7 +383,8 @@ the place; their order is that of hashes: a run that was interrupted has tried t
 its journal.
 Each is judged by the conformance suite's problems that come to its place (of a case as many as run all of the kernel
 that the case runs, as often, at least 12 and at most 24, and the bad data), and by cases that fill the tile, at aligned
-and odd addresses, under the round-robin and the adversarial schedule. Results must be right and have the bits that they
+and odd addresses, under the round-robin and the adversarial schedule; what survives that, by all the suite's problems that
+come there. Results must be right and have the bits that they
 have without the mutant, and the kernel must ask the memories for as much: accesses of warps, bytes of their threads,
 sectors of global memory and distinct ones, passes through the banks of shared memory (see TestPins).
 `

@@ -43,8 +43,7 @@ func (a *array) as(r role) *array { a.role = r; return a }
 func (a *array) sparseIf(sparse bool) *array { a.sparse = sparse; return a }
 
 // besideIf puts an element before the array's own, or not: where arrays lie aligned, this one
-// does not. The problem's call gives the op what lies lead elements further on; an array of rows
-// becomes one that cannot be cut.
+// does not. An array of rows becomes one that cannot be cut.
 func (a *array) besideIf(beside bool) {
 	if !beside {
 		return

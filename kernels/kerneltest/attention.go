@@ -35,9 +35,11 @@ func attentionShapes(t *trial) []attentionShape {
 		{lengths: []int{17, 33}, heads: heads{2, 2, 128}},
 		{lengths: []int{9, 20}, heads: heads{6, 2, 40}},
 		{lengths: []int{3, 4}, heads: heads{2, 1, 128}},
+		{lengths: []int{9, 20, 30}, heads: heads{1, 1, 128}}, // tiles that end in each quarter of the rows copied at a time
 		{lengths: []int{1, 4}, heads: heads{2, 1, 64}},
 		// Keys of a second block and rows of a lane's second eight see what is infinite; a tile without rows.
 		{lengths: []int{66, 0}, heads: heads{1, 1, 128}, wide: true, infinite: 60},
+		{lengths: []int{3}, heads: heads{1, 1, 128}, wide: true, infinite: 2}, // most warps have no rows
 		// Rows that end with a tile, with a warp's part of it, and in a lane's second eight.
 		{lengths: []int{32, 16, 12}, heads: heads{1, 1, 64}},
 		{lengths: []int{450}, heads: heads{1, 1, 128}, halves: true}, // the last tile sees many blocks of keys
@@ -105,6 +107,9 @@ func testAttention(t *trial) {
 			if s.halves {
 				return
 			}
+			if s.wide && dt[0] != dt[1] {
+				try(nil, q, 1)
+			}
 			if dt[0] == dt[1] && dt[1] == dt[2] {
 				try(nil, q, 1)
 				sharp := t.floats("q", dt[1], q.len(), 60).per(q.row) // one key wins, and which one changes
@@ -120,6 +125,9 @@ func testAttention(t *trial) {
 				}
 				v.infinite(row*v.row, v.row)
 				try(lse, q, 1)
+				if s.wide {
+					try(nil, q, 1)
+				}
 				v.set(v.row*(n-1), math.NaN())
 				k.set(k.row*t.rng.IntN(n), math.NaN())
 				try(lse, q, 1)

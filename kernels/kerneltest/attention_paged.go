@@ -54,8 +54,8 @@ func (p *paging) element(seq, pos, head int) int {
 }
 
 func testKVStore(t *trial) {
-	for _, h := range []heads{{1, 1, 8}, {1, 2, 64}, {1, 3, 24}} {
-		t.combos(3, h.dim == 8, func(dt []kernels.DType) {
+	for i, h := range []heads{{1, 1, 8}, {1, 2, 64}, {1, 3, 24}, {16, 16, 8}} {
+		t.combos(3, i == 0, func(dt []kernels.DType) {
 			p := t.paging(h, dt[0], 3, 2)
 			// Rows of three sequences at different positions, and some of none.
 			var seqs, positions []int32
@@ -94,14 +94,29 @@ func (p *paging) attend(t *trial, o, q kernels.DType, seqs, positions []int32, s
 
 func testAttentionPaged(t *trial) {
 	// A tensor core's tile has 16 rows in two halves: KV heads have fewer heads than 8, more, and 16.
-	for i, h := range []heads{{8, 2, 8}, {1, 1, 8}, {7, 1, 64}, {3, 3, 24}, {6, 2, 128}, {2, 2, 80}, {16, 1, 16}, {9, 3, 16}, {12, 1, 16}, {16, 1, 128}} {
+	mixed := []heads{{8, 2, 8}, {1, 1, 8}, {7, 1, 64}, {3, 3, 24}, {6, 2, 128}, {2, 2, 80}, {16, 1, 16}, {9, 3, 16}, {12, 1, 16}, {16, 1, 128}}
+	// Of halves alone: 9 and more; of heads of 8, four at a time, all but one of them and all but two; a full tile, and a second one.
+	halves := []heads{{9, 1, 64}, {9, 1, 24}, {9, 3, 8}, {18, 3, 8}, {16, 1, 8}, {20, 1, 8}, {20, 1, 16}}
+	for i, h := range append(mixed, halves...) {
 		try := func(o, q, cache kernels.DType) {
 			p := t.paging(h, cache, 2, 3)
 			p.cache = t.floats("cache", cache, p.cache.len(), 1)
 			p.spoilFrom(0, 131)
 			p.spoilFrom(1, 129)
-			rows := p.attend(t, o, q, []int32{0, 1, -1, 0, 1, 1, -1, 0}, []int32{0, 63, -7, 64, 127, 128, 1 << 20, 130}, 0.3)
+			seqs, positions := []int32{0, 1, -1, 0, 1, 1, -1, 0}, []int32{0, 63, -7, 64, 127, 128, 1 << 20, 130}
+			rows := p.attend(t, o, q, seqs, positions, 0.3)
 			t.check(rows)
+			if q == cache && h.q > 1 { // the scores of every second head are out of the others' reach
+				uneven := p.attend(t, o, q, seqs, positions, 0.3)
+				uneven.loose = 100
+				in := uneven.arrays[1]
+				for i := range in.len() {
+					if i/p.dim%2 == 0 {
+						in.set(i, 200*decode(q, getBits(q, in.data, i)))
+					}
+				}
+				t.check(uneven)
+			}
 			if q == cache { // values that reach the rows from 64 on, and one more
 				for h := range h.kv {
 					p.cache.infinite(p.element(0, 64, h+p.KVHeads), p.HeadDim)
@@ -110,18 +125,61 @@ func testAttentionPaged(t *trial) {
 				t.check(rows)
 			}
 		}
-		if h.dim == 16 { // for tensor cores, which want Q and the cache alike
+		switch {
+		case i >= len(mixed):
+			for _, dt := range t.opt.DTypes {
+				if dt.Size() == 2 {
+					try(dt, dt, dt)
+				}
+			}
+		case h.dim == 16: // for tensor cores, which want Q and the cache alike
 			t.combos(2, true, func(dt []kernels.DType) { try(dt[0], dt[1], dt[1]) })
-		} else {
+		default:
 			t.combos(3, i == 0, func(dt []kernels.DType) { try(dt[0], dt[1], dt[2]) })
 		}
 	}
 	testLongCaches(t)
+	for _, dt := range t.opt.DTypes {
+		testUnderflow(t, dt)
+	}
+}
+
+// testUnderflow has sequences of 1 to 16 blocks of keys whose values underflow to -0 when the
+// last one's scores come in: that block is followed by nothing, not even by 0.
+func testUnderflow(t *trial, dt kernels.DType) {
+	const blocks = 16
+	p := t.paging(heads{1, 1, 8}, dt, 1, 2)
+	for pos := range 2 * kernels.PageSize {
+		last := pos / kernels.PageSize
+		for i := range p.dim {
+			p.cache.set(p.element(0, pos, 0)+i, float64(8*last))
+			p.cache.set(p.element(0, pos, 1)+i, -1e-30*float64(1-last))
+		}
+	}
+	quiet, loud := p.table[0], p.table[1]
+	p.table = nil
+	var seqs, positions []int32
+	for n := range int32(blocks) {
+		for b := range int32(blocks) {
+			if b < n {
+				p.table = append(p.table, quiet)
+			} else {
+				p.table = append(p.table, loud)
+			}
+		}
+		seqs, positions = append(seqs, n), append(positions, (n+1)*kernels.PageSize-1)
+	}
+	p.MaxPages, p.NSeq, p.pageTable = blocks, blocks, t.ints("pagetable", p.table...)
+	rows := p.attend(t, dt, dt, seqs, positions, 0.3)
+	for i, q := 0, rows.arrays[1]; i < q.len(); i++ {
+		q.set(i, 3)
+	}
+	t.check(rows)
 }
 
 // testLongCaches has more blocks of keys than kernels hold at once: halves of a sequence have
 // three, so that one is fetched during work on others, and up to 18 are summed where 16 go
-// together. Tables name few pages again and again.
+// together. Tables name few pages again and again, those of two sequences not in the same order.
 func testLongCaches(t *trial) {
 	var ends []int32 // in the third block and in the sixth
 	for i := range int32(16) {
@@ -135,7 +193,8 @@ func testLongCaches(t *trial) {
 		positions       []int32
 	}{
 		{heads{8, 1, 8}, 7, 7, ends}, {heads{12, 1, 16}, 7, 7, ends}, {heads{12, 1, 128}, 7, 7, ends}, {heads{6, 3, 128}, 3, 7, []int32{340, 447}},
-		{heads{20, 1, 8}, 13, 18, long}, {heads{20, 1, 16}, 13, 18, long}, {heads{2, 1, 128}, 13, 18, long},
+		{heads{20, 1, 8}, 13, 18, long}, {heads{20, 1, 16}, 13, 18, long}, {heads{2, 1, 128}, 13, 18, long}, {heads{2, 1, 64}, 13, 18, long},
+		{heads{9, 3, 16}, 5, 5, []int32{300, 319}},
 	} {
 		for _, dt := range t.opt.DTypes {
 			if s.dim == 128 && dt == kernels.F32 {
@@ -147,12 +206,12 @@ func testLongCaches(t *trial) {
 			if s.maxPages > 16 {
 				repeated-- // block 15 alone has the last page
 			}
-			table := make([]int32, s.maxPages)
-			for b := range table {
-				table[b] = p.table[b%repeated]
+			table := make([]int32, 2*s.maxPages)
+			for b := range s.maxPages {
+				table[b], table[s.maxPages+b] = p.table[b%repeated], p.table[(b+1)%repeated]
 			}
 			if s.maxPages > 16 {
-				table[15] = p.table[loud]
+				table[15], table[s.maxPages+15] = p.table[loud], p.table[loud]
 				for h := range s.kv { // and scores larger than any before
 					for i := range kernels.PageSize * s.dim {
 						at := p.element(0, loud*kernels.PageSize, h) + i
@@ -160,9 +219,13 @@ func testLongCaches(t *trial) {
 					}
 				}
 			}
-			p.table, p.MaxPages, p.pageTable = table, s.maxPages, t.ints("pagetable", table...)
+			p.table, p.MaxPages, p.NSeq, p.pageTable = table, s.maxPages, 2, t.ints("pagetable", table...)
+			seqs := make([]int32, len(s.positions))
+			for i := range seqs {
+				seqs[i] = int32(2 * i / len(seqs))
+			}
 			scale := float32(0.8 / math.Sqrt(float64(s.dim))) // so that every block has its part of the result
-			t.check(p.attend(t, dt, dt, make([]int32, len(s.positions)), s.positions, scale))
+			t.check(p.attend(t, dt, dt, seqs, s.positions, scale))
 		}
 	}
 }

@@ -12,21 +12,35 @@ func testCrossEntropy(t *trial) {
 		lengths    []int
 		tail       int // rows of no sequence: sizes are upper bounds
 		dim, vocab int
-		scale      float64 // of the logits
+		scale      float64 // of the logits; 0: 1
+		brief      bool    // with all arrays only, and finite: the other shapes tell the rest
+		late       bool    // a word near the last has the largest logit of the first row
+		beside     bool    // DX does not lie as other arrays do
 	}
-	shapes := []shape{{[]int{2, 3}, 0, 7, 11, 1}, {nil, 0, 4, 3, 1}, {[]int{1}, 0, 1, 1, 1}, {[]int{0, 4, 0, 1, 12}, 2, 33, 100, 3},
-		{[]int{3, 1}, 0, 16, 5000, 1}, {[]int{20, 45}, 0, 24, 257, 40},
-		{[]int{3, 5}, 0, 264, 5, 1},  // rows of more elements than a block has threads
-		{[]int{2, 1}, 0, 1, 2100, 1}, // more parts of the vocabulary than a warp has lanes
-		{[]int{2, 1}, 0, 10, 530, 1}} // more words than a chunk of a sum
 	// More rows, and more sequences, than a block has threads.
 	many := make([]int, 1030)
 	many[3], many[500], many[1026] = 1019, 4, 7
-	shapes = append(shapes, shape{many, 0, 5, 3, 1})
+	shapes := []shape{{lengths: []int{2, 3}, dim: 7, vocab: 11}, {dim: 4, vocab: 3}, {lengths: []int{1}, dim: 1, vocab: 1},
+		{lengths: []int{0, 4, 0, 1, 12}, tail: 2, dim: 33, vocab: 100, scale: 3},
+		{lengths: []int{3, 1}, dim: 16, vocab: 5000}, {lengths: []int{20, 45}, dim: 24, vocab: 257, scale: 40},
+		{tail: 3, dim: 6, vocab: 5}, // rows, and no sequence
+		{lengths: []int{2, 1}, vocab: 5, brief: true},
+		{lengths: []int{3, 5}, dim: 264, vocab: 5, brief: true},              // rows of more elements than a block has threads
+		{lengths: []int{2, 1}, dim: 1, vocab: 2100, brief: true},             // more parts of the vocabulary than a warp has lanes
+		{lengths: []int{2, 1}, dim: 10, vocab: 530, brief: true, late: true}, // more words than a chunk of a sum
+		{lengths: []int{12, 15}, dim: 12, vocab: 530, brief: true, beside: true}, {lengths: []int{3, 2}, dim: 8, vocab: 20, brief: true, beside: true},
+		{lengths: []int{20, 13}, dim: 64, vocab: 5, brief: true}, // a second tile of rows, but not of targets, and a full one of columns
+		// Vocabularies that end behind one vector or several of a tile, of f32 and of halves.
+		{lengths: []int{3, 1}, dim: 5, vocab: 20, brief: true}, {lengths: []int{3, 1}, dim: 5, vocab: 144, brief: true},
+		{lengths: []int{3, 1}, dim: 8, vocab: 144, brief: true}, {lengths: []int{3, 1}, dim: 5, vocab: 648, brief: true},
+		{lengths: many, dim: 5, vocab: 3, brief: true}}
 	if t.opt.Heavy {
-		shapes = append(shapes, shape{[]int{20, 1, 40}, 0, 64, 5000, 2})
+		shapes = append(shapes, shape{lengths: []int{20, 1, 40}, dim: 64, vocab: 5000, scale: 2, brief: true})
 	}
 	for i, s := range shapes {
+		if s.scale == 0 {
+			s.scale = 1
+		}
 		starts := startsOf(s.lengths...)
 		rows := last(starts) + s.tail
 		of := fmt.Sprintf("sequences %v of %d rows", s.lengths, rows)
@@ -35,7 +49,12 @@ func testCrossEntropy(t *trial) {
 		}
 		t.combos(2, i == 0, func(dt []kernels.DType) {
 			x := t.floats("x", dt[0], rows*s.dim, 1).per(s.dim)
-			w := t.floats("w", dt[1], s.vocab*s.dim, s.scale/math.Sqrt(float64(s.dim)))
+			w := t.floats("w", dt[1], s.vocab*s.dim, s.scale/math.Sqrt(float64(max(1, s.dim))))
+			if s.late {
+				for j := range s.dim {
+					w.set((s.vocab-5)*s.dim+j, 5*decode(dt[0], getBits(dt[0], x.data, j)))
+				}
+			}
 			ids := t.indices(rows, s.vocab)
 			for i := range ids {
 				if t.rng.IntN(4) == 0 {
@@ -61,10 +80,11 @@ func testCrossEntropy(t *trial) {
 				// Σ_v |g[v]| is at most twice the weight; g may be rounded to bf16.
 				dx.slack = 0x1p-9 * 2 * weights.largest() * w.largest()
 			}
+			dx.besideIf(s.beside)
 			dw := t.floats("dw", kernels.F32, s.vocab*s.dim, 1).as(sum)
 			try := func(dx, dw, weights *array) {
 				t.check(&problem{op: "CrossEntropy", shape: fmt.Sprintf("%s, dim %d, vocab %d", of, s.dim, s.vocab),
-					rows: rows, starts: starts, whole: rows > 1024, loose: s.scale, arrays: []*array{logProb, dx, dw, x, w, targets, weights},
+					rows: rows, starts: starts, whole: rows > 1024 || s.beside, loose: s.scale, arrays: []*array{logProb, dx, dw, x, w, targets, weights},
 					call: func(c *call) {
 						a := kernels.CrossEntropyArgs{LogProb: c.at(logProb), DX: c.at(dx), DW: c.at(dw), X: c.at(x), W: c.at(w),
 							Targets: c.at(targets), Weights: c.at(weights), Starts: c.starts(), NSeq: c.nseq(), Rows: c.rows, Dim: s.dim, Vocab: s.vocab}
@@ -73,8 +93,8 @@ func testCrossEntropy(t *trial) {
 					}})
 			}
 			try(dx, dw, weights)
-			if i > 5 {
-				return // they are large, and the others tell the rest
+			if s.brief {
+				return
 			}
 			try(dx, nil, weights)
 			try(nil, dw, weights)

@@ -28,6 +28,7 @@ func testErrors(t *trial) {
 	add := func(op string, names any, call func(c *call), more ...*array) {
 		list = append(list, bad{op, fmt.Sprint(names), call, more})
 	}
+	wideOutHalf := t.floats("wideOutHalf", kernels.BF16, 128, 1).as(sum)
 	for _, id := range []int32{-1, 6, math.MaxInt32, math.MinInt32} {
 		add("Gather", id, func(c *call) {
 			c.Gather(kernels.GatherArgs{Dst: c.at(y), Src: c.at(w), Index: c.table("index", 0, 5, id), Rows: 3, Cols: 2, SrcRows: 6})
@@ -46,6 +47,12 @@ func testErrors(t *trial) {
 			add("Rope", id, func(c *call) { c.Rope(rope(c)) })
 			add("RopeBackward", id, func(c *call) { c.RopeBackward(rope(c)) })
 		}
+		pair := func(c *call) kernels.RopeArgs { // of halves, queries and keys
+			return kernels.RopeArgs{Y: c.at(wideOutHalf), X: c.at(wide), Y2: c.at(wideOutHalf).At(64), X2: c.at(wide).At(64),
+				Positions: c.table("positions", 0, id, 5), Cos: c.at(w), Sin: c.at(w), Rows: 3, Heads: 1, Heads2: 1, HeadDim: 4, MaxPos: 6}
+		}
+		add("Rope", id, func(c *call) { c.Rope(pair(c)) }, wideOutHalf)
+		add("RopeBackward", id, func(c *call) { c.RopeBackward(pair(c)) }, wideOutHalf)
 		if id > 0 {
 			add("CrossEntropy", id, func(c *call) {
 				a := kernels.CrossEntropyArgs{LogProb: c.at(lp), DX: c.at(y), X: c.at(x), W: c.at(w), Targets: c.table("targets", 0, id, 5),
@@ -78,21 +85,19 @@ func testErrors(t *trial) {
 		add("LoRA", "", func(c *call) { lora(c, segs) })
 		add("LoRABackward", "", func(c *call) { loraBackward(c, segs) })
 	}
-	for _, row := range [][2]int32{{1, 0}, {0, -1}, {0, 2 * kernels.PageSize}, {0, kernels.PageSize}} {
-		names := ""
-		if row[1] == kernels.PageSize {
-			names = "5003" // the second page is none
-		}
-		shape := func(c *call) kernels.PagedShape {
-			return kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", 1, 5003), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: headDim}
-		}
-		add("KVStore", names, func(c *call) {
-			c.KVStore(kernels.KVStoreArgs{PagedShape: shape(c), K: c.at(x), V: c.at(w), RowSeq: c.table("rowseq", row[0]), RowPos: c.table("rowpos", row[1]), Rows: 1})
+	for _, row := range []pagedRow{ // a cache of two pages, of which the second in the table is none
+		{pages: []int32{1, 5003}, seq: 1}, {pages: []int32{1, 5003}, pos: -1}, {pages: []int32{1, 5003}, pos: 2 * kernels.PageSize},
+		{pages: []int32{1, 5003}, pos: kernels.PageSize, names: "5003"}, {pages: []int32{1, 2}, pos: kernels.PageSize, names: "2"},
+	} {
+		add("KVStore", row.names, func(c *call) {
+			c.KVStore(kernels.KVStoreArgs{
+				PagedShape: kernels.PagedShape{Cache: c.at(cache), PageTable: c.table("pagetable", row.pages...), Pages: 2, Layers: 1, MaxPages: 2, NSeq: 1, KVHeads: 1, HeadDim: headDim},
+				K:          c.at(x), V: c.at(w), RowSeq: c.table("rowseq", row.seq), RowPos: c.table("rowpos", row.pos), Rows: 1})
 		})
 	}
 	// Caches of one page; kernels differ by storage and by the size of heads.
 	wideCache, wideCacheF32 := t.floats("wideCache", kernels.BF16, 2*kernels.PageSize*128, 1), f32("wideCacheF32", 2*kernels.PageSize*128)
-	wideF32, wideOutHalf := f32("wideF32", 128), t.floats("wideOutHalf", kernels.BF16, 128, 1).as(sum)
+	wideF32 := f32("wideF32", 128)
 	for _, of := range []struct {
 		o, q, cache *array
 		dim         int
@@ -188,6 +193,20 @@ func testErrors(t *trial) {
 				Rows: 2, Heads: 1, Scale: 1})
 		})
 	}
+	// A row behind the last sequence or the last page, at a place where another row's key goes.
+	halves := t.floats("halves", kernels.BF16, 2*kernels.PageSize*64, 1).as(sum)
+	for _, of := range []struct {
+		cache, from *array
+		dim         int
+	}{{cache, x, headDim}, {halves, wide, 64}} {
+		for _, row := range []pagedRow{{seq: 1, pos: 5, names: "1"}, {pos: 5 + kernels.PageSize, names: "69"}} {
+			add("KVStore", row.names, func(c *call) {
+				c.KVStore(kernels.KVStoreArgs{
+					PagedShape: kernels.PagedShape{Cache: c.at(of.cache), PageTable: c.table("pagetable", 0), Pages: 1, Layers: 1, MaxPages: 1, NSeq: 1, KVHeads: 1, HeadDim: of.dim},
+					K:          c.at(of.from), V: c.at(of.from), RowSeq: c.table("rowseq", 0, row.seq), RowPos: c.table("rowpos", 5, row.pos), Rows: 2})
+			}, halves)
+		}
+	}
 	bothFar := kernels.Param{Group: second, Count: 3}.AppendTo(kernels.Param{Group: first, Count: 3}.AppendTo(nil))
 	add("GradNorm", first, func(c *call) {
 		c.GradNorm(kernels.GradNormArgs{SumSquares: c.at(y), Grad: c.at(x), Table: c.table("table", bothFar...), NParam: 2, Groups: 1})
@@ -196,17 +215,25 @@ func testErrors(t *trial) {
 		c.AdamW(kernels.AdamWArgs{P: c.at(y), Grad: c.at(h), M: c.at(lp), V: c.at(cache), SumSquares: c.at(x), Settings: c.at(w),
 			Table: c.table("table", bothFar...), NParam: 2, Groups: 1})
 	})
-	unset := t.floats("settings", kernels.F32, 3*kernels.SampleColumns, 1)
-	for i := range unset.len() {
-		unset.set(i, 1)
+	for _, of := range []struct {
+		topP float64 // of row 1; the last row has a bad top-k
+		row  string
+	}{{math.NaN(), "row 1"}, {1, "row 2"}} {
+		settings := t.floats("settings", kernels.F32, 3*kernels.SampleColumns, 1)
+		for i := range settings.len() {
+			settings.set(i, 1)
+		}
+		settings.set(kernels.SampleColumns+kernels.SampleTopP, of.topP)
+		settings.set(2*kernels.SampleColumns+kernels.SampleTopK, -1)
+		for _, logProb := range []*array{nil, lp} {
+			add("Sample", of.row, func(c *call) {
+				c.Sample(kernels.SampleArgs{IDs: c.table("ids", 0, 0, 0), LogProb: c.at(logProb), Logits: c.at(x), Settings: c.at(settings),
+					Draws: c.table("draws", make([]int32, 3*kernels.DrawColumns)...), Rows: 3, Vocab: 4})
+			}, settings)
+		}
 	}
-	unset.set(kernels.SampleColumns+kernels.SampleTopP, math.NaN())
-	unset.set(2*kernels.SampleColumns+kernels.SampleTopK, -1)
-	add("Sample", "row 1", func(c *call) {
-		c.Sample(kernels.SampleArgs{IDs: c.table("ids", 0, 0, 0), Logits: c.at(x), Settings: c.at(unset), Draws: c.table("draws", make([]int32, 3*kernels.DrawColumns)...), Rows: 3, Vocab: 4})
-	})
 
-	arrays := slices.Clip([]*array{x, y, w, h, lp, cache, wide, wideOut, unset})
+	arrays := slices.Clip([]*array{x, y, w, h, lp, cache, wide, wideOut})
 	for i, b := range list {
 		for _, later := range []bool{false, true} { // than something else that is refused
 			if !t.wanted() {

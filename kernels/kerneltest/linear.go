@@ -23,6 +23,10 @@ func testLinear(t *trial) {
 		[3]int{2, 1100, 24}, // more terms than warps that share a sum take at a time
 		[3]int{1, 3, 1101},  // many tiles of columns to one of rows
 		[3]int{33, 79, 5},   // a row ends just short of a vector, behind its first tile
+		[3]int{33, 67, 5},   // and with elements that several threads read
+		[3]int{33, 130, 5},
+		[3]int{2, 514, 4}, // also where warps share a sum
+		[3]int{3, 0, 5},
 	)
 	for i, s := range shapes {
 		t.combos(4, i == 0, func(dt []kernels.DType) { t.linear(s, dt, i == 0, "") })
@@ -33,6 +37,9 @@ func testLinear(t *trial) {
 		t.linear([3]int{2, 616, 24}, dt, false, "w")
 		t.linear([3]int{2, 616, 20}, dt, false, "x")
 	})
+	if f32 := kernels.F32; slices.Contains(t.opt.DTypes, f32) { // and more columns than a pass of a warp has, an odd number
+		t.linear([3]int{2, 616, 21}, []kernels.DType{f32, f32, f32, f32}, false, "x")
+	}
 	if slices.Contains(t.opt.DTypes, kernels.F32) && slices.Contains(t.opt.DTypes, kernels.BF16) { // which luck may not mix like this
 		t.linear([3]int{2, 616, 20}, []kernels.DType{kernels.BF16, kernels.F32, kernels.BF16, kernels.F32}, false, "")
 	}
@@ -51,7 +58,7 @@ func (t *trial) linear(shape [3]int, dt []kernels.DType, odd bool, beside string
 	try := func(bias *array) {
 		t.check(&problem{op: "Linear", shape: fmt.Sprintf("%d×%d→%d", rows, in, out), rows: rows, whole: beside == "x", arrays: []*array{y, x, w, bias},
 			call: func(c *call) {
-				c.Linear(kernels.LinearArgs{Y: c.at(y), X: c.at(x).At(x.lead), W: c.at(w).At(w.lead), Bias: c.at(bias), Rows: c.rows, In: in, Out: out})
+				c.Linear(kernels.LinearArgs{Y: c.at(y), X: c.at(x), W: c.at(w), Bias: c.at(bias), Rows: c.rows, In: in, Out: out})
 			}})
 	}
 	try(bias)
@@ -90,7 +97,7 @@ func testLinearBackwardInput(t *trial) {
 				t.check(&problem{op: "LinearBackwardInput", shape: fmt.Sprintf("%d×%d→%d, accumulate %t", rows, in, out, accumulate),
 					rows: rows, whole: beside, arrays: []*array{dx, dy, w},
 					call: func(c *call) {
-						c.LinearBackwardInput(kernels.LinearBackwardInputArgs{DX: c.at(dx).At(dx.lead), DY: c.at(dy), W: c.at(w),
+						c.LinearBackwardInput(kernels.LinearBackwardInputArgs{DX: c.at(dx), DY: c.at(dy), W: c.at(w),
 							Rows: c.rows, In: in, Out: out, Accumulate: accumulate})
 					}})
 			}

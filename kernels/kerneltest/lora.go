@@ -16,6 +16,9 @@ type loraBatch struct {
 	rows, in, out int
 	name          string
 	ofSequence    []int // index of a sequence's segment, −1: none
+	odd           bool  // with NaN and infinities
+	infiniteX     bool  // behind rows, which are not to be read beyond their ends
+	infiniteB     bool
 }
 
 // loraBatch lays out adapters of the given ranks with gaps between them, large ones in the
@@ -80,7 +83,13 @@ func (t *trial) loraBatches() []*loraBatch {
 	all = append(all, t.loraBatch(6, 5, lengths, []int{2, 4, 1}, use),
 		t.loraBatch(71, 23, []int{33, 1}, []int{5, 6}, []int{0, 1}), // more rows than a tile, a second chunk short of a vector
 		t.loraBatch(5, 37, []int{10}, []int{71}, []int{0}),          // a rank of two chunks
-		t.loraBatch(12, 64, []int{3, 2}, []int{3, 6}, []int{0, 1}))  // rows that vectors fit, ranks that they do not
+		t.loraBatch(12, 64, []int{3, 2}, []int{3, 6}, []int{0, 1}),  // rows that vectors fit, ranks that they do not
+		t.loraBatch(6, 5, []int{3}, []int{19}, []int{0}),            // a rank that ends in a second tile
+		t.loraBatch(6, 5, []int{10}, []int{3}, []int{0}),            // few columns, a rank just short of a vector
+		t.loraBatch(6, 5, []int{10, 10}, []int{2, 2}, []int{0, 1}))
+	all[3].odd = true
+	all[5].infiniteX = true
+	all[len(all)-2].infiniteB = true
 	if t.opt.Heavy {
 		all = append(all, t.loraBatch(896, 1152, []int{70, 1, 65}, []int{64, 16}, []int{0, 1, 0}))
 	}
@@ -95,11 +104,14 @@ func testLoRA(t *trial) {
 			x := t.floats("x", dt[1], b.rows*b.in, 1).per(b.in)
 			wa := t.floats("a", kernels.F32, b.sizeA, 1/math.Sqrt(float64(b.in))).sparseIf(b.in == 7)
 			wb := t.floats("b", kernels.F32, b.sizeB, 1/math.Sqrt(float64(b.maxRank))).sparseIf(b.in == 7)
-			if i == 3 && dt[0] == kernels.F32 {
+			b.spoilGaps(wa, wb)
+			switch {
+			case b.odd && dt[0] == kernels.F32:
 				t.sprinkle(x)
-			}
-			if i == 5 {
+			case b.infiniteX:
 				x.behindRows(b.in)
+			case b.infiniteB:
+				wb.set(int(b.segments[0].BOffset)+int(b.segments[0].Rank), math.Inf(1)) // the second row's first
 			}
 			t.check(&problem{op: "LoRA", shape: b.name, rows: b.rows, starts: b.starts, arrays: []*array{y, h, x, wa, wb},
 				call: func(c *call) {
@@ -112,7 +124,7 @@ func testLoRA(t *trial) {
 }
 
 func testLoRABackward(t *trial) {
-	for i, b := range t.loraBatches() {
+	for _, b := range t.loraBatches() {
 		t.combos(1, true, func(dt []kernels.DType) {
 			for _, withDX := range []bool{true, false} {
 				var dx *array
@@ -127,7 +139,8 @@ func testLoRABackward(t *trial) {
 				b.spoil(h)
 				wa := t.floats("a", kernels.F32, b.sizeA, 1/math.Sqrt(float64(b.in))).sparseIf(b.in == 7)
 				wb := t.floats("b", kernels.F32, b.sizeB, 1).sparseIf(b.in == 7)
-				if i == 3 && withDX {
+				b.spoilGaps(wa, wb)
+				if b.odd && withDX {
 					t.sprinkle(dy)
 				}
 				t.check(&problem{op: "LoRABackward", shape: b.name, rows: b.rows, starts: b.starts, arrays: []*array{dx, da, db, dy, x, h, wa, wb},
@@ -140,6 +153,30 @@ func testLoRABackward(t *trial) {
 					}})
 			}
 		})
+	}
+}
+
+// spoilGaps writes NaN to what belongs to no adapter.
+func (b *loraBatch) spoilGaps(wa, wb *array) {
+	for _, of := range []struct {
+		*array
+		place func(s kernels.Segment) (from, n int)
+	}{
+		{wa, func(s kernels.Segment) (int, int) { return int(s.AOffset), int(s.Rank) * b.in }},
+		{wb, func(s kernels.Segment) (int, int) { return int(s.BOffset), int(s.Rank) * b.out }},
+	} {
+		taken := make([]bool, of.len())
+		for _, s := range b.segments {
+			from, n := of.place(s)
+			for i := range n {
+				taken[from+i] = true
+			}
+		}
+		for i, is := range taken {
+			if !is {
+				of.set(i, math.NaN())
+			}
+		}
 	}
 }
 

@@ -105,12 +105,12 @@ type call struct {
 	extra       []*region // tables and scratch
 }
 
-// at returns an array's buffer; a nil array is an absent one.
+// at returns an array's buffer, from its own elements on; a nil array is an absent one.
 func (c *call) at(a *array) kernels.Buffer {
 	if a == nil {
 		return kernels.Buffer{}
 	}
-	return c.regions[a].buf
+	return c.regions[a].buf.At(a.lead)
 }
 
 // table uploads an i32 table.
