@@ -318,14 +318,19 @@ func inThisPackage(pc uintptr) bool {
 // authorPC is the return address of the nearest frame outside of this package: the
 // line of the kernel's author, or of the macro's.
 func authorPC() uintptr {
-	var pcs [16]uintptr
-	n := runtime.Callers(2, pcs[:])
-	for _, pc := range pcs[:n] {
-		if !inThisPackage(pc) {
-			return pc
+	for skip := 2; ; {
+		var pcs [4]uintptr // it is near, as a rule
+		n := runtime.Callers(skip, pcs[:])
+		for _, pc := range pcs[:n] {
+			if !inThisPackage(pc) {
+				return pc
+			}
 		}
+		if n < len(pcs) {
+			return 0
+		}
+		skip += n
 	}
-	return 0
 }
 
 func authorLine() string {

@@ -57,6 +57,7 @@ func judge(o prepared, s emu.Schedule, m place, emit func(kernel.Any) *ptx.Modul
 type trace struct {
 	coverage
 	traffic
+	longest int64 // warp-instructions of a launch
 }
 
 // coverage is what ran of a kernel.
@@ -127,6 +128,7 @@ func ranSince(b *Backend) map[kernel.Any]trace {
 				if k.Kernel != l.Name() {
 					continue
 				}
+				c.longest = max(c.longest, k.Longest)
 				c.add(traffic{distinct: k.DRAMBytes / 32})
 				for _, in := range k.Insts {
 					c.coverage[ran{in.Line, reached}] = true
@@ -176,9 +178,9 @@ func (o *overlap) run(b *Backend, m place) error {
 	p.close()
 	did := ranSince(b)
 	if m.Any == nil {
-		o.ran, o.pinned = did, pinned{}
+		o.ran = did
 		for k, c := range did {
-			o.count(k, c.traffic)
+			o.count(k, c)
 		}
 	} else if did != nil && did[m.Any].traffic != o.ran[m.Any].traffic {
 		return errTraffic

@@ -71,14 +71,13 @@ func (o *suiteOrdeal) run(b *Backend, m place) error {
 	opt := kerneltest.Options{Seed: 5, SpreadNaN: true, Aligned: o.aligned, Limit: o.limit, DTypes: []kernels.DType{kernels.F32, kernels.BF16}}
 	last := 0 // the problem that was tried
 	if m.Any == nil {
-		o.pinned = pinned{} // of a run whose budget was too small
 		note := func() {
 			for k, c := range ranSince(b) {
 				if o.ran[k] == nil {
 					o.ran[k] = map[int]trace{}
 				}
 				o.ran[k][last] = c
-				o.count(k, c.traffic)
+				o.count(k, c)
 			}
 		}
 		opt.Only = func(n int) bool { note(); last = n; return true }

@@ -104,18 +104,18 @@ func prepare(o ordeal) (_ prepared, err error) {
 			return prepared{}, err
 		}
 	}
-	for _, budget := range budgets {
-		began := time.Now()
-		p := prepared{ordeal: o, budget: budget}
-		if err = judge(p, emu.RoundRobin, place{}, emit); err == nil {
-			p.took = time.Since(began)
-			return p, nil
-		}
-		if !strings.Contains(err.Error(), "budget") {
-			break
+	p := prepared{ordeal: o, budget: budgets[len(budgets)-1]}
+	began := time.Now()
+	if err := judge(p, emu.RoundRobin, place{}, emit); err != nil {
+		return prepared{}, fmt.Errorf("%s without a mutant: %w", o.name(), err)
+	}
+	p.took = time.Since(began)
+	for _, b := range slices.Backward(budgets) {
+		if o.pins().longest <= b {
+			p.budget = b
 		}
 	}
-	return prepared{}, fmt.Errorf("%s without a mutant: %w", o.name(), err)
+	return p, nil
 }
 
 // ordeals are all of them, prepared once.

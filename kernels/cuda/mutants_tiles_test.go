@@ -57,9 +57,9 @@ func (o *variantOrdeal) run(b *Backend, m place) error {
 		}
 		return nil
 	}
-	o.ran, o.bits, o.pinned = did, got, pinned{}
+	o.ran, o.bits = did, got
 	for k, c := range did {
-		o.count(k, c.traffic)
+		o.count(k, c)
 	}
 	for _, raw := range got {
 		o.digest(raw)

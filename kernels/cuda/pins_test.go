@@ -22,6 +22,7 @@ import (
 type pinned struct {
 	results hash.Hash
 	asked   map[string]traffic // by kernel
+	longest int64              // warp-instructions of a launch
 }
 
 func (p *pinned) digest(result []byte) {
@@ -31,13 +32,14 @@ func (p *pinned) digest(result []byte) {
 	p.results.Write(result)
 }
 
-func (p *pinned) count(k kernel.Any, t traffic) {
+func (p *pinned) count(k kernel.Any, t trace) {
 	if p.asked == nil {
 		p.asked = map[string]traffic{}
 	}
 	sum := p.asked[k.Name()]
-	sum.add(t)
+	sum.add(t.traffic)
 	p.asked[k.Name()] = sum
+	p.longest = max(p.longest, t.longest)
 }
 
 func (p *pinned) pins() *pinned { return p }

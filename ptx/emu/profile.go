@@ -20,6 +20,7 @@ type KernelProfile struct {
 	Launches    int
 	Blocks      int64
 	WarpInsts   int64 // executed by warps
+	Longest     int64 // of WarpInsts, in one launch: what Config.Budget limits
 	ThreadInsts int64 // executed by threads whose guard let them
 	Divergences int64 // branches that split a group of lanes
 	Mix         map[string]int64
@@ -30,6 +31,15 @@ type KernelProfile struct {
 
 	F32Flops, F64Flops, F16Flops int64            // outside of tensor cores
 	TensorFlops                  map[string]int64 // by type of the operands
+
+	index map[instKey]int // of Insts
+}
+
+// instKey is what tells instructions apart.
+type instKey struct {
+	fn           string
+	line         int
+	goLine, text string
 }
 
 // InstProfile holds the counters of one instruction.
@@ -221,15 +231,25 @@ func bankPasses(acc *access, size int) (passes, ideal int64) {
 			continue
 		}
 		ideal++
-		var words [32][]uint64
-		worst := 1
+		// The words of a bank are a chain, from the last to be seen.
+		var words [2 * warpSize]uint64 // two of a lane, if its bytes are not aligned
+		var before [2 * warpSize]uint8
+		var last, count [32]uint8 // of a bank: the chain's end, from 1, and its length
+		n, worst := 0, 1
 		for m := part; m != 0; m &= m - 1 {
 			o := acc.off[first+firstLane(m)]
 			for w := o / 4; w <= (o+uint64(size)-1)/4; w++ {
 				b := w % 32
-				if !slices.Contains(words[b], w) {
-					words[b] = append(words[b], w)
-					worst = max(worst, len(words[b]))
+				at := last[b]
+				for at != 0 && words[at-1] != w {
+					at = before[at-1]
+				}
+				if at == 0 {
+					words[n], before[n] = w, last[b]
+					n++
+					last[b] = uint8(n)
+					count[b]++
+					worst = max(worst, int(count[b]))
 				}
 			}
 		}
@@ -256,6 +276,7 @@ func (p *launchProfile) merge(prof *Profile) *Profile {
 	}
 	k.Launches++
 	k.Blocks += int64(product(l.grid))
+	k.Longest = max(k.Longest, l.total(p.execs))
 	touched := map[*segment][]uint64{}
 	for i, u := range p.units {
 		k.Divergences += p.execs[i].divergences
@@ -293,7 +314,11 @@ func (p *launchProfile) merge(prof *Profile) *Profile {
 			k.add(f, in, &c)
 		}
 	}
-	slices.SortStableFunc(k.Insts, func(a, b InstProfile) int { return cmp.Or(cmp.Compare(a.Func, b.Func), 0) })
+	byFunc := func(a, b InstProfile) int { return cmp.Compare(a.Func, b.Func) }
+	if !slices.IsSortedFunc(k.Insts, byFunc) {
+		slices.SortStableFunc(k.Insts, byFunc)
+		k.index = nil
+	}
 	return prof
 }
 
@@ -312,18 +337,7 @@ func (k *KernelProfile) add(f *fn, in *inst, c *instCost) {
 	k.ThreadInsts += c.threads
 	k.Mix[in.src.Op] += c.warps
 	k.flops(in.src, c)
-	text := instrString(in.src)
-	var ip *InstProfile
-	for i := range k.Insts {
-		if o := &k.Insts[i]; o.Func == f.name && o.Line == in.src.Pos.Line && o.Text == text && (o.Line > 0 || o.GoLine == in.src.Pos.GoLine()) {
-			ip = o
-			break
-		}
-	}
-	if ip == nil {
-		k.Insts = append(k.Insts, InstProfile{Func: f.name, Line: in.src.Pos.Line, GoLine: in.src.Pos.GoLine(), Text: text})
-		ip = &k.Insts[len(k.Insts)-1]
-	}
+	ip := &k.Insts[k.find(f, in)]
 	ip.Warps += c.warps
 	ip.Threads += c.threads
 	ip.Requests += c.requests
@@ -331,6 +345,26 @@ func (k *KernelProfile) add(f *fn, in *inst, c *instCost) {
 	ip.Wavefronts += c.wavefronts
 	ip.Ideal += c.ideal
 	ip.Bytes += c.bytes
+}
+
+// find is the index of an instruction in Insts, where it stands from now on.
+func (k *KernelProfile) find(f *fn, in *inst) int {
+	if k.index == nil {
+		k.index = map[instKey]int{}
+		for i, o := range k.Insts {
+			k.index[instKey{o.Func, o.Line, o.GoLine, o.Text}] = i
+		}
+	}
+	if in.key == nil {
+		in.key = &instKey{f.name, in.src.Pos.Line, in.src.Pos.GoLine(), instrString(in.src)}
+	}
+	i, ok := k.index[*in.key]
+	if !ok {
+		i = len(k.Insts)
+		k.index[*in.key] = i
+		k.Insts = append(k.Insts, InstProfile{Func: in.key.fn, Line: in.key.line, GoLine: in.key.goLine, Text: in.key.text})
+	}
+	return i
 }
 
 // flops counts the floating-point operations of an instruction.

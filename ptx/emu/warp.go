@@ -152,6 +152,7 @@ type inst struct {
 	imm           uint64
 	aux           any
 	src           *ptx.Instr
+	key           *instKey // in profiles, once one has it
 
 	uses, sets []int32 // shadow numbers of the registers read and written
 	addr       []int32 // shadow numbers of the registers that hold addresses

@@ -166,6 +166,20 @@ func (w *Warp) orderPlain(a, b *access, addr uint64) (order, bool) {
 	return ordered, true
 }
 
+// knowsAll says that every lane of the warp knows the asynchronous access a to be complete,
+// whatever bytes it is about.
+func (w *Warp) knowsAll(a, b *access, done []completion) bool {
+	if w.lanes != nil || b.proxy {
+		return false
+	}
+	for _, c := range done {
+		if c.mask&a.mask == a.mask && w.clock.part(c.unit).knows(c.warp, a.mask, c.t) {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *Warp) orderAsync(a, b *access, addr uint64) (order, bool) {
 	if a.op == b.op {
 		return ordered, false
@@ -173,6 +187,9 @@ func (w *Warp) orderAsync(a, b *access, addr uint64) (order, bool) {
 	done := a.op.known.Load()
 	if done == nil {
 		return unfinished, true
+	}
+	if w.knowsAll(a, b, *done) {
+		return ordered, false
 	}
 	la, lb := a.lanesAt(addr), b.lanesAt(addr)
 	for m := lb; m != 0; m &= m - 1 {
@@ -247,22 +264,22 @@ func (x *run) after(h *history, b *access) *history {
 		n.last = b
 		return n
 	}
-	n := x.pool().newHistory(x.where != 0)
-	if cap(n.others) == 0 {
-		n.others = n.buf[:0]
-	}
+	var kept [maxOthers]*access
+	others := kept[:0]
+	pool := x.pool()
+	n := pool.newHistory(x.where != 0)
 	if h != nil {
 		n.last = h.last
 		for _, a := range h.others {
-			if b.covers(a, len(h.others) >= 4) || w.forgets(a, b) {
-				continue
+			if !b.covers(a, len(h.others) >= 4) && !w.forgets(a, b) {
+				others = append(others, a)
 			}
-			n.others = append(n.others, a)
 		}
-		if len(n.others) >= maxOthers {
-			n.others = append(n.others[:0], n.others[1:]...)
+		if len(others) >= maxOthers {
+			others = others[1:]
 		}
 	}
+	n.others = append(pool.room(n, len(others)+1), others...)
 	n.others = append(n.others, b)
 	return n
 }

@@ -86,6 +86,7 @@ type Pool struct {
 	records   []access
 	histories []history
 	nr, nh    int
+	pointers  []*access
 }
 
 const (
@@ -126,6 +127,21 @@ func (p *Pool) newHistory(keep bool) *history {
 	h := &p.histories[p.nh-1]
 	h.last, h.others = nil, h.others[:0]
 	return h
+}
+
+// room is memory for n pointers of a history: its own, if it had as many before.
+func (p *Pool) room(h *history, n int) []*access {
+	switch {
+	case cap(h.others) >= n:
+		return h.others[:0]
+	case n == 1:
+		return h.buf[:0]
+	case len(p.pointers) < n:
+		p.pointers = make([]*access, 4*maxOthers)
+	}
+	s := p.pointers[:0:n]
+	p.pointers = p.pointers[n:]
+	return s
 }
 
 // Scratch declares memory that the block's threads alone reach, without asynchronous
