@@ -14,6 +14,7 @@ import (
 // TestAttentionSplit tries attention over a KV cache whose keys are split over blocks: the
 // same problems, and the same bits as attention over packed sequences.
 func TestAttentionSplit(t *testing.T) {
+	t.Parallel()
 	limits := map[string]int{"AttentionPaged": 1 << 19, "PagedEqualsPrefill": 1 << 16} // the former's caches are large
 	for i, schedule := range []emu.Schedule{emu.Adversarial, emu.RoundRobin, emu.Random} {
 		parts := []int{5, 2, 3}[i]

@@ -11,6 +11,7 @@ import (
 // TestAttentionHalf tries attention in bf16 on problems that the limit of TestConformance
 // leaves out: heads of 64 and 128, sequences around the edges of blocks of keys.
 func TestAttentionHalf(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"Attention", "AttentionBackward", "AttentionPaged", "PagedEqualsPrefill"} {
 		t.Run(name, func(t *testing.T) {
 			b := emulated(t, emu.A100, emu.Adversarial)

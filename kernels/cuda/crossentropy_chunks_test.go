@@ -15,6 +15,7 @@ import (
 // TestCrossEntropyChunks: a vocabulary in several chunks of statistics gives what it should,
 // and the same bits whether its gradients come in one chunk or in several.
 func TestCrossEntropyChunks(t *testing.T) {
+	t.Parallel()
 	bits := map[string][sha256.Size]byte{} // of results with one chunk of gradients
 	for _, several := range []bool{false, true} {
 		api := driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.H100, Seed: 1, Checks: emu.AllChecks}})

@@ -226,6 +226,7 @@ thread, then blocks × warps that a multiprocessor holds at once, and what allow
 // TestReport compares variants.md with the kernels that there are: what the emulator says,
 // and with ptxas what it says.
 func TestReport(t *testing.T) {
+	t.Parallel()
 	kept, err := os.ReadFile(reportFile)
 	if err != nil && !*update {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 // On the emulator variants are ranked by an estimate, and all give the same bits.
 func TestTune(t *testing.T) {
+	t.Parallel()
 	b, err := New(driver.NewEmulated(driver.EmulatorConfig{Config: emu.Config{GPU: emu.A100, Profile: true}}), Options{})
 	if err != nil {
 		t.Fatal(err)

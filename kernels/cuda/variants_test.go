@@ -94,6 +94,7 @@ func emulatedFor(t testing.TB, checks emu.Checks, schedule emu.Schedule) (*Backe
 // results are right and have the bits of the other rows', and aligned ones access shared
 // memory without conflicts.
 func TestVariantsAgree(t *testing.T) {
+	t.Parallel()
 	first, exact := map[string][][]byte{}, map[string][][]byte{}
 	for i, v := range variants {
 		for n, c := range v.cases() {
@@ -252,6 +253,7 @@ func TestChoose(t *testing.T) {
 
 // TestVariantsLast sees that the table has a row for every launch, on every GPU.
 func TestVariantsLast(t *testing.T) {
+	t.Parallel()
 	last := map[string]variant{}
 	for _, v := range variants {
 		last[v.op+" "+string(v.engine)] = v

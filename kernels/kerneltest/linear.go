@@ -76,7 +76,7 @@ func (t *trial) linear(shape [3]int, dt []kernels.DType, odd bool, beside string
 
 func testLinearBackwardInput(t *trial) {
 	shapes := append(linearShapes(t), [3]int{3, 24, 172}, // more terms than two chunks of a sum, and a part of a tile behind them
-		[3]int{33, 7, 70}) // a second tile of rows, a part of a second tile of terms
+		[3]int{33, 12, 70}) // a second tile of rows, a part of a second tile of terms; dx by vectors, w by elements
 	for i, s := range shapes {
 		rows, in, out := s[0], s[1], s[2]
 		t.combos(2, true, func(dt []kernels.DType) {

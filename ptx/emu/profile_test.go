@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/selkie-ml/selkie/ptx"
 	"github.com/selkie-ml/selkie/ptx/emu"
 )
 
@@ -83,5 +84,33 @@ A:
 	}
 	if s := (&emu.Profile{Kernels: []*emu.KernelProfile{k}}).String(); !strings.Contains(s, "fma.rn.f32") {
 		t.Errorf("no line for fma in\n%s", s)
+	}
+}
+
+// TestProfileLaunches adds up launches of a kernel, each instruction in one place.
+func TestProfileLaunches(t *testing.T) {
+	m, err := ptx.Parse("test.ptx", kernel("mov.f32 %f1, 0f3f800000; fma.rn.f32 %f1, %f1, %f1, %f1;"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := emu.New(emu.Config{Profile: true})
+	mod, err := dev.Load(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	warps := []int{1, 3, 2}
+	for _, n := range warps {
+		if err := mod.Launch(emu.Launch{Kernel: "k", Grid: emu.Dim{1}, Block: emu.Dim{32 * n}}, emu.Ptr(0), emu.Ptr(0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := dev.Profile().Kernels[0]
+	if k.Launches != len(warps) || k.WarpInsts == 0 || k.Longest*6 != k.WarpInsts*3 {
+		t.Errorf("%d launches of %d instructions by warps, the longest %d: want 3 of 6 parts", k.Launches, k.WarpInsts, k.Longest)
+	}
+	for _, in := range k.Insts {
+		if in.Warps != 6 {
+			t.Errorf("%s: %d warps, want 6", in.Text, in.Warps)
+		}
 	}
 }

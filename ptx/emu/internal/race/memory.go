@@ -161,8 +161,16 @@ func (p *page) slot(h *history) uint8 {
 	}
 	// Free what no byte refers to any more.
 	var used [4]uint64
-	for _, s := range idx {
-		used[s>>6] |= 1 << (s & 63)
+	if len(p.pal) <= 64 { // in a register
+		var u uint64
+		for _, s := range idx {
+			u |= 1 << (s & 63)
+		}
+		used[0] = u
+	} else {
+		for _, s := range idx {
+			used[s>>6] |= 1 << (s & 63)
+		}
 	}
 	for i := 1; i < len(p.pal); i++ {
 		if used[i>>6]>>(i&63)&1 != 0 {
