@@ -62,51 +62,6 @@ func (c *collOp) out(f regFile, i int32) *collOp {
 	return c
 }
 
-// shflSources says which lane each of mask reads, and which of them are within their segment; the
-// others read themselves.
-func shflSources(mode string, from, vb, vc *vec32, mask uint32) (ok uint32) {
-	for m := mask; m != 0; m &= m - 1 {
-		lane := uint32(firstLane(m))
-		bv, cv := vb[lane]&31, vc[lane]
-		seg, clamp := cv>>8&31, cv&31
-		maxLane := lane&seg | clamp&^seg
-		minLane := lane & seg
-		var j uint32
-		valid := false
-		switch mode {
-		case "up":
-			j = lane - bv
-			valid = int32(j) >= int32(maxLane)
-		case "down":
-			j = lane + bv
-			valid = j <= maxLane
-		case "bfly":
-			j = lane ^ bv
-			valid = j <= maxLane
-		default:
-			j = minLane | bv&^seg
-			valid = j <= maxLane
-		}
-		if !valid {
-			j = lane
-		} else {
-			ok |= 1 << lane
-		}
-		from[lane] = j & 31
-	}
-	return ok
-}
-
-// same32 says whether all lanes have the same value.
-func same32(v *vec32) bool {
-	for _, x := range v {
-		if x != v[0] {
-			return false
-		}
-	}
-	return true
-}
-
 func lowerShfl(lw *lowerer, in *ptx.Instr) {
 	lw.sync()
 	mode := lw.mods.one("up", "down", "bfly", "idx")
@@ -132,13 +87,34 @@ func lowerShfl(lw *lowerer, in *ptx.Instr) {
 		var from vec32
 		var ok uint32
 		all := x.mask
-		if mode == "bfly" && all == fullMask && vc[0]&0x1f1f == 31 && same32(vb) && same32(vc) { // as sums over a warp have it
-			ok = fullMask
-			for lane := range from {
-				from[lane] = uint32(lane) ^ vb[0]&31
+		for m := all; m != 0; m &= m - 1 {
+			lane := uint32(firstLane(m))
+			bv, cv := vb[lane]&31, vc[lane]
+			seg, clamp := cv>>8&31, cv&31
+			maxLane := lane&seg | clamp&^seg
+			minLane := lane & seg
+			var j uint32
+			valid := false
+			switch mode {
+			case "up":
+				j = lane - bv
+				valid = int32(j) >= int32(maxLane)
+			case "down":
+				j = lane + bv
+				valid = j <= maxLane
+			case "bfly":
+				j = lane ^ bv
+				valid = j <= maxLane
+			default:
+				j = minLane | bv&^seg
+				valid = j <= maxLane
 			}
-		} else {
-			ok = shflSources(mode, &from, vb, vc, all)
+			if !valid {
+				j = lane
+			} else {
+				ok |= 1 << lane
+			}
+			from[lane] = j & 31
 		}
 		dst := &x.r32[in.d]
 		var undef uint32

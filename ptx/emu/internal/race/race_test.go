@@ -234,6 +234,14 @@ func TestAsync(t *testing.T) {
 	d.op(b, Read, all, linear(0, 16), 16, 2)
 	d.want(0, "another warp after the barrier")
 
+	// A barrier tells of the copies of those lanes alone that waited.
+	half := &Async{}
+	issue(a, Write, half, 4096)
+	half.Wait(a, all>>16)
+	d.barrier()
+	d.op(b, Read, all, linear(4096, 16), 16, 2)
+	d.want(16, "half of the lanes waited")
+
 	// A bulk copy that completes at an mbarrier.
 	tma, g := &Async{Proxy: true}, NewAgent()
 	d.barrier()

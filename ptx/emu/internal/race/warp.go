@@ -86,7 +86,7 @@ type Pool struct {
 	records   []access
 	histories []history
 	nr, nh    int
-	pointers  []*access
+	pointers  []*access // of others of histories
 }
 
 const (
